@@ -1,0 +1,1 @@
+"""Open the studio: `uv run app.py`."""

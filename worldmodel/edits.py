@@ -1,0 +1,116 @@
+"""Edits: one change to a clip, as plain data that travels as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from worldmodel.errors import BadEdit, UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchSprite:
+    """Paste a picture of an object into the frames, fixed in the world.
+
+    Attributes:
+        variant: 'near', 'far', 'sky_near', 'sky_far' or 'empty'.
+        kind: Which sprite, e.g. 'car'.
+        at_s: The moment whose ego frame the placement refers to, seconds from the clip's start.
+    """
+
+    variant: str = "near"
+    kind: str = "car"
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsertActor:
+    """Put a new road user into a town scene at `at_s`, placed in the ego frame of that moment."""
+
+    kind: str
+    x_m: float
+    y_m: float
+    yaw_rad: float = 0.0
+    speed_mps: float = 0.0
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveActor:
+    """Move an existing road user of a town scene by (x_m, y_m) along the ego axes of `at_s`."""
+
+    track: str
+    x_m: float
+    y_m: float
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveActor:
+    """Take a road user out of a town scene from `at_s` on."""
+
+    track: str
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeInstruction:
+    """Say something else from `at_s` on."""
+
+    text: str
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeMotion:
+    """Drive another way from `at_s` on: steps (forward m, left m, yaw rad), one per frame."""
+
+    deltas: tuple[tuple[float, float, float], ...]
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeWeather:
+    """Another weather ('clear', 'overcast', 'fog', ...) and hour (0 to 24)."""
+
+    weather: str
+    hour: float = 12.0
+
+
+Edit = StitchSprite | InsertActor | MoveActor | RemoveActor | ChangeInstruction | ChangeMotion | ChangeWeather
+KINDS: dict[str, type[Edit]] = {
+    kind.__name__: kind
+    for kind in (StitchSprite, InsertActor, MoveActor, RemoveActor, ChangeInstruction, ChangeMotion, ChangeWeather)
+}
+
+
+def edit_to_json(edit: Edit) -> str:
+    """One line of JSON; `edit_from_json` gives back an equal edit."""
+    return json.dumps({"edit": type(edit).__name__, **asdict(edit)})
+
+
+def edit_from_json(text: str) -> Edit:
+    """Read what `edit_to_json` wrote.
+
+    Raises:
+        BadEdit: if it is not an object, or a field is unknown or missing.
+        UnknownName: if there is no such edit; the closest is offered.
+    """
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadEdit(f"an edit must be JSON; {error}.") from error
+    if not isinstance(data, dict) or not isinstance(data.get("edit"), str):
+        raise BadEdit(f"an edit is a JSON object with a field 'edit'; got {text[:80]!r}.")
+    name = data.pop("edit")
+    if name not in KINDS:
+        raise UnknownName("edit", name, KINDS)
+    known = {field.name for field in fields(KINDS[name])}
+    for key in data:
+        if key not in known:
+            raise UnknownName(f"field of {name}", key, known)
+    if name == "ChangeMotion" and "deltas" in data:
+        data["deltas"] = tuple(tuple(float(v) for v in row) for row in data["deltas"])
+    try:
+        return KINDS[name](**data)
+    except TypeError as error:
+        raise BadEdit(f"{name}: {error}.") from error

@@ -1,0 +1,1 @@
+"""A small simulated world with a true answer to "what if"."""
