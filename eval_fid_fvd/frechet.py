@@ -1,0 +1,193 @@
+"""The Fréchet distance between two sets of features: one pure function, and its streamed form.
+
+    FD = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
+
+in the squared form, with unbiased covariances (N - 1) and float64 throughout. The last term is computed without a
+matrix square root: with the centred features X [n, d] and Y [m, d] it equals the nuclear norm (the sum of singular
+values) of X Y^T / sqrt((n - 1)(m - 1)). No square root of rounding noise is ever taken, so singular covariances
+(fewer samples than dimensions) are as exact as any other; scipy's `sqrtm` and eigenvalues of S_a S_b are off by up
+to 1e-7 there. Nothing is added to the diagonal and nothing is clamped: two equal sets give 0 up to rounding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from worldmodel.errors import BadRequest
+
+Array = np.ndarray
+RANK_CUT = 8 * np.finfo(np.float64).eps  # eigenvalues below this times d times the largest are rounding noise
+
+
+def frechet_distance(features_a: Float[Array, "n d"], features_b: Float[Array, "m d"]) -> float:
+    """Squared Fréchet distance of two sets of features, exact to 1e-10 of |dm|^2 + tr S_a + tr S_b.
+
+    Args:
+        features_a: Shape [n, d], n >= 2, any real dtype; computed in float64.
+        features_b: Shape [m, d], m >= 2; m need not equal n.
+    Returns:
+        The distance in squared feature units; about 0 (possibly -1e-15 of the scale) for two equal sets.
+    Raises:
+        BadRequest: for fewer than two rows, values that are not finite, or unequal widths.
+    Source: own derivation; the same number as pytorch-fid and torch-fidelity where covariances are well conditioned.
+    """
+    a, b = checked_features(features_a, "a"), checked_features(features_b, "b")
+    _check_widths(a.shape[1], b.shape[1])
+    origin = 0.5 * (a[0] + b[0])  # features near 1e7 keep their digits: differences of close numbers are exact
+    a, b = a - origin, b - origin
+    mean_a, mean_b = _mean(a), _mean(b)
+    a, b = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)
+    shift = mean_a - mean_b
+    return float(shift @ shift + (a * a).sum() + (b * b).sum() - 2 * _nuclear_norm_of_cross(a, b))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FeatureStats:
+    """Count, mean and centred products of features seen so far: a value; `+` gives a new one.
+
+    Attributes:
+        count: Number of rows.
+        mean: Shape [d], float64.
+        mean_low: Shape [d], float64: what the mean has beyond its last digit, so that merging sets near 1e7 stays exact.
+        products: Shape [d, d], float64: sum of outer products of the rows minus their mean.
+    """
+
+    count: int
+    mean: Float[Array, " d"]
+    mean_low: Float[Array, " d"]
+    products: Float[Array, "d d"]
+
+    def __post_init__(self) -> None:
+        d = len(self.mean)
+        if self.count < 0 or self.mean_low.shape != (d,) or self.products.shape != (d, d):
+            raise BadRequest(
+                f"FeatureStats has count {self.count}, mean {self.mean.shape}, mean_low {self.mean_low.shape} and "
+                f"products {self.products.shape}; they must be >= 0, [d], [d] and [d, d]. Make it with `of` or `empty`."
+            )
+
+    @classmethod
+    def empty(cls, width: int) -> "FeatureStats":
+        """Statistics of no rows, for features of this width."""
+        return cls(count=0, mean=np.zeros(width), mean_low=np.zeros(width), products=np.zeros((width, width)))
+
+    @classmethod
+    def of(cls, features: Float[Array, "n d"]) -> "FeatureStats":
+        """Statistics of one batch of at least one row.
+
+        Raises:
+            BadRequest: for no rows or values that are not finite.
+        """
+        rows = checked_features(features, "batch", at_least=1)
+        shifted = rows - rows[0]
+        offset = _mean(shifted)
+        centred = shifted - offset
+        mean, mean_low = _two_sum(rows[0], offset)
+        return cls(count=len(rows), mean=mean, mean_low=mean_low, products=centred.T @ centred)
+
+    def __add__(self, other: "FeatureStats") -> "FeatureStats":
+        """Merge two disjoint sets (Chan, Golub and LeVeque 1979); the order does not matter beyond 1e-12."""
+        _check_widths(self.width, other.width)
+        if not self.count or not other.count:
+            return self if self.count else other
+        count = self.count + other.count
+        delta = (other.mean - self.mean) + (other.mean_low - self.mean_low)
+        mean, mean_low = _two_sum(self.mean, self.mean_low + delta * (other.count / count))
+        between = np.outer(delta, delta) * (self.count * (other.count / count))
+        return FeatureStats(
+            count=count, mean=mean, mean_low=mean_low, products=self.products + other.products + between
+        )
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.mean)
+
+    @property
+    def covariance(self) -> Float[Array, "d d"]:
+        """Unbiased covariance (N - 1).
+
+        Raises:
+            BadRequest: for fewer than two rows.
+        """
+        _check_count(self.count, "the statistics", 2)
+        return self.products / (self.count - 1)
+
+
+def frechet_distance_of_stats(stats_a: FeatureStats, stats_b: FeatureStats) -> float:
+    """Squared Fréchet distance from streamed statistics, by an eigendecomposition cut at the rank.
+
+    Agrees with `frechet_distance` to 1e-10 where covariances are well conditioned or plainly singular. A direction
+    whose variance is below 1e-15 of the largest one is lost when products are formed; keep features for such sets.
+
+    Raises:
+        BadRequest: for fewer than two rows on a side, or unequal widths.
+    """
+    _check_widths(stats_a.width, stats_b.width)
+    shift = (stats_a.mean - stats_b.mean) + (stats_a.mean_low - stats_b.mean_low)
+    root_a, root_b = _root(stats_a), _root(stats_b)
+    traces = np.trace(stats_a.covariance) + np.trace(stats_b.covariance)
+    return float(shift @ shift + traces - 2 * np.linalg.svd(root_a.T @ root_b, compute_uv=False).sum())
+
+
+def checked_features(features: Array, side: str, at_least: int = 2) -> Float[Array, "n d"]:
+    """Features as float64 [n, d], or an error that says what is wrong with them.
+
+    Raises:
+        BadRequest: for another shape, fewer rows than `at_least`, no columns, or values that are not finite.
+    """
+    rows = np.asarray(features)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiub" or not rows.shape[1]:
+        raise BadRequest(
+            f"features {side}: got {rows.dtype} {rows.shape}; they must be real numbers of shape [n, d]. "
+            "Pass one row per picture or clip."
+        )
+    _check_count(len(rows), f"features {side}", at_least)
+    rows = rows.astype(np.float64)
+    if not np.isfinite(rows).all():
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        raise BadRequest(
+            f"features {side}: {len(bad)} of {len(rows)} rows have values that are not finite, first row {bad[0]}. "
+            "Every value must be finite. Check that picture or clip and the feature network's weights."
+        )
+    return rows
+
+
+def _check_count(count: int, owner: str, at_least: int) -> None:
+    if count < at_least:
+        raise BadRequest(
+            f"{owner}: {count} sample(s); at least {at_least} are needed for a distance. Score more clips or pictures."
+        )
+
+
+def _check_widths(a: int, b: int) -> None:
+    if a != b:
+        raise BadRequest(f"features have widths {a} and {b}; both sides must come from one feature network. Redo one.")
+
+
+def _mean(rows: Array) -> Array:
+    """Mean over rows in two passes, so that rounding of the first is corrected by the second."""
+    mean = rows.mean(axis=0)
+    return np.asarray(mean + (rows - mean).mean(axis=0))
+
+
+def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b as the rounded sum and what rounding left out, exactly (Knuth)."""
+    total = a + b
+    b_part = total - a
+    return total, (a - (total - b_part)) + (b - b_part)
+
+
+def _nuclear_norm_of_cross(a: Array, b: Array) -> float:
+    """Sum of singular values of a b^T; both sides are reduced to d x d triangles first when both have more rows."""
+    if min(len(a), len(b)) > a.shape[1]:
+        a, b = (np.asarray(np.linalg.qr(side, mode="r")) for side in (a, b))
+    return float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
+
+
+def _root(stats: FeatureStats) -> Float[Array, "d rank"]:
+    """L with L L^T = covariance, from the eigenvalues that are not rounding noise: at most count - 1 of them."""
+    values, vectors = np.linalg.eigh(stats.covariance)
+    floor = RANK_CUT * stats.width * max(float(values[-1]), 0.0)
+    keep = (values > floor) & (np.arange(stats.width) >= stats.width - (stats.count - 1))
+    return np.asarray(vectors[:, keep] * np.sqrt(values[keep]))
