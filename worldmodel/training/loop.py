@@ -1,0 +1,462 @@
+"""One training loop for every stage: it knows steps, not models.
+
+A `Task` says what is trained. Its batches, the generator handed to its loss, and torch's global random state during a step
+are functions of (seed, step, process). So nothing about order or chance has to be saved, and a run that was
+killed and continued on the same machine ends with the same bits as one that was not (on the CPU, and on accelerators as
+far as their kernels are deterministic; with `minutes` the learning rate follows the clock, so no two runs are alike).
+
+`train` keeps `OUT/state` (see `state.py`) and `OUT/log.jsonl`, one line for every `log_every` steps.
+"""
+
+import contextlib
+import json
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.checkpoints import write_bytes
+from worldmodel.errors import BadRequest, Diverged, OutputExists
+from worldmodel.training.ema import Ema
+from worldmodel.training.randomness import own_randomness, seed_global, step_seed
+from worldmodel.training.settings import LoopConfig, learning_rate
+from worldmodel.training.state import load_start, read_facts, restore, state_folder, write_state
+
+Metrics = Mapping[str, float | Tensor]
+__all__ = ["LoopConfig", "Metrics", "Progress", "Task", "TrainingResult", "learning_rate", "step_seed", "train"]
+_MAY_CHANGE = {"steps", "minutes", "save_every_s", "log_every"}
+
+
+class Task(Protocol):
+    """What is trained."""
+
+    name: str
+
+    def module(self) -> nn.Module:
+        """Build the module, on the CPU; torch's global generator is seeded by the loop, so plain initialisation is fine."""
+
+    def batch(self, step: int, rank: int, world: int) -> dict[str, Tensor]:
+        """Make a batch on the CPU, batch first: a pure function of its arguments and the task's own seed.
+
+        With `accumulate` above 1 `step` counts the parts. `rank` of `world` processes get different batches.
+        """
+
+    def loss(self, module: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Metrics]:
+        """Compute a scalar loss and numbers worth logging.
+
+        Args:
+            module: Call it as `module(...)`, once: with several processes it is wrapped, and other methods are not there.
+            batch: On the module's device.
+            generator: On the CPU, made from (seed, step, rank); draw there, then move.
+        Metrics given as scalar tensors are read only when they are logged, so they do not stall an accelerator.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One line of the log. Losses are means since the line before, over all processes; metrics over the first."""
+
+    step: int
+    steps: int
+    loss: float
+    metrics: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    samples_per_s: float
+    eta_s: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        status: `finished` all steps or minutes, or `stopped` by a signal (its state is saved, it can go on).
+        exit_code: What a command should exit with: 0, 143 after SIGTERM, 130 after Ctrl-C.
+        step: Optimizer steps done. seconds: Training time, all segments together.
+        loss, best_loss: Last and lowest logged mean loss; None before the first line.
+        module: With the trained (not averaged) weights. weights: The averaged state dict, what to ship.
+        facts: What `state.json` says.
+    """
+
+    status: Literal["finished", "stopped"]
+    exit_code: int
+    step: int
+    seconds: float
+    loss: float | None
+    best_loss: float | None
+    module: nn.Module
+    weights: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def train(
+    task: Task,
+    config: LoopConfig,
+    out: Path,
+    *,
+    resume: Literal["auto", "always", "never"] = "auto",
+    start_weights: Path | None = None,
+    same: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Train until the steps or minutes are used up, or a SIGTERM or Ctrl-C asks to stop (saved, to be continued).
+
+    Args:
+        out: The run's folder; it is made when missing.
+        resume: `auto` continues a state found in `out`; `always` insists on one, `never` on none.
+        start_weights: Weights to begin with (see `load_start`), with a fresh optimizer and a new warm-up: the way to go on on
+            another machine or with other settings. Ignored by a continuation that began with the same ones.
+        same: What must not change when continuing, beside the config (data, batch size, preset); plain JSON, recorded.
+        on_progress: Called with every log line, by the first process.
+
+    Raises:
+        BadRequest: a continuation with other settings; the field is named. `steps` and `minutes` may change.
+        BadCheckpoint: the saved state or the start weights are damaged or of another model.
+        OutputExists: `out` cannot be written, or has a state although `resume` is `never`.
+        Diverged: the loss or gradient is not finite; the step is named, the last good state is kept.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    # Streams that a stage does not use get no gradient. Mixed precision is ours, so that runs with different precisions can
+    # follow each other in one process (accelerate keeps one choice per process).
+    accelerator = Accelerator(
+        mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+    )
+    with own_randomness(accelerator.device), _caught_signals() as signals:
+        run = _Run(task, config, Path(out), accelerator, dict(same or {}), on_progress)
+        run.begin(resume, start_weights)
+        return run.to_the_end(signals)
+
+
+@dataclass
+class _Window:
+    """What happened since the last log line, still as tensors on the device."""
+
+    since: float
+    losses: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+    metrics: dict[str, list[float | Tensor]] = field(default_factory=dict)
+    samples: int = 0
+
+    def add_metrics(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            kept = value.detach() if isinstance(value, Tensor) else value
+            self.metrics.setdefault(name, []).append(kept)
+
+    def mean_metrics(self) -> dict[str, float]:
+        return {name: sum(float(v) for v in values) / len(values) for name, values in self.metrics.items()}
+
+
+class _Run:
+    """One call of `train`, from its first step to its last."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        out: Path,
+        accelerator: Any,
+        same: dict[str, Any],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.task, self.config, self.out, self.accelerator, self.same = task, config, out, accelerator, same
+        self.on_progress = on_progress
+        self.device = accelerator.device
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        seed_global(self.device, step_seed(config.seed, 0))
+        self.module = task.module().to(self.device)
+        self.module.train()
+        self.optimizer = _optimizer(self.module, config)
+        self.ema = Ema(self.module, config.ema_decay)
+        self.step = self.saved_step = 0
+        self.seconds = 0.0
+        self.loss: float | None = None
+        self.best_loss: float | None = None
+        self.start: dict[str, Any] | None = None
+        self.segments: list[dict[str, Any]] = []
+        self.began = self.last_save = self.now = time.monotonic()
+
+    def begin(self, resume: str, start_weights: Path | None) -> None:
+        """Take up a saved state, or write the first one (so that a full disk is noticed now)."""
+        state = state_folder(self.out)
+        if state is not None and resume == "never":
+            raise OutputExists(f"'{self.out}' has a training state, and resume is 'never'. Name another folder.")
+        if state is None and resume == "always":
+            raise BadRequest(f"'{self.out}' has no training state, and resume is 'always'. Check the folder.")
+        if state is not None:
+            self._continue(state, start_weights)
+        elif start_weights is not None:
+            self.start = load_start(Path(start_weights), self.module)
+            self.ema = Ema(self.module, self.config.ema_decay)
+        self.segments.append(self._segment())
+        self.wrapped = self.accelerator.prepare(self.module)
+        self.accelerator.wait_for_everyone()
+        self.began = self.last_save = self.now = time.monotonic()
+        self.window = _Window(since=self.now)
+        if self.accelerator.is_main_process:
+            _trim_log(self.out / "log.jsonl", self.step)
+            if state is None:
+                self._save()
+
+    def to_the_end(self, signals: list[int]) -> TrainingResult:
+        stopped, due = 0, False
+        while not stopped and not self._used_up():
+            self._one_step()
+            stopped, due = self._agree(signals)
+            if due:
+                self._check_finite()
+                self._save()
+            if self.step % self.config.log_every == 0:
+                self._log()
+        if self.window.losses:
+            self._log()
+        if self.saved_step < self.step:
+            self._save()
+        self.accelerator.wait_for_everyone()
+        return TrainingResult(
+            status="stopped" if stopped else "finished",
+            exit_code=128 + stopped if stopped else 0,
+            step=self.step,
+            seconds=self.elapsed,
+            loss=self.loss,
+            best_loss=self.best_loss,
+            module=self.module,
+            weights=self.ema.tensors(),
+            facts=self._facts(),
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Training seconds of all segments, at the last time the processes agreed on."""
+        return self.seconds + self.now - self.began
+
+    def _used_up(self) -> bool:
+        minutes = self.config.minutes
+        return self.step >= self.config.steps or (minutes is not None and self.elapsed >= 60 * minutes)
+
+    def _one_step(self) -> None:
+        rate = learning_rate(self.config, self.step, self.elapsed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = [self._one_part(part) for part in range(self.config.accumulate)]
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.step)
+        self.window.losses.append(torch.stack(losses).mean())
+        self.window.norms.append(norm)
+        self.step += 1
+
+    def _one_part(self, part: int) -> Tensor:
+        """Forward and backward of one batch; gradients are exchanged with the last part only."""
+        index = self.step * self.config.accumulate + part
+        seed = step_seed(self.config.seed, index, self.rank)
+        seed_global(self.device, seed)
+        batch = {k: v.to(self.device) for k, v in self.task.batch(index, self.rank, self.world).items()}
+        self.window.samples += next((len(value) for value in batch.values()), 0) * self.world
+        last = part == self.config.accumulate - 1
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            with self._autocast():
+                loss, metrics = self.task.loss(self.wrapped, batch, torch.Generator().manual_seed(seed))
+            self.accelerator.backward(loss / self.config.accumulate)
+        self.window.add_metrics(metrics)
+        return loss.detach().float()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _agree(self, signals: list[int]) -> tuple[int, bool]:
+        """Read the clock and the signals; with several processes, all follow the first one's clock and anyone's signal."""
+        now = time.monotonic()
+        stopped, due = (signals[0] if signals else 0), now - self.last_save >= self.config.save_every_s
+        if self.world > 1:
+            mine = (now - self.began, float(due)) if self.rank == 0 else (0.0, 0.0)
+            votes = torch.tensor([*mine, float(stopped), float(stopped > 0)], dtype=torch.float64, device=self.device)
+            since, save, numbers, count = self.accelerator.reduce(votes, "sum").tolist()
+            now, due, stopped = self.began + since, bool(save), round(numbers / count) if count else 0
+        self.now = now
+        return stopped, due
+
+    def _check_finite(self) -> float:
+        """Mean loss of the window; every process gets the same one."""
+        losses, norms = torch.stack(self.window.losses), torch.stack(self.window.norms).tolist()
+        losses = self.accelerator.reduce(losses, "mean") if self.world > 1 else losses
+        for i, (loss, norm) in enumerate(zip(losses.tolist(), norms, strict=True)):
+            if not math.isfinite(loss + norm):
+                raise Diverged(self._divergence(self.step - len(norms) + i, loss, norm))
+        return float(losses.mean())
+
+    def _divergence(self, step: int, loss: float, norm: float) -> str:
+        return (
+            f"at step {step} the loss is {loss} and the gradient norm {norm}, but both must be finite. The state before "
+            f"step {self.saved_step} is kept in '{self.out / 'state'}': begin in another folder with these weights "
+            f"(start_weights) and a learning rate below {self.config.learning_rate:g}, or check the data."
+        )
+
+    def _log(self) -> None:
+        self.loss = self._check_finite()
+        self.best_loss = self.loss if self.best_loss is None else min(self.loss, self.best_loss)
+        if self.accelerator.is_main_process:
+            progress = self._progress(self.loss)
+            with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(progress)) + "\n")
+            if self.on_progress is not None:
+                self.on_progress(progress)
+        self.window = _Window(since=self.now)
+
+    def _progress(self, loss: float) -> Progress:
+        spent = max(self.now - self.window.since, 1e-9)
+        eta = (self.config.steps - self.step) * spent / len(self.window.losses)
+        if self.config.minutes is not None:
+            eta = max(0.0, min(eta, 60 * self.config.minutes - self.elapsed))
+        return Progress(
+            step=self.step,
+            steps=self.config.steps,
+            loss=loss,
+            metrics=self.window.mean_metrics(),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            gradient_norm=float(self.window.norms[-1]),
+            seconds=round(self.elapsed, 3),
+            samples_per_s=round(self.window.samples / spent, 3),
+            eta_s=round(eta, 1),
+        )
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            write_state(self.out, self.module, self.ema, self.optimizer, self._facts())
+        self.saved_step, self.last_save = self.step, time.monotonic()
+
+    def _facts(self) -> dict[str, Any]:
+        segment = self.segments[-1] | {"to_step": self.step, "seconds": round(self.now - self.began, 3)}
+        return {
+            **self._identity(),
+            "step": self.step,
+            "seconds": self.elapsed,
+            "loss": self.loss,
+            "best_loss": self.best_loss,
+            "start_weights": self.start,
+            "segments": [*self.segments[:-1], segment],
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        config = _plain(asdict(self.config))
+        return {"task": self.task.name, "config": config, "same": _plain(self.same), "processes": self.world}
+
+    def _segment(self) -> dict[str, Any]:
+        return {
+            "device": _device_name(self.device),
+            "versions": _versions(),
+            "processes": self.world,
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+            "from_step": self.step,
+        }
+
+    def _continue(self, state: Path, start_weights: Path | None) -> None:
+        facts = read_facts(state)
+        self._refuse_changes(facts)
+        if start_weights is not None and (facts["start_weights"] or {}).get("name") != Path(start_weights).name:
+            begun = (facts["start_weights"] or {}).get("name", "random weights")
+            raise BadRequest(
+                f"'{self.out}' was begun from {begun}, but start_weights is '{start_weights}'. Weights are taken only at "
+                f"the beginning: leave start_weights out to continue, or name another folder."
+            )
+        restore(state, self.module, self.ema, self.optimizer)
+        self.step = self.saved_step = facts["step"]
+        self.seconds, self.segments = facts["seconds"], facts["segments"]
+        self.loss, self.best_loss, self.start = facts["loss"], facts["best_loss"], facts["start_weights"]
+
+    def _refuse_changes(self, facts: dict[str, Any]) -> None:
+        now = self._named(self._identity())
+        for name, old in self._named(facts).items():
+            if now.get(name) != old:
+                raise BadRequest(
+                    f"'{self.out}' was trained with {name} {old!r}, but this run has {now.get(name)!r}. A run continues "
+                    f"only with the same settings. Set {name} back, or begin in another folder with start_weights "
+                    f"'{self.out}' (fresh optimizer and warm-up)."
+                )
+
+    @staticmethod
+    def _named(facts: dict[str, Any]) -> dict[str, Any]:
+        """Everything that must not change, by the name a user knows."""
+        config = {key: value for key, value in facts["config"].items() if key not in _MAY_CHANGE}
+        return {"task": facts["task"], **config, "processes": facts["processes"], **facts["same"]}
+
+
+def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+    trained = [value for value in module.parameters() if value.requires_grad]
+    groups = [
+        {"params": [value for value in trained if value.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [value for value in trained if value.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and Ctrl-C instead of dying; a second one acts as always. Does nothing outside the main thread."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before: dict[signal.Signals, Any] = {}
+
+    def catch(number: int, _frame: object) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        before[name] = signal.getsignal(name) or signal.SIG_DFL
+        signal.signal(name, catch)
+    try:
+        yield caught
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _trim_log(file: Path, step: int) -> None:
+    """Drop lines after `step` and torn ones: a killed run may have logged steps that it had not saved."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    partial = file.with_name(f"{file.name}.partial")
+    write_bytes(partial, "".join(kept).encode())
+    partial.replace(file)
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON (tuples become lists)."""
+    return json.loads(json.dumps(value))
+
+
+def _device_name(device: torch.device) -> str:
+    module = torch.get_device_module(device)
+    if hasattr(module, "get_device_name"):
+        return str(module.get_device_name(device))
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("torch", "accelerate", "safetensors", "numpy", "detour"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
