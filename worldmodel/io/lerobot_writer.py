@@ -1,0 +1,410 @@
+"""Write the files of a LeRobot v3.0 dataset, as lerobot 0.4.4 reads them. Used through `lerobot.write_dataset`.
+
+Every episode has a video file of its own per camera, so a damaged file harms one clip, and times inside a file stay
+small enough for the float32 arithmetic of other readers. Rows of all episodes share one table, one row group each.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodel.clips import Clip
+from worldmodel.errors import BadDataset, OutputExists
+from worldmodel.geometry import Array, Rig
+from worldmodel.io.rig_file import Vehicle, rig_content
+from worldmodel.io.video import write_video
+
+VERSION = "v3.0"
+CAMERA_PREFIX = "observation.images."
+ACTION_NAMES = ("forward_m", "left_m", "yaw_rad")
+STATE_NAMES = ("speed_mps", "yaw_rate_radps", "x_m", "y_m", "yaw_rad")
+CHUNK_FILES = 1000  # files per chunk folder
+IMAGE_STATISTICS_FRAMES = 32  # per episode and camera
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+BOX_COLUMNS = (
+    "episode_index", "frame_index", "track", "kind", "x_m", "y_m", "z_m", "length_m", "width_m", "height_m", "yaw_rad",
+    "vx_mps", "vy_mps",
+)  # fmt: skip
+
+Statistics = dict[str, dict[str, Any]]
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well and vanishes when it does not.
+
+    Raises:
+        OutputExists: if `out` exists or its place cannot be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise OutputExists(f"'{out}' exists already. Choose another place, or remove it first.")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, out)
+    except OSError as error:
+        raise OutputExists(
+            f"cannot write '{out}': {error}. Choose a folder you may write to, with free space."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_files(
+    clips: Iterable[Clip], out: Path, *, name: str, crf: int, vehicle: Vehicle | None, notes: tuple[str, ...]
+) -> None:
+    """Write clips as a dataset folder; see `lerobot.write_dataset`."""
+    with new_folder(out) as folder:
+        writer = _Writer(folder=folder, crf=crf)
+        try:
+            for clip in clips:
+                writer.add(clip)
+        finally:
+            writer.close()
+        if not writer.episodes:
+            raise BadDataset(f"there is no clip to write to '{out}'. Give at least one.")
+        writer.finish(name=name, vehicle=vehicle, notes=notes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Common:
+    """What all clips of a dataset share, and the clip that says so."""
+
+    id: str
+    rig: Rig
+    frequency_hz: float
+    has_motion: bool
+
+
+@dataclass(kw_only=True)
+class _Writer:
+    """What is known so far while clips come in one after the other."""
+
+    folder: Path
+    crf: int
+    common: _Common | None = None
+    episodes: list[dict[str, Any]] = field(default_factory=list)
+    known: list[dict[str, Any]] = field(default_factory=list)
+    statistics: list[Statistics] = field(default_factory=list)
+    columns: list[dict[str, Array]] = field(default_factory=list)
+    tasks: dict[str, int] = field(default_factory=dict)
+    frames: int = 0
+    _tables: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, clip: Clip) -> None:
+        """Write one clip's videos and rows."""
+        if self.common is None:
+            _check_first(clip)
+            self.common = _Common(
+                id=clip.id, rig=clip.rig, frequency_hz=clip.frequency_hz, has_motion=clip.motion is not None
+            )
+        _check_same(self.common, clip, self.known)
+        episode = len(self.episodes)
+        columns = self._columns(clip, episode)
+        statistics = {key: _numeric_statistics(values) for key, values in columns.items()}
+        for camera, camera_name in enumerate(clip.rig.names):
+            key = CAMERA_PREFIX + camera_name
+            file = self.folder / VIDEO_PATH.format(video_key=key, **_place(episode))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_video(file, clip.video[:, camera], clip.frequency_hz, self.crf)
+            statistics[key] = _image_statistics(clip.video[:, camera])
+        self._append("data", DATA_PATH.format(chunk_index=0, file_index=0), _data_table(columns))
+        if clip.boxes is not None:
+            self._append("boxes", "meta/boxes.parquet", _box_table(clip, episode))
+        self.episodes.append(self._episode_row(clip, episode, columns, statistics))
+        self.known.append(_clip_entry(clip, episode))
+        self.statistics.append(statistics)
+        self.columns.append(columns)
+        self.frames += len(clip)
+
+    def close(self) -> None:
+        """Finish the tables that are written piece by piece."""
+        for table in self._tables.values():
+            table.close()
+
+    def finish(self, *, name: str, vehicle: Vehicle | None, notes: Sequence[str]) -> None:
+        """Write everything in `meta/`."""
+        assert self.common is not None
+        meta = self.folder / "meta"
+        meta.mkdir(exist_ok=True)
+        _write_json(meta / "info.json", self._info(self.common))
+        _write_json(meta / "stats.json", self._dataset_statistics())
+        _write_json(meta / "rig.json", rig_content(self.common.rig, vehicle))
+        _write_json(meta / "clips.json", {"version": 1, "name": name, "notes": list(notes), "episodes": self.known})
+        _write_tasks(meta / "tasks.parquet", self.tasks)
+        _write_episodes(meta / "episodes" / "chunk-000" / "file-000.parquet", self.episodes)
+
+    def _append(self, key: str, relative: str, table: Any) -> None:
+        import pyarrow.parquet as pq
+
+        if key not in self._tables:
+            path = self.folder / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._tables[key] = pq.ParquetWriter(path, table.schema)
+        self._tables[key].write_table(table)
+
+    def _columns(self, clip: Clip, episode: int) -> dict[str, Array]:
+        frames = np.arange(len(clip))
+        texts = [clip.instruction_at(frame / clip.frequency_hz) for frame in frames]
+        tasks = np.array([self.tasks.setdefault(text, len(self.tasks)) for text in texts])
+        return {
+            **motion_columns(clip),
+            "timestamp": (frames / clip.frequency_hz).astype(np.float32),
+            "frame_index": frames,
+            "episode_index": np.full(len(clip), episode),
+            "index": frames + self.frames,
+            "task_index": tasks,
+        }
+
+    def _episode_row(
+        self, clip: Clip, episode: int, columns: Mapping[str, Array], statistics: Statistics
+    ) -> dict[str, Any]:
+        texts = list(self.tasks)
+        row: dict[str, Any] = {
+            "episode_index": episode,
+            "tasks": [texts[task] for task in np.unique(columns["task_index"])],
+            "length": len(clip),
+            "data/chunk_index": 0,
+            "data/file_index": 0,
+            "dataset_from_index": self.frames,
+            "dataset_to_index": self.frames + len(clip),
+            "meta/episodes/chunk_index": 0,
+            "meta/episodes/file_index": 0,
+        }
+        for name in clip.rig.names:
+            key = f"videos/{CAMERA_PREFIX}{name}"
+            row |= {f"{key}/{field}": value for field, value in _place(episode).items()}
+            row |= {f"{key}/from_timestamp": 0.0, f"{key}/to_timestamp": len(clip) / clip.frequency_hz}
+        for feature, values in statistics.items():
+            row |= {f"stats/{feature}/{statistic}": value for statistic, value in values.items()}
+        return row
+
+    def _dataset_statistics(self) -> Statistics:
+        result = {
+            key: _numeric_statistics(np.concatenate([columns[key] for columns in self.columns]))
+            for key in self.columns[0]
+        }
+        for key in self.statistics[0].keys() - result.keys():
+            result[key] = _merged([statistics[key] for statistics in self.statistics])
+        return result
+
+    def _info(self, common: _Common) -> dict[str, Any]:
+        return {
+            "codebase_version": VERSION,
+            "robot_type": "car",
+            "total_episodes": len(self.episodes),
+            "total_frames": self.frames,
+            "total_tasks": len(self.tasks),
+            "chunks_size": CHUNK_FILES,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": round(common.frequency_hz),
+            "splits": {"train": f"0:{len(self.episodes)}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH,
+            "features": _features(common.rig, round(common.frequency_hz), common.has_motion),
+        }
+
+
+def motion_columns(clip: Clip) -> dict[str, Array]:
+    """`observation.state`, `action` and `action_valid` of a clip; empty when it has no motion."""
+    if clip.motion is None:
+        return {}
+    steps = clip.motion.deltas
+    last = np.array([len(steps) - 1]) if len(steps) else np.array([], np.int64)
+    repeat = np.concatenate([np.arange(len(steps)), last])
+    action = steps[repeat] if len(steps) else np.zeros((1, 3))
+    speed = clip.motion.speeds_mps[repeat] if len(steps) else np.zeros(1)
+    turn = clip.motion.yaw_rates_radps[repeat] if len(steps) else np.zeros(1)
+    state = np.concatenate([speed[:, None], turn[:, None], clip.motion.trajectory().poses], axis=1)
+    return {
+        "observation.state": state.astype(np.float32),
+        "action": action.astype(np.float32),
+        "action_valid": np.arange(len(clip)) < len(clip) - 1,
+    }
+
+
+def _check_first(clip: Clip) -> None:
+    if abs(clip.frequency_hz - round(clip.frequency_hz)) > 1e-9:
+        raise BadDataset(
+            f"clip '{clip.id}' has {clip.frequency_hz} Hz, but LeRobot needs a whole number. Resample it, for example "
+            f"with `detour import --frequency-hz {max(1, round(clip.frequency_hz))}`."
+        )
+    bad = [name for name in clip.rig.names if not name or "/" in name or "\\" in name or name.startswith(".")]
+    if bad:
+        raise BadDataset(f"camera name '{bad[0]}' cannot be a folder name. Rename it, with letters, digits and '_'.")
+
+
+def _check_same(first: _Common, clip: Clip, known: Sequence[Mapping[str, Any]]) -> None:
+    if clip.id in {entry["id"] for entry in known}:
+        raise BadDataset(f"two clips are called '{clip.id}'. Give every clip its own id.")
+    if not _same_rig(first.rig, clip.rig):
+        raise BadDataset(
+            f"clip '{clip.id}' has another rig than '{first.id}' (names, order, size or calibration), but a dataset has one. "
+            "Write two datasets."
+        )
+    if clip.frequency_hz != first.frequency_hz:
+        raise BadDataset(
+            f"clip '{clip.id}' has {clip.frequency_hz} Hz, but '{first.id}' {first.frequency_hz} Hz. Resample to one rate."
+        )
+    if (clip.motion is not None) != first.has_motion:
+        has, lacks = (first.id, clip.id) if first.has_motion else (clip.id, first.id)
+        raise BadDataset(
+            f"clip '{has}' has ego motion and '{lacks}' has none, but a dataset has motion for all or for none. "
+            "Write two datasets."
+        )
+
+
+def _same_rig(a: Rig, b: Rig) -> bool:
+    if a.names != b.names or (a.width_px, a.height_px) != (b.width_px, b.height_px):
+        return False
+    pairs = zip(a.cameras, b.cameras, strict=True)
+    return all(
+        np.allclose(one.intrinsics, two.intrinsics, atol=1e-3)
+        and np.allclose(one.ego_from_camera, two.ego_from_camera, atol=1e-4)
+        for one, two in pairs
+    )
+
+
+def _place(episode: int) -> dict[str, int]:
+    return {"chunk_index": episode // CHUNK_FILES, "file_index": episode % CHUNK_FILES}
+
+
+def _clip_entry(clip: Clip, episode: int) -> dict[str, Any]:
+    return {
+        "episode_index": episode,
+        "id": clip.id,
+        "source": clip.source,
+        "motion_origin": clip.motion_origin,
+        "boxes": clip.boxes is not None,
+        "instructions": [
+            {"text": i.text, "start_s": i.start_s, "end_s": i.end_s if np.isfinite(i.end_s) else None}
+            for i in clip.instructions
+        ],
+    }
+
+
+def _features(rig: Rig, rate: int, has_motion: bool) -> dict[str, Any]:
+    video = {
+        "dtype": "video",
+        "shape": [rig.height_px, rig.width_px, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": rig.height_px,
+            "video.width": rig.width_px,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": rate,
+            "video.channels": 3,
+            "has_audio": False,
+        },
+    }
+    motion = {
+        "observation.state": _feature("float32", STATE_NAMES),
+        "action": _feature("float32", ACTION_NAMES),
+        "action_valid": _feature("bool"),
+    }
+    index = {key: _feature("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
+    cameras = {CAMERA_PREFIX + name: video for name in rig.names}
+    return {**cameras, **(motion if has_motion else {}), "timestamp": _feature("float32"), **index}
+
+
+def _feature(dtype: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [len(names) if names else 1], "names": list(names) if names else None}
+
+
+def _data_table(columns: Mapping[str, Array]) -> Any:
+    import pyarrow as pa
+
+    def column(values: Array) -> Any:
+        if values.ndim == 1:
+            return pa.array(values)
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+    return pa.table({key: column(values) for key, values in columns.items()})
+
+
+def _box_table(clip: Clip, episode: int) -> Any:
+    import pyarrow as pa
+
+    rows = []
+    for frame, boxes in enumerate(clip.boxes or ()):
+        for box in boxes:
+            speed = (None, None) if box.velocity_mps is None else tuple(float(v) for v in box.velocity_mps)
+            numbers = (*box.center.tolist(), *box.size.tolist(), box.yaw_rad, *speed)
+            rows.append(dict(zip(BOX_COLUMNS, (episode, frame, box.track, box.kind, *numbers), strict=True)))
+    types = [pa.int64()] * 2 + [pa.string()] * 2 + [pa.float32()] * 9
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(BOX_COLUMNS, types, strict=True))))
+
+
+def _write_tasks(path: Path, tasks: Mapping[str, int]) -> None:
+    """The texts are a pandas index: lerobot looks them up by row name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    index = "__index_level_0__"
+    columns = [
+        {
+            "name": "task_index",
+            "field_name": "task_index",
+            "pandas_type": "int64",
+            "numpy_type": "int64",
+            "metadata": None,
+        },
+        {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object", "metadata": None},
+    ]
+    names = [{"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": None}]
+    pandas = {"index_columns": [index], "column_indexes": names, "columns": columns, "pandas_version": "2.2.0"}
+    table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), index: pa.array(tasks.keys(), pa.string())})
+    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)
+
+
+def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _numeric_statistics(values: Array) -> dict[str, Any]:
+    rows = values.reshape(len(values), -1).astype(np.float64)
+    quantiles = {f"q{q:02d}": np.quantile(rows, q / 100, axis=0).tolist() for q in (1, 10, 50, 90, 99)}
+    moments = {kind: getattr(rows, kind)(axis=0).tolist() for kind in ("min", "max", "mean", "std")}
+    return {**moments, "count": [len(rows)], **quantiles}
+
+
+def _image_statistics(video: Array) -> dict[str, Any]:
+    """Per channel over a few frames, in [0, 1]; lerobot wants shape [3, 1, 1]."""
+    picked = np.unique(np.linspace(0, len(video) - 1, IMAGE_STATISTICS_FRAMES).round().astype(int))
+    pixels = video[picked].transpose(1, 0, 2, 3).reshape(3, -1) / 255.0
+    moments = {kind: getattr(pixels, kind)(axis=1).reshape(3, 1, 1).tolist() for kind in ("min", "max", "mean", "std")}
+    return {**moments, "count": [len(picked)]}
+
+
+def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counts = np.array([part["count"][0] for part in parts], np.float64).reshape(-1, 1, 1, 1)
+    means, stds = (np.array([part[kind] for part in parts]) for kind in ("mean", "std"))
+    mean = (means * counts).sum(0) / counts.sum()
+    variance = ((stds**2 + (means - mean) ** 2) * counts).sum(0) / counts.sum()
+    return {
+        "min": np.min([part["min"] for part in parts], axis=0).tolist(),
+        "max": np.max([part["max"] for part in parts], axis=0).tolist(),
+        "mean": mean.tolist(),
+        "std": np.sqrt(variance).tolist(),
+        "count": [int(counts.sum())],
+    }
