@@ -1,0 +1,195 @@
+"""What gets stitched: pictures of objects with real sizes, rendered by the town or given by the user."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from worldmodel.errors import BadEdit, BadVideo, UnknownName
+from worldmodel.geometry import Array
+from worldmodel.town.scene import Body
+
+MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
+MAX_FILE_BYTES = 20 * 1024 * 1024
+MAX_HEIGHT_M = 20.0
+RENDER_HEIGHT_PX = 192
+ANGLE_STEP_RAD = math.radians(3.0)  # views closer than this share one rendered picture
+
+# kind: length, width, height in metres; colour. Sizes of common models.
+KINDS: dict[str, tuple[float, float, float, tuple[float, float, float]]] = {
+    "car": (4.5, 1.8, 1.5, (0.62, 0.12, 0.10)),
+    "van": (5.2, 2.0, 2.1, (0.85, 0.85, 0.82)),
+    "truck": (8.0, 2.5, 3.2, (0.20, 0.32, 0.55)),
+    "pedestrian": (0.5, 0.6, 1.75, (0.20, 0.25, 0.50)),
+    "cyclist": (1.8, 0.6, 1.75, (0.15, 0.45, 0.30)),
+    "cone": (0.4, 0.4, 0.75, (0.95, 0.40, 0.08)),
+    "box": (1.2, 1.0, 1.0, (0.55, 0.40, 0.25)),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpriteView:
+    """One picture of an object, seen from one side.
+
+    Attributes:
+        rgba: Straight (not premultiplied) colours and coverage, uint8, shape [height, width, 4]; its lower edge
+            touches the ground.
+        width_m, height_m: What the picture's sides measure on a plane that faces the viewer at the object's distance.
+    """
+
+    rgba: UInt8[Array, "height width 4"]
+    width_m: float
+    height_m: float
+
+
+class Sprite(Protocol):
+    """An object that can be looked at from a direction."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for reports."""
+        ...
+
+    @property
+    def footprint_m(self) -> tuple[float, float]:
+        """Length and width on the ground, metres."""
+        ...
+
+    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+        """The picture for a viewer at this azimuth (0 in front of the object, counter-clockwise) and elevation."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PictureSprite:
+    """One picture of an object, the same from all sides.
+
+    Attributes:
+        name: What it is.
+        rgba: uint8, shape [height, width, 4], cut to what is visible.
+        height_m: Real height of the object, metres.
+    """
+
+    name: str
+    rgba: UInt8[Array, "height width 4"]
+    height_m: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.height_m) and 0 < self.height_m <= MAX_HEIGHT_M):
+            raise BadEdit(
+                f"sprite '{self.name}' is said to be {self.height_m} m high; give its real height, up to {MAX_HEIGHT_M:g} m."
+            )
+        if self.rgba.dtype != np.uint8 or self.rgba.ndim != 3 or self.rgba.shape[2] != 4:
+            raise BadVideo(
+                f"sprite '{self.name}' is {self.rgba.dtype} {self.rgba.shape}; it must be uint8 [h, w, 4] (RGB and alpha)."
+            )
+
+    @property
+    def footprint_m(self) -> tuple[float, float]:
+        """A circle-like footprint as wide as the picture."""
+        width = self.height_m * self.rgba.shape[1] / self.rgba.shape[0]
+        return (min(width, 2.0), width)
+
+    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+        """The one picture."""
+        del azimuth_rad, elevation_rad
+        height, width = self.rgba.shape[:2]
+        return SpriteView(rgba=self.rgba, width_m=self.height_m * width / height, height_m=self.height_m)
+
+
+def read_sprite(path: Path, height_m: float) -> PictureSprite:
+    """A user's picture with an alpha channel, cut to its visible part.
+
+    Args:
+        path: PNG or WebP with transparency, 4 to 4096 px a side, up to 20 MB.
+        height_m: Real height of the visible part.
+
+    Raises:
+        BadVideo: if it is not a picture, too large or small, has no alpha channel, or is transparent or opaque throughout.
+        BadEdit: if the height is impossible.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise BadVideo(f"there is no sprite picture at '{path}'. Give a PNG with transparency.")
+    size = path.stat().st_size
+    if not 0 < size <= MAX_FILE_BYTES:
+        raise BadVideo(f"sprite '{path.name}' has {size} bytes; it may have 1 to {MAX_FILE_BYTES}. Use a smaller PNG.")
+    try:
+        with Image.open(path, formats=("PNG", "WEBP")) as picture:
+            width, height = picture.size
+            if min(width, height) < MIN_SIDE_PX or max(width, height) > MAX_SIDE_PX:
+                raise BadVideo(
+                    f"sprite '{path.name}' has {width}x{height} px; each side must have {MIN_SIDE_PX} to {MAX_SIDE_PX}. Resize it."
+                )
+            if "A" not in picture.getbands() and "transparency" not in picture.info:
+                raise BadVideo(
+                    f"sprite '{path.name}' has no alpha channel. Cut the object out and save it as RGBA PNG."
+                )
+            rgba = np.asarray(picture.convert("RGBA"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise BadVideo(
+            f"sprite '{path.name}' is not a readable PNG or WebP ({error}). Save it again as PNG."
+        ) from error
+    return PictureSprite(name=path.stem, rgba=_cut(rgba, path.name), height_m=height_m)
+
+
+def _cut(rgba: Array, name: str) -> Array:
+    """The bounding box of the pixels that are more than a trace."""
+    solid = rgba[..., 3] > 16
+    if not solid.any() or solid.all():
+        state = "transparent" if not solid.any() else "opaque"
+        raise BadVideo(f"sprite '{name}' is {state} throughout; its alpha channel must outline the object. Cut it out.")
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodySprite:
+    """An object of the town, rendered from the side it is seen from."""
+
+    body: Body
+
+    @property
+    def name(self) -> str:
+        """The body's kind."""
+        return self.body.kind
+
+    @property
+    def footprint_m(self) -> tuple[float, float]:
+        """Length and width of the body."""
+        return (self.body.length_m, self.body.width_m)
+
+    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+        """The body seen from there, to the nearest 3 degrees."""
+        steps = [round(angle / ANGLE_STEP_RAD) for angle in (azimuth_rad, elevation_rad)]
+        return _rendered(self.body, steps[0] * ANGLE_STEP_RAD, steps[1] * ANGLE_STEP_RAD)
+
+
+@lru_cache(maxsize=256)
+def _rendered(body: Body, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+    from worldmodel.town.render import render_body_rgba
+
+    rgba = _cut(np.asarray(render_body_rgba(body, azimuth_rad, elevation_rad, RENDER_HEIGHT_PX)), body.kind)
+    cos, sin = abs(math.cos(azimuth_rad)), abs(math.sin(azimuth_rad))
+    deep = body.length_m * cos + body.width_m * sin  # extent along the line of sight
+    height = body.height_m * math.cos(elevation_rad) + deep * math.sin(abs(elevation_rad))
+    return SpriteView(rgba=rgba, width_m=height * rgba.shape[1] / rgba.shape[0], height_m=height)
+
+
+def sprite_of(kind: str) -> BodySprite:
+    """The town's own object of a kind.
+
+    Raises:
+        UnknownName: if there is none; the closest kind is offered.
+    """
+    if kind not in KINDS:
+        raise UnknownName("kind of sprite", kind, KINDS)
+    length, width, height, color = KINDS[kind]
+    return BodySprite(
+        body=Body(track=f"stitched-{kind}", kind=kind, length_m=length, width_m=width, height_m=height, color_rgb=color)
+    )
