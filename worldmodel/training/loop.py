@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,14 +25,13 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from worldmodel.checkpoints import write_bytes
 from worldmodel.errors import BadRequest, Diverged, OutputExists
 from worldmodel.training.ema import Ema
+from worldmodel.training.progress import Metrics, Progress, Window, trim_log
 from worldmodel.training.randomness import own_randomness, seed_global, step_seed
 from worldmodel.training.settings import LoopConfig, learning_rate
 from worldmodel.training.state import load_start, read_facts, restore, state_folder, write_state
 
-Metrics = Mapping[str, float | Tensor]
 __all__ = ["LoopConfig", "Metrics", "Progress", "Task", "TrainingResult", "learning_rate", "step_seed", "train"]
 _MAY_CHANGE = {"steps", "minutes", "save_every_s", "log_every"}
 
@@ -60,21 +59,6 @@ class Task(Protocol):
             generator: On the CPU, made from (seed, step, rank); draw there, then move.
         Metrics given as scalar tensors are read only when they are logged, so they do not stall an accelerator.
         """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """One line of the log. Losses are means since the line before, over all processes; metrics over the first."""
-
-    step: int
-    steps: int
-    loss: float
-    metrics: dict[str, float]
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    samples_per_s: float
-    eta_s: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,25 +124,6 @@ def train(
         return run.to_the_end(signals)
 
 
-@dataclass
-class _Window:
-    """What happened since the last log line, still as tensors on the device."""
-
-    since: float
-    losses: list[Tensor] = field(default_factory=list)
-    norms: list[Tensor] = field(default_factory=list)
-    metrics: dict[str, list[float | Tensor]] = field(default_factory=dict)
-    samples: int = 0
-
-    def add_metrics(self, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            kept = value.detach() if isinstance(value, Tensor) else value
-            self.metrics.setdefault(name, []).append(kept)
-
-    def mean_metrics(self) -> dict[str, float]:
-        return {name: sum(float(v) for v in values) / len(values) for name, values in self.metrics.items()}
-
-
 class _Run:
     """One call of `train`, from its first step to its last."""
 
@@ -204,9 +169,9 @@ class _Run:
         self.wrapped = self.accelerator.prepare(self.module)
         self.accelerator.wait_for_everyone()
         self.began = self.last_save = self.now = time.monotonic()
-        self.window = _Window(since=self.now)
+        self.window = Window(since=self.now)
         if self.accelerator.is_main_process:
-            _trim_log(self.out / "log.jsonl", self.step)
+            trim_log(self.out / "log.jsonl", self.step)
             if state is None:
                 self._save()
 
@@ -316,7 +281,7 @@ class _Run:
                 stream.write(json.dumps(asdict(progress)) + "\n")
             if self.on_progress is not None:
                 self.on_progress(progress)
-        self.window = _Window(since=self.now)
+        self.window = Window(since=self.now)
 
     def _progress(self, loss: float) -> Progress:
         spent = max(self.now - self.window.since, 1e-9)
@@ -426,20 +391,6 @@ def _caught_signals() -> Iterator[list[int]]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-def _trim_log(file: Path, step: int) -> None:
-    """Drop lines after `step` and torn ones: a killed run may have logged steps that it had not saved."""
-    if not file.is_file():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-    partial = file.with_name(f"{file.name}.partial")
-    write_bytes(partial, "".join(kept).encode())
-    partial.replace(file)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,661 @@
+"""The world model: one sequence, four questions (imagine with and without actions, plan, explain)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.checkpoints import content_hash, load_folder, save_folder
+from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
+from worldmodel.flow import mix, stream_noise
+from worldmodel.geometry import Array, Motion, Rig, Trajectory, compose, wrap_angle
+from worldmodel.guidance import FixedGuide, Guide, TextEncoder, make_text_encoder
+from worldmodel.memory import AnyMemory, ChunkEntry, Window, memory_stats
+from worldmodel.network import (
+    FramesPart,
+    GuidancePart,
+    NetworkConfig,
+    PlanPart,
+    Recall,
+    WorldActionTransformer,
+    ray_features,
+)
+from worldmodel.network import Sequence as TokenSequence
+from worldmodel.pictures import resize_video
+from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
+from worldmodel.rollout import Past, Rollout, chunk_telemetry
+from worldmodel.sampler import find_sampler, sampling_times
+from worldmodel.tokenizer import Tokenizer, TokenizerConfig, fill
+
+KIND = "detour-world-model"
+MAX_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldModelConfig:
+    """What a checkpoint is: sizes, rates and the statistics that normalise motion.
+
+    Attributes:
+        preset: Name of the preset it was trained with.
+        tokenizer, network: Sizes of the parts.
+        text_encoder: Name of the frozen text encoder.
+        frequency_hz: Frame rate of the training data.
+        cameras: Cameras of the training data (others work; quality is not promised).
+        history_chunks: Chunks of history that were trained at most.
+        history_noise: Noise level of imagined chunks when they become memory.
+        video_shift: Shift of the video's noise times.
+        step_mean, step_std: Of the SE(2) steps per frame, [3].
+        plan_mean, plan_std: Of the plan's poses, [8][3].
+        stages: What was trained so far, in words.
+    """
+
+    preset: str = "test"
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    text_encoder: str = "all-MiniLM-L6-v2"
+    frequency_hz: float = 8.0
+    cameras: int = 3
+    history_chunks: int = 4
+    history_noise: float = 0.05
+    video_shift: float = 1.0
+    step_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    step_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    plan_mean: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0),) * 8
+    plan_std: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 1.0),) * 8
+    stages: tuple[str, ...] = ()
+
+    @property
+    def height_px(self) -> int:
+        """Height of the model's pictures."""
+        return self.network.latent_height * self.tokenizer.stride
+
+    @property
+    def width_px(self) -> int:
+        """Width of the model's pictures."""
+        return self.network.latent_width * self.tokenizer.stride
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of one picture's latents."""
+        return self.network.latent_height, self.network.latent_width
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "WorldModelConfig":
+        """The config of a checkpoint's config.json.
+
+        Raises:
+            BadCheckpoint: if a field is unknown or missing.
+        """
+        try:
+            parts = {
+                "tokenizer": TokenizerConfig(**data["tokenizer"]),
+                "network": NetworkConfig(**data["network"]),
+                "step_mean": tuple(data["step_mean"]),
+                "step_std": tuple(data["step_std"]),
+                "plan_mean": tuple(map(tuple, data["plan_mean"])),
+                "plan_std": tuple(map(tuple, data["plan_std"])),
+                "stages": tuple(data["stages"]),
+            }
+            return WorldModelConfig(**{**data, **parts})
+        except (KeyError, TypeError) as error:
+            raise BadCheckpoint(f"config.json of the checkpoint does not fit this version: {error}.") from error
+
+
+class WorldModel:
+    """Tokenizer, network and text encoder, and the four questions they answer."""
+
+    def __init__(
+        self,
+        config: WorldModelConfig,
+        tokenizer: Tokenizer,
+        network: WorldActionTransformer,
+        text_encoder: TextEncoder | None = None,
+    ) -> None:
+        self.config, self.tokenizer, self.network = config, tokenizer.eval(), network.eval()
+        self._text_encoder = text_encoder
+        self._rays: dict[bytes, Tensor] = {}
+        self._hash: str | None = None
+
+    # -- where it lives -------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return self.network.video_in.weight.device
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The frozen text encoder, loaded at first use."""
+        if self._text_encoder is None:
+            self._text_encoder = make_text_encoder(self.config.text_encoder)
+        return self._text_encoder
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits over tokenizer and network weights; computed once."""
+        if self._hash is None:
+            self._hash = content_hash(self._tensors())
+        return self._hash
+
+    def _tensors(self) -> dict[str, Tensor]:
+        parts = {"tokenizer": self.tokenizer, "network": self.network}
+        return {f"{part}.{name}": t.detach().cpu() for part, m in parts.items() for name, t in m.state_dict().items()}
+
+    def to(self, device: torch.device | str) -> "WorldModel":
+        """Move all weights; returns self."""
+        self.tokenizer.to(device)
+        self.network.to(device)
+        self._rays.clear()
+        return self
+
+    def save_pretrained(
+        self, folder: Path | str, card: str = "A Detour world model.\n", *, overwrite: bool = False
+    ) -> None:
+        """Write config.json, bfloat16 weights in shards under 16 MB, and the model card."""
+        config = {"kind": KIND, **asdict(self.config)}
+        save_folder(Path(folder), self._tensors(), config, card, dtype=torch.bfloat16, overwrite=overwrite)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "WorldModel":
+        """Read a checkpoint folder, or fetch one from the hub by id ('owner/name').
+
+        Raises:
+            BadCheckpoint: if files, tensors or config do not fit; the message names them.
+        """
+        data, tensors = load_folder(folder, None)
+        if data.pop("kind", None) != KIND:
+            raise BadCheckpoint(f"'{folder}' is not a Detour world model (its config.json has another kind).")
+        config = WorldModelConfig.from_json(data)
+        tokenizer, network = Tokenizer(config.tokenizer), WorldActionTransformer(config.network)
+        parts: dict[str, dict[str, Tensor]] = {"tokenizer": {}, "network": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            if part not in parts:
+                raise BadCheckpoint(f"'{folder}' has an unexpected tensor '{name}'. Use an unmodified checkpoint.")
+            parts[part][rest] = tensor
+        fill(tokenizer, parts["tokenizer"], f"{folder} (tokenizer)")
+        fill(network, parts["network"], f"{folder} (network)")
+        return cls(config, tokenizer, network).to(device)
+
+    def push_to_hub(self, repo_id: str, card: str = "A Detour world model.\n") -> str:
+        """Upload the checkpoint to the hub ('owner/name'); returns the address of the commit."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repo_id, exist_ok=True)
+        with tempfile.TemporaryDirectory() as parent:
+            self.save_pretrained(Path(parent) / "model", card)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=Path(parent) / "model"))
+
+    # -- inputs ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _per_chunk(self) -> int:
+        return self.config.network.frames_per_chunk
+
+    def _stat(self, name: str) -> Tensor:
+        return torch.tensor(getattr(self.config, name), dtype=torch.float32, device=self.device)
+
+    def _normalised_steps(self, deltas: Array) -> Tensor:
+        return (torch.from_numpy(deltas).float().to(self.device) - self._stat("step_mean")) / self._stat("step_std")
+
+    def _deltas(self, steps: Tensor) -> Array:
+        raw = (steps.float() * self._stat("step_std") + self._stat("step_mean")).cpu().numpy().astype(np.float64)
+        raw[..., 2] = wrap_angle(raw[..., 2])
+        return raw
+
+    def _fitted(self, observation: Observation) -> Observation:
+        """The observation at the model's picture size, cut to whole chunks of trained history."""
+        if abs(observation.frequency_hz / self.config.frequency_hz - 1) > 0.05:
+            raise BadRequest(
+                f"the recording has {observation.frequency_hz:g} Hz, the model was trained at {self.config.frequency_hz:g} Hz. "
+                f"Import the recording with `--frequency {self.config.frequency_hz:g}`."
+            )
+        chunks = min(len(observation.video) // self._per_chunk, self.config.history_chunks)
+        if not chunks:
+            raise ClipTooShort(
+                f"the observation has {len(observation.video)} frames; the model needs at least {self._per_chunk}. "
+                "Start later in the clip or ask for more history."
+            )
+        frames = chunks * self._per_chunk
+        motion = None if observation.motion is None else observation.motion[len(observation.motion) - frames + 1 :]
+        video = resize_video(observation.video[-frames:], self.config.width_px, self.config.height_px)
+        rig = observation.rig.scaled(self.config.width_px, self.config.height_px)
+        return replace(observation, video=video, motion=motion, rig=rig)
+
+    def _ray_features(self, rig: Rig) -> Tensor:
+        key = b"".join(c.intrinsics.tobytes() + c.ego_from_camera.tobytes() for c in rig.cameras)
+        if key not in self._rays:
+            self._rays[key] = ray_features(rig, self.config.network.grid).to(self.device)
+        return self._rays[key]
+
+    def _period(self, batch: int) -> Tensor:
+        return torch.full((batch,), 1 / self.config.frequency_hz, device=self.device)
+
+    def _guidance(self, texts: Sequence[str], chunk: int) -> GuidancePart:
+        features, valid = self.text_encoder.encode(texts)
+        chunks = torch.tensor([chunk], device=self.device)
+        return GuidancePart(
+            chunks=chunks, features=features[:, None].to(self.device), valid=valid[:, None].to(self.device)
+        )
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def remember(
+        self, observations: Sequence[Observation], memory: AnyMemory | None = None, *, with_steps: bool = True
+    ) -> Past:
+        """Read the observations (same rig layout, same number of frames) into a memory.
+
+        Args:
+            with_steps: False withholds the past motion, so that answers must come from pixels.
+        """
+        fitted = [self._fitted(observation) for observation in observations]
+        counts = {len(observation.video) for observation in fitted}
+        if len(counts) > 1:
+            raise BadRequest(f"observations of one batch need equal history; got {sorted(counts)} frames.")
+        frames = counts.pop()
+        batch = len(fitted)
+        latents = torch.stack([self.tokenizer.encode_video(observation.video) for observation in fitted])
+        steps, unknown = (
+            torch.zeros(batch, frames, 3, device=self.device),
+            torch.ones(batch, frames, device=self.device),
+        )
+        for i, observation in enumerate(fitted):
+            if with_steps and observation.motion is not None:
+                steps[i, 1:], unknown[i, 1:] = self._normalised_steps(observation.motion.deltas), 0
+        part = FramesPart(
+            frames=torch.arange(frames, device=self.device),
+            clean=True,
+            steps=steps,
+            steps_time=unknown,
+            video=latents,
+            video_time=torch.zeros(batch, frames, device=self.device),
+        )
+        rays = torch.stack([self._ray_features(observation.rig) for observation in fitted])
+        sequence = TokenSequence(frames=(part,), rays=rays, period_s=self._period(batch))
+        entry = self.network(sequence, remember=True).entry
+        memory = Window(sink=1, recent=self.config.history_chunks) if memory is None else memory
+        for chunk in range(frames // self._per_chunk):
+            memory = memory.append(_only_chunk(entry, chunk))
+        start = (np.zeros((1, 3)),) * batch
+        return Past(memory=memory, frames=frames, chunks=0, rays=rays, rig=fitted[0].rig, trajectory=start)
+
+    def _recall(self, past: Past) -> Recall | None:
+        layers = [past.memory.read(layer) for layer in range(self.config.network.layers)]
+        return self.network.recall([layer for layer in layers if layer is not None], past.frames)
+
+    # -- imagine --------------------------------------------------------------------------------------------------
+
+    def imagine(
+        self,
+        observation: Observation,
+        *,
+        seconds: float,
+        seed: int = 0,
+        actions: Trajectory | None = None,
+        guide: Guide | None = None,
+        steps: int = 8,
+        sampler: str = "euler",
+        memory: AnyMemory | None = None,
+        on_chunk: Callable[[int, int, Array], None] | None = None,
+    ) -> Rollout:
+        """Imagine how the drive goes on.
+
+        Args:
+            seconds: Horizon; positive, at most one hour.
+            seed: Of the noise; the same seed gives the same rollout, and 8 s are the beginning of 16 s.
+            actions: Poses to drive, in the ego frame of now; must cover the horizon. None: the model imagines them.
+            guide: Which text steers each chunk; None: the observation's instruction.
+            steps: Sampling steps per chunk.
+            on_chunk: Called with (chunk, chunks, video so far of that chunk).
+        Raises:
+            BadRequest, ClipTooShort, Diverged.
+        """
+        return self.imagine_batch(
+            [observation],
+            seconds=seconds,
+            seeds=[seed],
+            actions=None if actions is None else [actions],
+            guides=None if guide is None else [guide],
+            steps=steps,
+            sampler=sampler,
+            memory=memory,
+            on_chunk=on_chunk,
+        )[0]
+
+    def imagine_batch(
+        self,
+        observations: Sequence[Observation],
+        *,
+        seconds: float,
+        seeds: Sequence[int],
+        actions: Sequence[Trajectory] | None = None,
+        guides: Sequence[Guide] | None = None,
+        steps: int = 8,
+        sampler: str = "euler",
+        memory: AnyMemory | None = None,
+        on_chunk: Callable[[int, int, Array], None] | None = None,
+    ) -> list[Rollout]:
+        """`imagine` for several observations with equal rig layout and history at once; results in order."""
+        check_horizon(seconds)
+        sampling_times(steps)
+        guides = guides or [FixedGuide(text=observation.instruction) for observation in observations]
+        started = time.perf_counter()
+        past = self.remember(observations, memory)
+        encoded = time.perf_counter() - started
+        rollouts = self.go_on(
+            past,
+            seconds=seconds,
+            seeds=seeds,
+            actions=actions,
+            guides=guides,
+            steps=steps,
+            sampler=sampler,
+            on_chunk=on_chunk,
+        )
+        return [replace(rollout, timing={"encode_s": encoded, **rollout.timing}) for rollout in rollouts]
+
+    @torch.no_grad()
+    def go_on(
+        self,
+        past: Past,
+        *,
+        seconds: float,
+        seeds: Sequence[int],
+        actions: Sequence[Trajectory] | None = None,
+        guides: Sequence[Guide] | None = None,
+        steps: int = 8,
+        sampler: str = "euler",
+        on_chunk: Callable[[int, int, Array], None] | None = None,
+    ) -> list[Rollout]:
+        """Imagine further from a past, e.g. `rollout.past`; whole chunks continue exactly as if never interrupted.
+
+        `actions` and `guides` count their time from the first imagined frame of all, not from here.
+        """
+        check_horizon(seconds)
+        frames = max(1, round(seconds * self.config.frequency_hz))
+        chunks = -(-frames // self._per_chunk)
+        first, batch = past.chunks, len(past.rays)
+        guides = guides or [FixedGuide()] * batch
+        commands = None if actions is None else self._commands(actions, first, chunks)
+        videos: list[Array] = []
+        telemetry: list[dict[str, float]] = []
+        texts: list[list[str]] = []
+        started = time.perf_counter()
+        for index in range(first, first + chunks):
+            texts.append([guide.hint(index * self._per_chunk / self.config.frequency_hz) for guide in guides])
+            given = None if commands is None else commands[:, (index - first) * self._per_chunk :][:, : self._per_chunk]
+            latents, past = self._chunk(past, seeds, texts[-1], given, steps, sampler)
+            video = self.tokenizer.decode(latents.flatten(0, 2))
+            videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
+            telemetry.append(
+                chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:]), index)
+            )
+            if on_chunk is not None:
+                on_chunk(index - first, chunks, videos[-1])
+        timing = {"generate_s": time.perf_counter() - started, "chunks": float(chunks)}
+        return [
+            self._rollout(
+                i, past, videos, texts, telemetry, frames, first, seeds, commands is not None, timing, steps, sampler
+            )
+            for i in range(batch)
+        ]
+
+    def _commands(self, actions: Sequence[Trajectory], first: int, chunks: int) -> Tensor:
+        count = chunks * self._per_chunk
+        times = (first * self._per_chunk + np.arange(count + 1)) / self.config.frequency_hz
+        rows = []
+        for trajectory in actions:
+            end = trajectory.times_s[-1]
+            if end + 1e-6 < times[-1] and end + 1e-6 >= times[-1] - (self._per_chunk - 1) / self.config.frequency_hz:
+                trajectory = _held(trajectory, times[-1])  # the last chunk may be cut short
+            rows.append(trajectory.resampled(times).motion().deltas)
+        return self._normalised_steps(np.stack(rows))
+
+    def _chunk(
+        self,
+        past: Past,
+        seeds: Sequence[int],
+        texts: Sequence[str],
+        given: Tensor | None,
+        steps: int,
+        sampler: str,
+    ) -> tuple[Tensor, Past]:
+        network, batch, cameras = self.config.network, len(past.rays), past.rays.shape[1]
+        shape = (self._per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
+        video = self._noise(shape, seeds, "video", past.chunks)
+        free = self._noise((self._per_chunk, 3), seeds, "steps", past.chunks)
+        frames = torch.arange(past.frames, past.frames + self._per_chunk, device=self.device)
+        recall, now = self._recall(past), float(past.frames)
+        guidance = self._guidance(texts, past.frames // self._per_chunk)
+        period = self._period(batch)
+
+        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
+            times = torch.full((batch, self._per_chunk), t, device=self.device)
+            part = FramesPart(
+                frames=frames,
+                clean=False,
+                steps=state[1] if given is None else given,
+                steps_time=times if given is None else torch.zeros_like(times),
+                video=state[0],
+                video_time=times,
+            )
+            sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=period, guidance=guidance)
+            output = self.network(sequence, recall, now=now)
+            return (output.video,) if given is not None else (output.video, output.steps)
+
+        noise = (video,) if given is not None else (video, free)
+        times = sampling_times(steps, self.config.video_shift)
+        result = find_sampler(sampler)(velocity, noise, times)
+        latents, moved = result[0], given if given is not None else result[1]
+        return latents, self._extended(past, seeds, frames, latents, moved, recall)
+
+    def _extended(
+        self, past: Past, seeds: Sequence[int], frames: Tensor, latents: Tensor, steps: Tensor, recall: Recall | None
+    ) -> Past:
+        """Write the finished chunk into the memory: one clean pass that sees no guidance."""
+        level = self.config.history_noise
+        noise = self._noise(latents.shape[1:], seeds, "history", past.chunks)
+        shape = latents.shape[:2]
+        part = FramesPart(
+            frames=frames,
+            clean=True,
+            steps=steps,
+            steps_time=torch.zeros(shape, device=self.device),
+            video=mix(latents, noise, torch.tensor(level, device=self.device)),
+            video_time=torch.full(shape, level, device=self.device),
+        )
+        sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=self._period(len(past.rays)))
+        entry = self.network(sequence, recall, now=float(past.frames), remember=True).entry
+        poses = []
+        for row, deltas in zip(past.trajectory, self._deltas(steps), strict=True):
+            grown = list(row)
+            for delta in deltas:
+                grown.append(compose(grown[-1], delta))
+            poses.append(np.stack(grown))
+        return replace(
+            past,
+            memory=past.memory.append(entry),
+            frames=past.frames + self._per_chunk,
+            chunks=past.chunks + 1,
+            trajectory=tuple(poses),
+        )
+
+    def _noise(self, shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
+        return torch.stack([stream_noise(shape, seed, stream, chunk) for seed in seeds]).to(self.device)
+
+    def _rollout(
+        self,
+        i: int,
+        past: Past,
+        videos: list[Array],
+        texts: list[list[str]],
+        telemetry: list[dict[str, float]],
+        frames: int,
+        first: int,
+        seeds: Sequence[int],
+        actions_given: bool,
+        timing: dict[str, float],
+        steps: int,
+        sampler: str,
+    ) -> Rollout:
+        start = first * self._per_chunk
+        poses = past.trajectory[i][start : start + frames + 1]
+        times = (start + np.arange(frames + 1)) / self.config.frequency_hz
+        return Rollout(
+            video=np.concatenate([video[i] for video in videos])[:frames],
+            trajectory=Trajectory(poses=poses, times_s=times),
+            rig=past.rig,
+            frequency_hz=self.config.frequency_hz,
+            texts=tuple(row[i] for row in texts),
+            seed=seeds[i],
+            actions_given=actions_given,
+            timing=timing,
+            telemetry=tuple(telemetry),
+            provenance={
+                "model": self.hash,
+                "preset": self.config.preset,
+                "steps": steps,
+                "sampler": sampler,
+                "memory": type(past.memory).__name__.lower(),
+                "imagined": True,
+            },
+            memory_stats=memory_stats(past.memory),
+            past=past,
+        )
+
+    # -- plan and explain -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def plan(
+        self, observation: Observation, *, seed: int = 0, samples: int = 1, steps: int = 8, past: Past | None = None
+    ) -> Plan:
+        """What should I do? Video and steps are absent; only the narrow expert runs against the memory.
+
+        Args:
+            samples: Plans drawn; the answer is their mean.
+            past: A ready memory of this observation (`remember`), to save reading it again.
+        """
+        if not 1 <= samples <= 256:
+            raise BadRequest(f"{samples} samples were asked for; 1 to 256 make sense.")
+        started = time.perf_counter()
+        past = past or self.remember([observation])
+        ready = time.perf_counter()
+        many = replace(past, memory=past.memory.repeated(samples), rays=past.rays.expand(samples, -1, -1, -1, -1))
+        recall, now = self._recall(many), float(past.frames)
+        chunk = past.frames // self._per_chunk
+        guidance = self._guidance([observation.instruction] * samples, chunk)
+        chunks = torch.tensor([chunk], device=self.device)
+        poses = self.config.network.plan_poses
+        noise = torch.stack([stream_noise((1, poses, 3), seed, f"plan-{i}", chunk) for i in range(samples)]).to(
+            self.device
+        )
+
+        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
+            part = PlanPart(chunks=chunks, values=state[0], time=torch.full((samples, 1), t, device=self.device))
+            sequence = TokenSequence(frames=(), period_s=self._period(samples), plan=part, guidance=guidance)
+            return (self.network(sequence, recall, now=now).plan,)
+
+        (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
+        values = (result[:, 0] * self._stat("plan_std") + self._stat("plan_mean")).cpu().numpy().astype(np.float64)
+        mean = Trajectory(poses=values.mean(axis=0), times_s=PLAN_TIMES_S)
+        timing = {"remember_s": ready - started, "plan_s": time.perf_counter() - ready}
+        return Plan(trajectory=mean, samples=values if samples > 1 else None, timing=timing)
+
+    @torch.no_grad()
+    def explain(self, observation: Observation, *, seed: int = 0, steps: int = 8) -> Motion:
+        """Which motion explains these frames? Reads pixels only: past steps are withheld.
+
+        The first chunk is context; the answer holds the steps into every later frame, [frames - 4, 3], for as many
+        whole chunks as there are.
+
+        Raises:
+            ClipTooShort: for fewer than two chunks.
+        """
+        return self.explain_batch([observation], seed=seed, steps=steps)[0]
+
+    @torch.no_grad()
+    def explain_batch(self, observations: Sequence[Observation], *, seed: int = 0, steps: int = 8) -> list[Motion]:
+        """`explain` for several observations of equal length and rig layout."""
+        chunks = len(observations[0].video) // self._per_chunk
+        if chunks < 2:
+            raise ClipTooShort(
+                f"explaining needs at least {2 * self._per_chunk} frames; got {len(observations[0].video)}. Use a longer clip."
+            )
+        first = [_frames_of(observation, 0, self._per_chunk) for observation in observations]
+        past = self.remember(first, with_steps=False)
+        found = []
+        for chunk in range(1, chunks):
+            part = [_frames_of(o, chunk * self._per_chunk, (chunk + 1) * self._per_chunk) for o in observations]
+            steps_found, past = self._explained(past, part, seed, steps)
+            found.append(self._deltas(steps_found))
+        return [Motion(deltas=row, period_s=1 / self.config.frequency_hz) for row in np.concatenate(found, axis=1)]
+
+    def _explained(self, past: Past, observations: Sequence[Observation], seed: int, steps: int) -> tuple[Tensor, Past]:
+        fitted = [self._fitted(observation) for observation in observations]
+        latents = torch.stack([self.tokenizer.encode_video(observation.video) for observation in fitted])
+        batch, recall = len(fitted), self._recall(past)
+        frames = torch.arange(past.frames, past.frames + self._per_chunk, device=self.device)
+        zeros = torch.zeros(batch, self._per_chunk, device=self.device)
+
+        def part(values: Tensor, t: float, *, clean: bool) -> TokenSequence:
+            one = FramesPart(
+                frames=frames, clean=clean, steps=values, steps_time=zeros + t, video=latents, video_time=zeros
+            )
+            return TokenSequence(frames=(one,), rays=past.rays, period_s=self._period(batch))
+
+        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
+            return (self.network(part(state[0], t, clean=False), recall, now=float(past.frames)).steps,)
+
+        noise = self._noise((self._per_chunk, 3), [seed] * batch, "explain", past.frames // self._per_chunk)
+        (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
+        withheld = part(torch.zeros_like(result), 1.0, clean=True)
+        entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
+        return result, replace(past, memory=past.memory.append(entry), frames=past.frames + self._per_chunk)
+
+
+def check_horizon(seconds: float) -> None:
+    """Say why a horizon makes no sense.
+
+    Raises:
+        BadRequest: if it is not positive or longer than an hour.
+    """
+    if not 0 < seconds <= MAX_SECONDS:
+        raise BadRequest(
+            f"a horizon of {seconds:g} s was asked for; it must be positive and at most {MAX_SECONDS:g} s."
+        )
+
+
+def _only_chunk(entry: ChunkEntry, chunk: int) -> ChunkEntry:
+    keep = entry.cells.chunk == chunk
+    return replace(
+        entry,
+        keys=entry.keys[:, :, :, keep],
+        values=entry.values[:, :, :, keep],
+        queries=entry.queries[:, :, :, keep],
+        cells=entry.cells[keep],
+    )
+
+
+def _frames_of(observation: Observation, first: int, last: int) -> Observation:
+    return replace(observation, video=observation.video[first:last], motion=None)
+
+
+def _held(trajectory: Trajectory, until_s: float) -> Trajectory:
+    """The trajectory with its last step repeated up to a time."""
+    poses, times = list(trajectory.poses), list(trajectory.times_s)
+    from worldmodel.geometry import relative
+
+    step, gap = relative(poses[-2], poses[-1]), times[-1] - times[-2]
+    while times[-1] + 1e-6 < until_s:
+        poses.append(compose(poses[-1], step))
+        times.append(times[-1] + gap)
+    return Trajectory(poses=np.stack(poses), times_s=np.array(times))

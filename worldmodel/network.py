@@ -1,0 +1,496 @@
+"""The world-action transformer: one sequence of video, steps, plan and guidance tokens. Tensors in, tensors out.
+
+It knows no noise schedule, no file and no device. Experts (mixture of transformers, Liang et al., arXiv 2411.04996):
+video has a wide one, steps and plan share a narrow one, guidance has a small one; all attend together.
+
+Shape suffixes: B batch, F frames, C cameras, H heads, N tokens, D width; a stream's tokens are kept as
+[B, units, tokens per unit, D], where a unit shares one condition (a frame of video; a single token elsewhere).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
+from worldmodel.geometry import Rig
+from worldmodel.memory import ChunkEntry, KeysValues
+
+RAY_OCTAVES = 4
+RAY_FEATURES = 6 + 3 * 2 * RAY_OCTAVES
+TIME_OCTAVES = 6
+TIME_FEATURES = 1 + 2 * TIME_OCTAVES
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    Attributes:
+        latent_channels, latent_height, latent_width: Shape of one frame's latents.
+        patch: Latent cells per token and side.
+        frames_per_chunk: Frames generated at once.
+        width, action_width, guidance_width: Token widths of the three experts.
+        layers, heads, head_size, mlp_ratio: Shared by all experts.
+        adaln_rank: Rank of the adaptive layer norms.
+        text_width: Width of the frozen text features.
+        plan_poses: Poses in a plan.
+        oldest_frames: Largest age, in frames, that was trained.
+    """
+
+    latent_channels: int = 16
+    latent_height: int = 4
+    latent_width: int = 8
+    patch: int = 2
+    frames_per_chunk: int = 4
+    width: int = 192
+    action_width: int = 96
+    guidance_width: int = 64
+    layers: int = 6
+    heads: int = 6
+    head_size: int = 32
+    mlp_ratio: int = 4
+    adaln_rank: int = 32
+    text_width: int = 384
+    plan_poses: int = 8
+    oldest_frames: int = 32
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens per picture."""
+        return self.latent_height // self.patch, self.latent_width // self.patch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FramesPart:
+    """Video and steps of some frames, either clean or being denoised.
+
+    Attributes:
+        frames: Frame numbers, int64 [F], whole chunks.
+        clean: Whether this is the copy that memory is made of.
+        steps: Normalised steps into each frame [B, F, 3]; None if the steps are absent.
+        steps_time: Noise time of each step [B, F]; 1 says "unknown".
+        video: Latents [B, F, C, channels, h, w]; None if the video is absent.
+        video_time: Noise time of each frame's video [B, F].
+        video_present: Per sample whether the video takes part [B], bool; None means all do.
+    """
+
+    frames: Tensor
+    clean: bool
+    steps: Tensor | None = None
+    steps_time: Tensor | None = None
+    video: Tensor | None = None
+    video_time: Tensor | None = None
+    video_present: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlanPart:
+    """Plans being denoised: values [B, K, poses, 3] with times [B, K], one for each chunk number in `chunks` [K]."""
+
+    chunks: Tensor
+    values: Tensor
+    time: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GuidancePart:
+    """Text features [B, K, L, text_width] and which tokens are real [B, K, L], for the chunks [K]."""
+
+    chunks: Tensor
+    features: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sequence:
+    """All that the network reads at once.
+
+    Attributes:
+        frames: Parts with video and steps.
+        rays: Camera rays of every token position [B, C, rows, columns, RAY_FEATURES]; None without video.
+        period_s: Seconds between frames [B].
+    """
+
+    frames: tuple[FramesPart, ...]
+    period_s: Tensor
+    rays: Tensor | None = None
+    plan: PlanPart | None = None
+    guidance: GuidancePart | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Output:
+    """Velocities of what was being denoised, in the shapes of the inputs; None for what was absent."""
+
+    video: Tensor | None
+    steps: Tensor | None
+    plan: Tensor | None
+    entry: ChunkEntry | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recall:
+    """A memory made ready for one chunk: per layer rotated keys and values, and what the cells are."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    cells: Cells
+
+
+def ray_features(rig: Rig, grid: tuple[int, int]) -> Tensor:
+    """Origin, direction and sines of the direction for every token of every camera, [C, rows, columns, RAY_FEATURES]."""
+    rows, columns = grid
+    origins, directions = rig.scaled(columns, rows).rays()
+    d = torch.from_numpy(directions).float()
+    o = torch.from_numpy(origins).float()[:, None, None, :].expand_as(d) / 2
+    waves = [f(d * torch.pi * 2**i) for i in range(RAY_OCTAVES) for f in (torch.sin, torch.cos)]
+    return torch.cat([d, o, *waves], dim=-1)
+
+
+def time_features(time: Tensor) -> Tensor:
+    """Noise times in [0, 1] as sines and cosines, [..., TIME_FEATURES]."""
+    waves = [f(time[..., None] * torch.pi * 2.0**i) for i in range(TIME_OCTAVES) for f in (torch.sin, torch.cos)]
+    return torch.cat([time[..., None], *waves], dim=-1)
+
+
+def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inner, hidden), nn.SiLU(), nn.Linear(hidden, outer))
+
+
+class Modulation(nn.Module):
+    """Low-rank adaptive layer norm: six (or two) vectors per condition, zero at the start."""
+
+    def __init__(self, width: int, rank: int, vectors: int) -> None:
+        super().__init__()
+        self.vectors = vectors
+        self.down = nn.Linear(width, rank)
+        self.up = nn.Linear(rank, vectors * width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """`vectors` tensors [B, units, 1, width] of conditions [B, units, width]."""
+        parts: tuple[Tensor, ...] = self.up(functional.silu(self.down(condition)))[:, :, None].chunk(self.vectors, -1)
+        return parts
+
+
+class ExpertLayer(nn.Module):
+    """One stream's share of a layer: projections into and out of the common attention, and its feed-forward."""
+
+    def __init__(self, width: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.heads, self.head_size = config.heads, config.head_size
+        inner = config.heads * config.head_size
+        self.modulation = Modulation(width, config.adaln_rank, 6)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.into = nn.Linear(width, 3 * inner, bias=False)
+        self.query_norm = nn.RMSNorm(config.head_size)
+        self.key_norm = nn.RMSNorm(config.head_size)
+        self.out = nn.Linear(inner, width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, config.mlp_ratio * width),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(config.mlp_ratio * width, width),
+        )
+
+    def project(self, x: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, H, n, D] of tokens [B, units, per unit, width]."""
+        shift, scale = modulation[0], modulation[1]
+        projected = self.into(self.norm(x) * (1 + scale) + shift).flatten(1, 2)
+        q, k, v = projected.unflatten(-1, (3, self.heads, self.head_size)).permute(2, 0, 3, 1, 4)
+        return self.query_norm(q), self.key_norm(k), v
+
+    def finish(self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        """Add the attention's answer [B, H, n, D] and the feed-forward to the tokens."""
+        _, _, gate, shift_feed, scale_feed, gate_feed = modulation
+        x = x + gate * self.out(attended.transpose(1, 2).flatten(2)).view_as(x)
+        fed: Tensor = x + gate_feed * self.feed(self.norm(x) * (1 + scale_feed) + shift_feed)
+        return fed
+
+
+class Head(nn.Module):
+    """Tokens to velocities: adaptive norm and a linear layer that starts at zero."""
+
+    def __init__(self, width: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(width, rank, 2)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.linear = nn.Linear(width, outputs)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """[B, units, per unit, outputs] of tokens and their conditions [B, units, width]."""
+        shift, scale = self.modulation(condition)
+        predicted: Tensor = self.linear(self.norm(x) * (1 + scale) + shift)
+        return predicted
+
+
+class StepsEmbedding(nn.Module):
+    """Steps [B, F, 3] with their noise times to vectors: the step itself and its sum since the chunk's start."""
+
+    def __init__(self, width: int, frames_per_chunk: int) -> None:
+        super().__init__()
+        self.frames_per_chunk = frames_per_chunk
+        self.mlp = _mlp(6 + TIME_FEATURES, width, width)
+
+    def forward(self, steps: Tensor, time: Tensor) -> Tensor:
+        """[B, F, width]."""
+        summed = steps.unflatten(1, (-1, self.frames_per_chunk)).cumsum(2).flatten(1, 2) / self.frames_per_chunk
+        embedded: Tensor = self.mlp(torch.cat([steps, summed, time_features(time)], dim=-1))
+        return embedded
+
+
+@dataclass(eq=False, kw_only=True)
+class _Tokens:
+    """One expert's tokens on their way through the layers."""
+
+    x: Tensor  # [B, units, per unit, D]
+    condition: Tensor  # [B, units, D]
+
+
+class WorldActionTransformer(nn.Module):
+    """The network: velocities for every token that is being denoised, keys and values for every clean one."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = {"video": config.width, "action": config.action_width, "guidance": config.guidance_width}
+        patch_values = config.latent_channels * config.patch**2
+        self.video_in = nn.Linear(patch_values, config.width)
+        self.ray_in = _mlp(RAY_FEATURES, config.width, config.width)
+        self.video_time = _mlp(TIME_FEATURES, config.width, config.width)
+        self.video_steps = StepsEmbedding(config.width, config.frames_per_chunk)
+        self.steps_in = StepsEmbedding(config.action_width, config.frames_per_chunk)
+        self.plan_in = nn.Linear(3, config.action_width)
+        self.plan_index = nn.Parameter(torch.randn(config.plan_poses, config.action_width) * 0.02)
+        self.action_time = _mlp(TIME_FEATURES + 2, config.action_width, config.action_width)
+        self.guidance_in = nn.Linear(config.text_width, config.guidance_width)
+        self.period = nn.ModuleDict({name: _mlp(1, width, width) for name, width in widths.items()})
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({name: ExpertLayer(width, config) for name, width in widths.items()})
+            for _ in range(config.layers)
+        )
+        self.video_out = Head(config.width, patch_values, config.adaln_rank)
+        self.steps_out = Head(config.action_width, 3, config.adaln_rank)
+        self.plan_out = Head(config.action_width, 3, config.adaln_rank)
+
+    # -- tokens ---------------------------------------------------------------------------------------------------
+
+    def _patches(self, video: Tensor) -> Tensor:
+        p = self.config.patch
+        folded = functional.pixel_unshuffle(video.flatten(0, 2), p)
+        return folded.unflatten(0, video.shape[:3]).permute(0, 1, 2, 4, 5, 3).flatten(2, 4)
+
+    def _unpatch(self, patches: Tensor, cameras: int) -> Tensor:
+        rows, columns = self.config.grid
+        grid = patches.unflatten(2, (cameras, rows, columns)).permute(0, 1, 2, 5, 3, 4)
+        return functional.pixel_shuffle(grid.flatten(0, 2), self.config.patch).unflatten(0, grid.shape[:3])
+
+    def _period(self, name: str, sequence: Sequence) -> Tensor:
+        period: Tensor = self.period[name](torch.log2(sequence.period_s * 8)[:, None, None])
+        return period
+
+    def _video_tokens(self, sequence: Sequence) -> _Tokens | None:
+        parts = [part for part in sequence.frames if part.video is not None]
+        if not parts:
+            return None
+        assert sequence.rays is not None
+        rays = self.ray_in(sequence.rays).flatten(1, 3)[:, None]
+        x, condition = [], []
+        for part in parts:
+            assert part.video is not None
+            assert part.video_time is not None
+            x.append(self.video_in(self._patches(part.video)) + rays)
+            moved = 0.0 if part.steps is None else self.video_steps(part.steps, part.steps_time)
+            condition.append(self.video_time(time_features(part.video_time)) + moved)
+        return _Tokens(x=torch.cat(x, 1), condition=torch.cat(condition, 1) + self._period("video", sequence))
+
+    def _action_tokens(self, sequence: Sequence) -> _Tokens | None:
+        x, condition = [], []
+        for part in sequence.frames:
+            if part.steps is not None:
+                assert part.steps_time is not None
+                x.append(self.steps_in(part.steps, part.steps_time))
+                condition.append(self._action_condition(part.steps_time, plan=False))
+        if sequence.plan is not None:
+            plan = self.plan_in(sequence.plan.values) + self.plan_index
+            x.append(plan.flatten(1, 2))
+            time = sequence.plan.time[:, :, None].expand(plan.shape[:3]).flatten(1, 2)
+            condition.append(self._action_condition(time, plan=True))
+        if not x:
+            return None
+        return _Tokens(
+            x=torch.cat(x, 1)[:, :, None], condition=torch.cat(condition, 1) + self._period("action", sequence)
+        )
+
+    def _action_condition(self, time: Tensor, *, plan: bool) -> Tensor:
+        kind = torch.tensor([float(plan), float(not plan)], device=time.device).expand(*time.shape, 2)
+        condition: Tensor = self.action_time(torch.cat([time_features(time), kind], dim=-1))
+        return condition
+
+    def _guidance_tokens(self, sequence: Sequence) -> _Tokens | None:
+        if sequence.guidance is None:
+            return None
+        x = self.guidance_in(sequence.guidance.features).flatten(1, 2)
+        condition = self._period("guidance", sequence).expand(-1, x.shape[1], -1)
+        return _Tokens(x=x[:, :, None], condition=condition)
+
+    # -- what the tokens are --------------------------------------------------------------------------------------
+
+    def cells(self, sequence: Sequence) -> Cells:
+        """What each token is, in the order in which attention sees them: video, steps, plan, guidance."""
+        video = [self._video_cells(part) for part in sequence.frames if part.video is not None]
+        steps = [self._steps_cells(part) for part in sequence.frames if part.steps is not None]
+        rest = []
+        if sequence.plan is not None:
+            rest.append(self._chunk_cells(Stream.PLAN, sequence.plan.chunks, self.config.plan_poses))
+        if sequence.guidance is not None:
+            length = sequence.guidance.features.shape[2]
+            rest.append(self._chunk_cells(Stream.GUIDANCE, sequence.guidance.chunks, length))
+        return Cells.joined([*video, *steps, *rest])
+
+    def _video_cells(self, part: FramesPart) -> Cells:
+        assert part.video is not None
+        rows, columns = self.config.grid
+        cameras, device = part.video.shape[2], part.frames.device
+        ranges = (part.frames, *(torch.arange(n, device=device) for n in (cameras, rows, columns)))
+        frame, _, row, column = (grid.flatten() for grid in torch.meshgrid(*ranges, indexing="ij"))
+        return self._made(Stream.VIDEO, frame, part.clean, row, column)
+
+    def _steps_cells(self, part: FramesPart) -> Cells:
+        zero = torch.zeros_like(part.frames)
+        return self._made(Stream.STEPS, part.frames, part.clean, zero, zero)
+
+    def _chunk_cells(self, stream: Stream, chunks: Tensor, each: int) -> Cells:
+        start = (chunks * self.config.frames_per_chunk).repeat_interleave(each)
+        zero = torch.zeros_like(start)
+        return self._made(stream, start, False, zero, zero)
+
+    def _made(self, stream: Stream, frame: Tensor, clean: bool, row: Tensor, column: Tensor) -> Cells:
+        return Cells(
+            stream=torch.full_like(frame, int(stream)),
+            chunk=frame // self.config.frames_per_chunk,
+            clean=torch.full_like(frame, clean, dtype=torch.bool),
+            position=torch.stack([frame, row, column], dim=-1).float(),
+        )
+
+    def _valid(self, sequence: Sequence, cells: Cells, batch: int) -> Tensor | None:
+        """Which tokens take part, per sample, bool [B, N]; None when all do."""
+        columns = []
+        for part in (part for part in sequence.frames if part.video is not None):
+            assert part.video is not None
+            count = part.video.shape[1] * part.video.shape[2] * self.config.grid[0] * self.config.grid[1]
+            present = part.video_present
+            whole = torch.ones(batch, dtype=torch.bool, device=cells.stream.device) if present is None else present
+            columns.append(whole[:, None].expand(batch, count))
+        guidance = 0 if sequence.guidance is None else sequence.guidance.valid[0].numel()
+        others = len(cells) - sum(column.shape[1] for column in columns) - guidance
+        columns.append(torch.ones(batch, others, dtype=torch.bool, device=cells.stream.device))
+        if sequence.guidance is not None:
+            columns.append(sequence.guidance.valid.flatten(1))
+        return torch.cat(columns, dim=1)
+
+    def mask(self, sequence: Sequence, cells: Cells, recall: Recall | None) -> Tensor:
+        """Who may look at whom, bool [B or 1, 1, N, memory + N]. A token always sees itself."""
+        batch = len(sequence.period_s)
+        seen = visibility(cells, cells)[None]
+        valid = self._valid(sequence, cells, batch)
+        if valid is not None and not bool(valid.all()):
+            seen = seen & valid[:, None, :]
+        seen = seen | torch.eye(len(cells), dtype=torch.bool, device=seen.device)
+        if recall is not None:
+            past = visibility(cells, recall.cells)[None].expand(len(seen), -1, -1)
+            seen = torch.cat([past, seen], dim=2)
+        return seen[:, None]
+
+    # -- the pass -------------------------------------------------------------------------------------------------
+
+    def recall(self, memory: list[KeysValues], now: float) -> Recall | None:
+        """Make a memory (one entry per layer) ready for a chunk that starts at frame `now`: rotate its keys by age."""
+        if not memory:
+            return None
+        cells = memory[0].cells
+        position = cells.position.clone()
+        position[:, 0] = position[:, 0].clamp(min=now - self.config.oldest_frames)
+        angles = rotary_angles(position - position.new_tensor([now, 0, 0]), self.config.head_size)
+        return Recall(
+            keys=tuple(rotate(layer.keys, angles) for layer in memory),
+            values=tuple(layer.values for layer in memory),
+            cells=cells,
+        )
+
+    def forward(
+        self, sequence: Sequence, recall: Recall | None = None, *, now: float = 0.0, remember: bool = False
+    ) -> Output:
+        """Run the sequence against a memory.
+
+        Args:
+            now: First frame of the chunk that reads the memory; ages count from it.
+            remember: Also return keys, values and queries of the clean tokens.
+        """
+        tokens = {
+            "video": self._video_tokens(sequence),
+            "action": self._action_tokens(sequence),
+            "guidance": self._guidance_tokens(sequence),
+        }
+        streams = {name: part for name, part in tokens.items() if part is not None}
+        cells = self.cells(sequence)
+        mask = self.mask(sequence, cells, recall)
+        angles = rotary_angles(cells.position - cells.position.new_tensor([now, 0, 0]), self.config.head_size)
+        kept = []
+        for index, layer in enumerate(self.layers):
+            past = None if recall is None else (recall.keys[index], recall.values[index])
+            kept.append(self._layer(layer, streams, angles, mask, past))
+        entry = _entry(kept, cells) if remember else None
+        return self._outputs(sequence, streams, entry)
+
+    def _layer(
+        self,
+        layer: nn.Module,
+        streams: dict[str, _Tokens],
+        angles: Tensor,
+        mask: Tensor,
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        experts: dict[str, ExpertLayer] = {name: layer.get_submodule(name) for name in streams}  # type: ignore[misc]
+        modulations = {name: experts[name].modulation(part.condition) for name, part in streams.items()}
+        projected = [experts[name].project(part.x, modulations[name]) for name, part in streams.items()]
+        q, k, v = (torch.cat(parts, dim=2) for parts in zip(*projected, strict=True))
+        keys, values = rotate(k, angles), v
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        attended = attend(rotate(q, angles), keys, values, mask)
+        sizes = [part.x.shape[1] * part.x.shape[2] for part in streams.values()]
+        for (name, part), share in zip(streams.items(), attended.split(sizes, dim=2), strict=True):
+            part.x = experts[name].finish(part.x, share, modulations[name])
+        return q, k, v
+
+    def _outputs(self, sequence: Sequence, streams: dict[str, _Tokens], entry: ChunkEntry | None) -> Output:
+        video = steps = plan = None
+        noisy = [part for part in sequence.frames if not part.clean]
+        if any(part.video is not None for part in noisy):
+            count = sum(part.video.shape[1] for part in noisy if part.video is not None)
+            part = streams["video"]
+            assert noisy[0].video is not None
+            predicted = self.video_out(part.x[:, -count:], part.condition[:, -count:])
+            video = self._unpatch(predicted, noisy[0].video.shape[2])
+        if "action" in streams:
+            part = streams["action"]
+            plans = 0 if sequence.plan is None else sequence.plan.values.shape[1] * self.config.plan_poses
+            count = sum(part.steps.shape[1] for part in noisy if part.steps is not None)
+            end = part.x.shape[1] - plans
+            if count:
+                steps = self.steps_out(part.x[:, end - count : end], part.condition[:, end - count : end])[:, :, 0]
+            if plans:
+                flat = self.plan_out(part.x[:, end:], part.condition[:, end:])[:, :, 0]
+                plan = flat.unflatten(1, (-1, self.config.plan_poses))
+        return Output(video=video, steps=steps, plan=plan, entry=entry)
+
+
+def _entry(kept: list[tuple[Tensor, Tensor, Tensor]], cells: Cells) -> ChunkEntry:
+    keep = cells.remembered
+    q, k, v = (torch.stack([layer[i] for layer in kept])[:, :, :, keep] for i in range(3))
+    return ChunkEntry(keys=k, values=v, queries=q, cells=cells[keep])

@@ -1,0 +1,140 @@
+"""Presets: named sizes and recipes. `test` trains in seconds, `town-mini` on two CPU cores, `town` on one GPU."""
+
+from dataclasses import dataclass, field, replace
+
+from worldmodel.errors import UnknownName
+from worldmodel.model import WorldModelConfig
+from worldmodel.network import NetworkConfig
+from worldmodel.tokenizer import TokenizerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modes:
+    """Shares of the training modes; each sample of a batch draws one. They sum to 1.
+
+    Attributes:
+        joint: Video and steps denoised together, independent times.
+        steps_given: Steps known, video denoised.
+        video_absent: Steps and plan without video.
+        video_given: Video known, steps denoised; in half of these the past steps are withheld.
+    """
+
+    joint: float = 0.4
+    steps_given: float = 0.2
+    video_absent: float = 0.2
+    video_given: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Everything that fixes a training run but its data and its length.
+
+    Attributes:
+        model: Sizes of the world model.
+        scenes: Town scenes rendered when no dataset is named.
+        video_s, scene_s: Seconds of each scene that are rendered, and that are simulated (plans look 4 s ahead).
+        batch_frames: Pictures per tokenizer step.
+        batch_clips: Clips per network step.
+        chunks, horizon_chunks: Chunks per clip in stages 2 and 3; the first is history only.
+        tokenizer_rate, network_rate: Peak learning rates.
+        modes: Training modes.
+        steps_weight, plan_weight: Weights of the steps' and the plan's loss beside the video's.
+        text_drop: Share of samples that train without their instruction.
+        own_history: Share of stage 3 batches whose history is the model's own.
+        tokenizer_steps, single_steps, chunk_steps, horizon_steps: Default lengths.
+    """
+
+    name: str
+    model: WorldModelConfig
+    scenes: int = 600
+    video_s: float = 4.0
+    scene_s: float = 8.0
+    batch_frames: int = 24
+    batch_clips: int = 8
+    chunks: int = 5
+    horizon_chunks: int = 8
+    tokenizer_rate: float = 1e-3
+    network_rate: float = 2e-3
+    modes: Modes = field(default_factory=Modes)
+    steps_weight: float = 0.3
+    plan_weight: float = 0.3
+    text_drop: float = 0.15
+    own_history: float = 0.5
+    tokenizer_steps: int = 3000
+    single_steps: int = 300
+    chunk_steps: int = 3000
+    horizon_steps: int = 500
+
+
+def test() -> Preset:
+    """Tiny: trains in seconds, inside tests."""
+    tokenizer = TokenizerConfig(channels=4, widths=(8, 16, 16), blocks=(1, 1, 1))
+    network = NetworkConfig(
+        latent_channels=4,
+        latent_height=2,
+        latent_width=4,
+        width=32,
+        action_width=32,
+        guidance_width=16,
+        layers=2,
+        heads=2,
+        head_size=16,
+        mlp_ratio=2,
+        adaln_rank=8,
+        text_width=32,
+    )
+    model = WorldModelConfig(preset="test", tokenizer=tokenizer, network=network, text_encoder="hash-32")
+    return Preset(
+        name="test",
+        model=model,
+        scenes=4,
+        video_s=3.0,
+        scene_s=7.0,
+        batch_frames=4,
+        batch_clips=2,
+        chunks=3,
+        horizon_chunks=4,
+        tokenizer_steps=4,
+        single_steps=2,
+        chunk_steps=4,
+        horizon_steps=2,
+    )
+
+
+def town_mini() -> Preset:
+    """For two CPU cores: three cameras of 64x128, about 5 M parameters in the network."""
+    return Preset(name="town-mini", model=WorldModelConfig(preset="town-mini"))
+
+
+def town() -> Preset:
+    """For one GPU: three cameras of 128x224, about 12 M parameters in the network."""
+    network = NetworkConfig(
+        latent_height=8, latent_width=14, width=320, action_width=128, guidance_width=96, layers=8, heads=10
+    )
+    model = WorldModelConfig(preset="town", network=replace(network, oldest_frames=32))
+    return Preset(
+        name="town",
+        model=model,
+        scenes=8000,
+        batch_frames=96,
+        batch_clips=32,
+        network_rate=1e-3,
+        tokenizer_steps=20000,
+        single_steps=5000,
+        chunk_steps=60000,
+        horizon_steps=15000,
+    )
+
+
+PRESETS = {"test": test, "town-mini": town_mini, "town": town}
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        UnknownName: with the closest name.
+    """
+    if name not in PRESETS:
+        raise UnknownName("preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,274 @@
+"""Training data on disk as plain arrays that can be mapped: frames, steps, plans, texts, and (later) latents.
+
+A store is a folder: `video.npy` uint8 [clips, time, camera, 3, h, w]; `objects.npy` bool [clips, time, camera, h, w]
+(where road users are; for the tokenizer's loss), `deltas.npy` float64 [clips, long - 1, 3] with `known.npy` bool
+(steps past the video's end serve as plan labels), `store.json` (texts, rig, rate, what it was made from) and
+`latents.npy` float16 once a tokenizer has read it. It is written under a temporary name, then renamed.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from worldmodel.clips import Clip
+from worldmodel.errors import BadDataset, ClipTooShort
+from worldmodel.geometry import Array, Camera, Rig
+from worldmodel.pictures import resize_video
+from worldmodel.plans import PLAN_TIMES_S
+from worldmodel.tokenizer import Tokenizer
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """One clip for the store: arrays as in the module's docstring, without the first axis."""
+
+    video: Array
+    objects: Array
+    deltas: Array
+    known: Array
+    text: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Store:
+    """An opened store; arrays are memory maps."""
+
+    folder: Path
+    video: Array
+    objects: Array
+    deltas: Array
+    known: Array
+    texts: tuple[str, ...]
+    rig: Rig
+    frequency_hz: float
+    made_from: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    @staticmethod
+    def open(folder: Path) -> "Store":
+        """Open a finished store.
+
+        Raises:
+            BadDataset: if it is not there or not whole.
+        """
+        try:
+            meta = json.loads((folder / "store.json").read_text())
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("video", "objects", "deltas", "known")
+            }
+        except (OSError, ValueError, json.JSONDecodeError) as error:
+            raise BadDataset(f"'{folder}' is not a training store ({error}). Delete it; it is made again.") from error
+        return Store(
+            folder=folder,
+            texts=tuple(meta["texts"]),
+            rig=rig_from_json(meta["rig"]),
+            frequency_hz=meta["frequency_hz"],
+            made_from=meta["made_from"],
+            **arrays,
+        )
+
+    def latents(self, tokenizer: Tokenizer, progress: Progress | None = None) -> Array:
+        """Latents [clips, time, camera, channel, h, w] float16 of this tokenizer; computed once, then read from disk."""
+        path = self.folder / f"latents-{tokenizer.hash}.npy"
+        if not path.exists():
+            sizes = tokenizer.encode_video(self.video[0, :1]).shape[1:]
+            temporary = path.with_suffix(".tmp")
+            out = open_memmap(str(temporary), mode="w+", dtype=np.float16, shape=(*self.video.shape[:2], *sizes))
+            for i in range(len(self)):
+                out[i] = tokenizer.encode_video(np.asarray(self.video[i])).cpu().numpy()
+                if progress is not None:
+                    progress(i + 1, len(self))
+            out.flush()
+            os.replace(temporary, path)
+        latents: Array = np.load(path, mmap_mode="r")
+        return latents
+
+
+def rig_to_json(rig: Rig) -> list[dict[str, Any]]:
+    """A rig as plain JSON values."""
+    return [
+        {
+            "name": c.name,
+            "intrinsics": c.intrinsics.tolist(),
+            "ego_from_camera": c.ego_from_camera.tolist(),
+            "width_px": c.width_px,
+            "height_px": c.height_px,
+        }
+        for c in rig.cameras
+    ]
+
+
+def rig_from_json(data: list[dict[str, Any]]) -> Rig:
+    """The rig that `rig_to_json` wrote."""
+    return Rig(
+        cameras=tuple(
+            Camera(
+                name=c["name"],
+                intrinsics=np.array(c["intrinsics"]),
+                ego_from_camera=np.array(c["ego_from_camera"]),
+                width_px=c["width_px"],
+                height_px=c["height_px"],
+            )
+            for c in data
+        )
+    )
+
+
+def write_store(
+    samples: Iterator[Sample],
+    count: int,
+    folder: Path,
+    rig: Rig,
+    frequency_hz: float,
+    made_from: dict[str, Any],
+    progress: Progress | None = None,
+) -> Store:
+    """Write `count` samples of one shape as a store; an interrupted store leaves nothing behind."""
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    maps: dict[str, Array] = {}
+    texts = []
+    try:
+        for i, sample in enumerate(samples):
+            for name in ("video", "objects", "deltas", "known"):
+                value = getattr(sample, name)
+                if name not in maps:
+                    shape = (count, *value.shape)
+                    maps[name] = open_memmap(str(temporary / f"{name}.npy"), mode="w+", dtype=value.dtype, shape=shape)
+                maps[name][i] = value
+            texts.append(sample.text)
+            if progress is not None:
+                progress(i + 1, count)
+        meta = {"texts": texts, "rig": rig_to_json(rig), "frequency_hz": frequency_hz, "made_from": made_from}
+        (temporary / "store.json").write_text(json.dumps(meta))
+        for values in maps.values():
+            values.flush()  # type: ignore[attr-defined]
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Store.open(folder)
+
+
+def town_sample(situation: str, seed: int, rig: Rig, video_s: float, scene_s: float, frequency_hz: float) -> Sample:
+    """One town scene: its first `video_s` seconds rendered, and the expert's steps over `scene_s` seconds."""
+    from worldmodel.town.render import render
+    from worldmodel.town.traffic import simulate
+
+    scene = simulate(situation, seed, seconds=scene_s, frequency_hz=frequency_hz)
+    frames = range(round(video_s * frequency_hz))
+    rendering = render(scene, rig, frames)
+    deltas = scene.trajectory().motion().deltas
+    text = next((i.text for i in scene.instructions), "")
+    return Sample(
+        video=rendering.rgb,
+        objects=np.asarray(rendering.instance >= 0),
+        deltas=deltas,
+        known=np.ones(len(deltas), dtype=bool),
+        text=text,
+    )
+
+
+def _town_job(job: tuple[str, int, Rig, float, float, float]) -> Sample:
+    import torch
+
+    torch.set_num_threads(1)
+    return town_sample(*job)
+
+
+def town_store(
+    folder: Path,
+    scenes: Sequence[tuple[str, int]],
+    rig: Rig,
+    *,
+    video_s: float,
+    scene_s: float,
+    frequency_hz: float,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Store:
+    """Simulate and render scenes into a store, `workers` at a time; the result does not depend on `workers`."""
+    jobs = [(situation, seed, rig, video_s, scene_s, frequency_hz) for situation, seed in scenes]
+    made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s}
+    if workers <= 1:
+        return write_store(map(_town_job, jobs), len(jobs), folder, rig, frequency_hz, made_from, progress)
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        samples = pool.imap(_town_job, jobs, chunksize=2)
+        return write_store(samples, len(jobs), folder, rig, frequency_hz, made_from, progress)
+
+
+def clip_samples(clip: Clip, rig: Rig, frames: int, stride: int) -> Iterator[Sample]:
+    """Windows of `frames` frames, every `stride` frames, from a recorded clip; plans look past the window's end."""
+    ahead = round(PLAN_TIMES_S[-1] * clip.frequency_hz)
+    for first in range(0, len(clip) - frames + 1, stride):
+        video = resize_video(clip.video[first : first + frames], rig.width_px, rig.height_px)
+        deltas, known = np.zeros((frames - 1 + ahead, 3)), np.zeros(frames - 1 + ahead, dtype=bool)
+        if clip.motion is not None:
+            logged = clip.motion.deltas[first : first + len(deltas)]
+            deltas[: len(logged)], known[: len(logged)] = logged, True
+        shape = (frames, len(rig), rig.height_px, rig.width_px)
+        yield Sample(
+            video=video,
+            objects=np.zeros(shape, dtype=bool),
+            deltas=deltas,
+            known=known,
+            text=clip.instruction_at(first / clip.frequency_hz),
+        )
+
+
+def dataset_store(
+    folder: Path,
+    dataset: Any,
+    width_px: int,
+    height_px: int,
+    *,
+    frames: int,
+    stride: int,
+    episodes: Sequence[int],
+    progress: Progress | None = None,
+) -> Store:
+    """Cut the episodes of a `worldmodel.io.lerobot.Dataset` into windows.
+
+    Raises:
+        ClipTooShort: if no episode is long enough.
+    """
+    rig = dataset.rig.scaled(width_px, height_px)
+    counts = {e: max(0, (dataset.length(e) - frames) // stride + 1) for e in episodes}
+    total = sum(counts.values())
+    if not total:
+        raise ClipTooShort(f"no episode of '{dataset.path}' has {frames} frames. Import longer clips.")
+    samples = (sample for e in episodes if counts[e] for sample in clip_samples(dataset.clip(e), rig, frames, stride))
+    made_from = {"dataset": str(dataset.path.name), "episodes": list(episodes), "frames": frames, "stride": stride}
+    return write_store(samples, total, folder, rig, dataset.frequency_hz, made_from, progress)
+
+
+def plan_labels(deltas: Array, known: Array, start: int, frequency_hz: float) -> tuple[Array, Array]:
+    """Poses at 0.5 ... 4 s in the frame of frame `start`, [8, 3], and which of them are known, [8]."""
+    poses = np.zeros((len(PLAN_TIMES_S), 3))
+    valid = np.zeros(len(PLAN_TIMES_S), dtype=bool)
+    here, ok, j = np.zeros(3), True, 0
+    for step in range(round(PLAN_TIMES_S[-1] * frequency_hz)):
+        index = start + step
+        ok = ok and index < len(deltas) and bool(known[index])
+        if not ok:
+            break
+        cos, sin = np.cos(here[2]), np.sin(here[2])
+        dx, dy, dyaw = deltas[index]
+        here = here + np.array([cos * dx - sin * dy, sin * dx + cos * dy, dyaw])
+        if abs((step + 1) / frequency_hz - PLAN_TIMES_S[j]) < 0.5 / frequency_hz:
+            poses[j], valid[j] = here, True
+            j += 1
+    return poses, valid
