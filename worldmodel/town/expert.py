@@ -26,6 +26,7 @@ SIDE_MARGIN_M = 0.25
 PASSING_GAP_M = 0.45  # sideways, when driving around something that stands
 MAX_OFFSET_M = 1.5  # further into the other lane nobody goes; then one stops
 SIDEWAYS_MPS2 = 2.2
+STEP_OFF_MPS2, STEP_OFF_M = 3.0, 2.0  # people step onto the road when drivers can stop this gently, this far away
 EGO_BODY = Body(track="ego", kind="car", length_m=4.6, width_m=1.9, height_m=1.5, color_rgb=(0.8, 0.8, 0.82))
 
 
@@ -213,14 +214,17 @@ class Crowd:
             return None
         if enter[0] <= 0 or enter[1] <= 0:
             return b if enter[0] <= 0 else a
-        speeds = [max(agent.speed, 0.6 * min(agent.wish, 6.0)) for agent in (one, two)]
-        arrive = [enter[i] / speeds[i] for i in (0, 1)]
-        gone = [leave[i] / speeds[i] for i in (0, 1)]
+        arrive, gone = [0.0, 0.0], [0.0, 0.0]
+        for i, (agent, entry) in enumerate(((one, zone[0]), (two, zone[2]))):
+            now = max(agent.speed, 0.6 * min(agent.wish, 6.0))
+            inside = min(now, agent.path.limit_mps(entry + 3.0))
+            arrive[i] = enter[i] / (0.5 * (now + inside))
+            gone[i] = arrive[i] + (leave[i] - enter[i]) / inside
         if min(arrive) > 7.0 or gone[0] + 1.2 < arrive[1] or gone[1] + 1.2 < arrive[0]:
             return None
-        bonus = 1.5 if self._owner.get((a, b)) == a else (-1.5 if self._owner.get((a, b)) == b else 0.0)
+        bonus = {a: 3.0, b: -3.0}.get(self._owner.get((a, b), -1), 0.0)  # who was let go first stays first
         first_goes = arrive[0] - one.rank < arrive[1] - two.rank + bonus
-        can_stop = [enter[i] > agent.speed**2 / (2 * 4.0) + 0.5 for i, agent in enumerate((one, two))]
+        can_stop = [enter[i] > agent.speed**2 / (2 * 3.0) + 1.0 for i, agent in enumerate((one, two))]
         if first_goes and not can_stop[1] and can_stop[0]:
             first_goes = False
         elif not first_goes and not can_stop[0] and can_stop[1]:
@@ -284,12 +288,12 @@ class Crowd:
         if self.agents[me].clock_s <= 0:
             return False
         x, y, _ = self.agents[me].path.at(5.0)
-        for i, other in enumerate(self.agents):
+        for other in self.agents:
             if other.walks or other.standing or other.speed < 0.5 or not other.present:
                 continue
             s, d = other.path.project(x, y)
             gap = s - other.s - other.nose_m
-            if abs(d) < 7.0 and -8.0 < gap < other.speed**2 / (2 * 2.6) + 0.6 * other.speed + 3.0:
+            if abs(d) < 7.0 and -8.0 < gap < other.speed**2 / (2 * STEP_OFF_MPS2) + 0.5 * other.speed + STEP_OFF_M:
                 return True
         return False
 
@@ -389,18 +393,23 @@ def crossing_zone(first: Path, second: Path) -> tuple[float, float, float, float
     """
     if first is second:
         return None
-    a, b = first.points[::2], second.points[::2]
+    start_a, start_b = _near(first, second), _near(second, first)
+    if start_a is None or start_b is None:
+        return None
+    a, b = first.points[start_a], second.points[start_b]
     close = ((a[:, None] - b[None]) ** 2).sum(axis=-1) < 3.0**2
     if not close.any():
         return None
-    angle = np.abs(wrap_angle(first.headings[::2][:, None] - second.headings[::2][None]))
+    angle = np.abs(wrap_angle(first.headings[start_a][:, None] - second.headings[start_b][None]))
     rows, columns = np.nonzero(close & (angle > 0.2) & (angle < 2.9))
     if not len(rows):
         return None
-    step_a, step_b = 2 * first.step_m, 2 * second.step_m
-    return (
-        float(rows.min() * step_a),
-        float(rows.max() * step_a),
-        float(columns.min() * step_b),
-        float(columns.max() * step_b),
-    )
+    on_a, on_b = (start_a.start + 2 * rows) * first.step_m, (start_b.start + 2 * columns) * second.step_m
+    return float(on_a.min()), float(on_a.max()), float(on_b.min()), float(on_b.max())
+
+
+def _near(path: Path, other: Path) -> slice | None:
+    """Every second point on the stretch of a path that may come close to another one (a quick look, 8 m apart)."""
+    apart = ((path.points[::16, None] - other.points[None, ::16]) ** 2).sum(axis=-1).min(axis=1)
+    hits = np.flatnonzero(apart < 15.0**2)
+    return slice(max(int(hits[0]) - 1, 0) * 16, (int(hits[-1]) + 2) * 16, 2) if len(hits) else None

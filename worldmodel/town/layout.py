@@ -124,7 +124,7 @@ def _lamps(lane: Lane, ground: Ground, rng: np.random.Generator, rural: bool) ->
 
 def _trees(lane: Lane, ground: Ground, rng: np.random.Generator, rural: bool) -> list[Prop]:
     found = []
-    place, sparse = float(rng.uniform(0, 10)), float(rng.uniform(6, 22))
+    place, sparse = float(rng.uniform(0, 10)), float(rng.uniform(4, 16))
     while place < len(lane.centre) - 2:
         radius, height = float(rng.uniform(1.1, 2.3)), float(rng.uniform(4.5, 9.0))
         off = float(rng.uniform(4, 25)) if rural else PAVEMENT_M + radius + float(rng.uniform(0.1, 1.6))

@@ -5,6 +5,7 @@ highway-env looks at the world with y to the *right* of x. All lane geometry bel
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def stage_lanes(network: Any) -> tuple[Lane, ...]:
 def route_path(network: Any, nodes: list[str], lane: int = 0) -> Path:
     """The path through a list of nodes, always on the lane with this number."""
     pieces = []
-    for start, end in zip(nodes[:-1], nodes[1:], strict=True):
+    for start, end in pairwise(nodes):
         lanes = network.graph[start][end]
         pieces.append(sample_lane(lanes[min(lane, len(lanes) - 1)], 0.25))
     return Path(np.concatenate(pieces))

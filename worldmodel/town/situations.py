@@ -6,7 +6,7 @@ from math import pi
 
 import numpy as np
 
-from worldmodel.town.expert import EGO_BODY, Agent, boxes_overlap
+from worldmodel.town.expert import EGO_BODY, STEP_OFF_M, STEP_OFF_MPS2, Agent, boxes_overlap
 from worldmodel.town.paths import Path
 from worldmodel.town.roads import PARKING_M, RoadMap, Segment, highway, intersection, two_way
 from worldmodel.town.scene import Body
@@ -97,7 +97,7 @@ SITUATIONS: dict[str, Situation] = {
         road="street",
         speed_mps=(7.0, 12.0),
         leader="none",
-        traffic=(1, 4),
+        traffic=(0, 2),
         walkers=(1, 4),
         crossing=True,
     ),
@@ -141,14 +141,15 @@ def back_of(body: Body) -> float:
 # -- roads ------------------------------------------------------------------------------------------------------
 
 
-def draw_road(situation: Situation, rng: np.random.Generator, wish: float, length_m: float) -> RoadMap:
+def draw_road(situation: Situation, rng: np.random.Generator, *, seed: int, wish: float, length_m: float) -> RoadMap:
     """The road of a scene; `length_m` must lie ahead of the ego."""
     heading = float(rng.uniform(-pi, pi))
+    segments: list[Segment]
     if situation.road == "intersection":
-        turn = str(rng.choice(["left", "right", "straight"], p=[0.4, 0.4, 0.2]))
+        turn = ("left", "right", "straight", "left", "right")[seed % 5]  # balanced over any run of seeds
         side = {"left": 1, "straight": 2, "right": 3}[turn]
         missing = int(rng.choice([arm for arm in (1, 2, 3) if arm != side])) if rng.random() < 0.3 else None
-        approach = float(wish * rng.uniform(0.8, 3.6) + 6.0)
+        approach = float(wish * rng.uniform(0.3, 3.4) + 4.0)
         return intersection(
             heading=heading,
             turn=turn,
@@ -158,14 +159,14 @@ def draw_road(situation: Situation, rng: np.random.Generator, wish: float, lengt
             width=float(rng.uniform(3.6, 4.0)),
         )
     if situation.road == "highway":
-        segments: list[Segment] = []
-        side = 1.0 if rng.random() < 0.5 else -1.0
+        segments = []
+        bend = 1.0 if rng.random() < 0.5 else -1.0
         while sum(_length(s) for s in segments) < length_m + 120:
             radius = float(rng.uniform(350, 900))
-            segments.append(("arc", radius, side * float(rng.uniform(80, 220)) / radius))
+            segments.append(("arc", radius, bend * float(rng.uniform(80, 220)) / radius))
             if rng.random() < 0.4:
                 segments.append(("straight", float(rng.uniform(40, 150)), 0.0))
-            side = -side if rng.random() < 0.5 else side
+            bend = -bend if rng.random() < 0.5 else bend
         return highway(segments, heading=heading, start_s=100.0, ego_lane=int(rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
     parking = situation.half_blocked or situation.parked[0] > 1 or bool(rng.random() < 0.5)
     if situation.road == "curvy":
@@ -227,7 +228,7 @@ def cast_scene(situation: Situation, road: RoadMap, rng: np.random.Generator, wi
     """Draw everybody before the scene starts, so that an edit later disturbs no draw."""
     ego_path = road.routes["ego"]
     speed = min(wish * float(rng.uniform(0.6, 1.0)), ego_path.limit_mps(road.start_s))
-    ego = Agent(body=EGO_BODY, path=ego_path, s=road.start_s, speed=speed, wish=wish, back_m=REAR_AXLE_M, rank=0.4)
+    ego = Agent(body=EGO_BODY, path=ego_path, s=road.start_s, speed=speed, wish=wish, back_m=REAR_AXLE_M, rank=1.0)
     cast = Cast(agents=[ego])
     _add_leader(cast, situation, rng)
     if situation.crossing:
@@ -239,8 +240,8 @@ def cast_scene(situation: Situation, road: RoadMap, rng: np.random.Generator, wi
     for _ in range(int(rng.integers(situation.parked[0], situation.parked[1] + 1))):
         if road.parking:
             _add_parked(cast, road, rng, ahead=(-15.0, 90.0), intrusion=0.0)
-    for _ in range(int(rng.integers(situation.walkers[0], situation.walkers[1] + 1))):
-        _add_walker(cast, road, rng)
+    for number in range(int(rng.integers(situation.walkers[0], situation.walkers[1] + 1))):
+        _add_walker(cast, road, rng, abreast_m=0.9 + 0.65 * (number % 4))
     return cast
 
 
@@ -270,9 +271,23 @@ def _add_leader(cast: Cast, situation: Situation, rng: np.random.Generator) -> N
             leader.back_m, leader.d = 0.0, -0.9
             leader.side_m = -0.9
     if situation.leader == "stops":
-        start = float(rng.uniform(0.3, 3.0))
-        leader.halts = ((start, start + float(rng.uniform(3.5, 6.0))),)
+        _script_stop(ego, leader, rng)
     cast.add(leader)
+
+
+def _script_stop(ego: Agent, leader: Agent, rng: np.random.Generator) -> None:
+    """The leader brakes to a stop during the scene, or stands from its start (with or without the ego behind it)."""
+    draw = float(rng.random())
+    start = float(rng.uniform(0.3, 3.0))
+    leader.halts = ((start, start + leader.speed / 2.6 + float(rng.uniform(0.8, 3.0))),)
+    if draw < 0.5:
+        return
+    leader.speed, leader.halts = 0.0, ((0.0, float(rng.uniform(0.5, 3.5))),)
+    if draw < 0.75:
+        ego.speed, gap = 0.0, float(rng.uniform(2.5, 4.0))
+    else:
+        gap = ego.speed**2 / 4.0 + ego.speed + float(rng.uniform(3.0, 10.0))
+    leader.s = ego.s + ego.nose_m + gap + leader.tail_m
 
 
 def _add_traffic(cast: Cast, situation: Situation, road: RoadMap, rng: np.random.Generator) -> None:
@@ -284,8 +299,8 @@ def _add_traffic(cast: Cast, situation: Situation, road: RoadMap, rng: np.random
         if situation.road == "intersection":
             name = str(rng.choice([n for n in names if not n.startswith("0-")] if rng.random() < 0.8 else names))
             path = road.routes[name]
-            centre = path.length_m / 2
-            s = centre - float(rng.uniform(-45, 75))
+            along = float(rng.uniform(-45, 75))
+            s = path.length_m / 2 - along - (16.0 if along > 0 else -16.0)  # nobody starts in the crossing itself
             speed = float(rng.uniform(5, 9.5))
         elif situation.road == "highway":
             s = (ego.s if name.startswith("lane") else path.length_m - ego.s) + float(rng.uniform(-60, 110))
@@ -343,10 +358,13 @@ def _kerb_m(road: RoadMap) -> float:
 
 def _add_crossing(cast: Cast, road: RoadMap, rng: np.random.Generator) -> None:
     ego = cast.agents[0]
-    ahead = float(rng.uniform(22, 48))
+    wait = float(rng.uniform(0.1, 2.5))
+    then = min(ego.speed + 1.2 * wait, ego.wish)
+    fair_m = STEP_OFF_M + ego.nose_m + then**2 / (2 * STEP_OFF_MPS2) + 0.6 * then  # a driver can stop without hurry
+    ahead = fair_m + wait * 0.5 * (ego.speed + then) + float(rng.uniform(0.0, 6.0))
     from_right = bool(rng.random() < 0.6)
     kerb = _kerb_m(road)
-    x, y, heading = ego.path.at(ego.s + ahead)
+    heading = ego.path.at(ego.s + ahead)[2]
     far = kerb + road.width_m  # the other kerb, to the left of our lane's centre
     start = -(kerb + 0.6) if from_right else far + 0.6
     yaw = heading + (pi / 2 if from_right else -pi / 2)
@@ -354,11 +372,10 @@ def _add_crossing(cast: Cast, road: RoadMap, rng: np.random.Generator) -> None:
     path = Path.straight((foot[0], foot[1], yaw), length_m=kerb + far + 4.0)
     body = draw_body(rng, "pedestrian", cast.track("pedestrian"))
     wish = float(rng.uniform(1.1, 1.9))
-    wait = max(0.05, (ahead - 25.0) / max(ego.speed, 4.0) + float(rng.uniform(-0.5, 0.8)))
     cast.add(Agent(body=body, path=path, s=0.2, wish=wish, clock_s=wait))
 
 
-def _add_walker(cast: Cast, road: RoadMap, rng: np.random.Generator) -> None:
+def _add_walker(cast: Cast, road: RoadMap, rng: np.random.Generator, *, abreast_m: float) -> None:
     if road.manoeuvre not in ("follow",):
         names = sorted(name for name in road.routes if name.startswith("0-3") or name.startswith("1-0"))
     else:
@@ -367,7 +384,7 @@ def _add_walker(cast: Cast, road: RoadMap, rng: np.random.Generator) -> None:
     path = road.routes[names[int(rng.integers(len(names)))]]
     place = cast.agents[0].s if path is cast.agents[0].path else path.length_m - cast.agents[0].s
     s = place + float(rng.uniform(5, 60)) * (1 if path is cast.agents[0].path else -1)
-    side = -(_kerb_m(road) + float(rng.uniform(1.0, 2.3)))
+    side = -(_kerb_m(road) + abreast_m)  # everybody on a line of their own, so that nobody walks into another
     speed = float(rng.uniform(0.9, 1.6))
     body = draw_body(rng, "pedestrian", cast.track("pedestrian"))
     points = np.array([path.at(float(along), side)[:2] for along in np.arange(s, s + 60, 1.0)])

@@ -7,22 +7,22 @@ taken every second tick, whatever the frame rate, and everything random is drawn
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, BadRequest, UnknownName
 from worldmodel.geometry import Array, compose, wrap_angle
-from worldmodel.town.expert import Agent, Crowd, boxes_overlap
+from worldmodel.town.expert import Agent, Crowd, boxes_overlap, idm
 from worldmodel.town.language import instructions_for
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.paths import Path
 from worldmodel.town.roads import RoadMap
-from worldmodel.town.scene import KINDS, Scene, Stage
+from worldmodel.town.scene import KINDS, Body, Scene, Stage
 from worldmodel.town.situations import (
     SITUATIONS,
     Situation,
-    back_of,
     cast_scene,
     draw_body,
     draw_road,
@@ -62,7 +62,7 @@ def simulate(
     config = SITUATIONS[situation]
     wish = float(generator(situation, seed, "speed").uniform(*config.speed_mps))
     reach = 150.0 + MAX_SECONDS * wish
-    road = draw_road(config, generator(situation, seed, "road"), wish, reach)
+    road = draw_road(config, generator(situation, seed, "road"), seed=seed, wish=wish, length_m=reach)
     cast = cast_scene(config, road, generator(situation, seed, "cast"), wish)
     stage = build_stage(road, config, generator(situation, seed, "layout"))
     crowd = Crowd(cast.agents, crossings=road.manoeuvre != "follow")
@@ -153,10 +153,7 @@ def apply_edit(edit: Edit, number: int, crowd: Crowd, road: RoadMap, stage: Stag
     if isinstance(edit, InsertActor):
         world = compose(np.array(crowd.agents[0].pose()), np.array([edit.x_m, edit.y_m, edit.yaw_rad]))
         body = draw_body(rng, edit.kind, f"inserted-{number}")
-        agent = _agent_at(world, road, body.kind, edit.speed_mps)
-        agent.body = body
-        if agent.path.length_m > 30 and not agent.standing and agent.s > 0:
-            agent.back_m = 0.0
+        agent = _agent_at(world, road, body, edit.speed_mps)
         crowd.agents.append(agent)
         _check_place(len(crowd.agents) - 1, crowd, road, stage, "InsertActor")
     elif isinstance(edit, RemoveActor | MoveActor):
@@ -173,13 +170,12 @@ def apply_edit(edit: Edit, number: int, crowd: Crowd, road: RoadMap, stage: Stag
     crowd.refresh()
 
 
-def _agent_at(world: Array, road: RoadMap, kind: str, speed: float) -> Agent:
+def _agent_at(world: Array, road: RoadMap, body: Body, speed: float) -> Agent:
     """Somebody at a world pose: on the lane that it is aligned with, else on a straight line along its yaw."""
     x, y, yaw = (float(value) for value in world)
-    body = draw_body(np.random.default_rng(0), kind, "somebody")
     if speed <= 0:
         return Agent(body=body, path=Path.straight((x, y, yaw), 20.0), s=0.0, standing=True)
-    if kind not in ("pedestrian",):
+    if body.kind != "pedestrian":
         for name in sorted(road.routes):
             path = road.routes[name]
             s, d = path.project(x, y)
@@ -195,10 +191,10 @@ def _move(agent: Agent, ego: tuple[float, float, float], edit: MoveActor, road: 
     x, y, yaw = agent.pose()
     world = np.array([x + shift[0], y + shift[1], yaw])
     if agent.standing or agent.walks:
-        agent.path, agent.s, agent.d = Path.straight(world, 60.0), 0.0, 0.0
+        agent.path, agent.s, agent.d = Path.straight(world.tolist(), 60.0), 0.0, 0.0
         agent.yaw_offset, agent.drift = 0.0, 0.0
         return
-    twin = _agent_at(world, road, agent.body.kind, max(agent.speed, 0.5))
+    twin = _agent_at(world, road, agent.body, max(agent.speed, 0.5))
     agent.path, agent.s, agent.d, agent.drift = twin.path, twin.s, twin.d, 0.0
     agent.side_m, agent.changed, agent.bumps, agent.known = 0.0, None, [], -1
 
@@ -208,12 +204,12 @@ def _check_place(index: int, crowd: Crowd, road: RoadMap, stage: Stage, what: st
     agent = crowd.agents[index]
     place = crowd.places[index]
     for other in crowd.agents:
-        if other is not agent and other.present:
-            if boxes_overlap(place, agent.body, np.array(other.centre()), other.body):
-                raise BadEdit(
-                    f"{what} puts '{agent.body.track}' ({agent.body.kind}, {agent.body.length_m:.1f} m long) into "
-                    f"'{other.body.track}'. Choose a free place, at least a car's length away."
-                )
+        there = other is not agent and other.present
+        if there and boxes_overlap(place, agent.body, np.array(other.centre()), other.body):
+            raise BadEdit(
+                f"{what} puts '{agent.body.track}' ({agent.body.kind}, {agent.body.length_m:.1f} m long) into "
+                f"'{other.body.track}'. Choose a free place, at least a car's length away."
+            )
     for house in stage.buildings:
         box = replace(agent.body, length_m=house.length_m, width_m=house.width_m)
         if boxes_overlap(place, agent.body, np.array([house.x_m, house.y_m, house.yaw_rad]), box):
@@ -258,8 +254,6 @@ class LaneChanges:
 
     def _gain(self, crowd: Crowd, index: int, path: Path) -> tuple[float, float, float]:
         """(own acceleration, gap ahead, harm to the follower) if the agent drove on `path`."""
-        from worldmodel.town.expert import idm
-
         agent = crowd.agents[index]
         s, _ = path.project(*agent.centre()[:2])
         ahead, behind, speed_ahead, follower = float("inf"), float("inf"), 0.0, None
@@ -312,7 +306,7 @@ class Log:
             ]
         )
 
-    def arrays(self, crowd: Crowd) -> dict[str, Array | tuple]:
+    def arrays(self, crowd: Crowd) -> dict[str, Any]:
         """Fields of `Scene`; somebody who came later is not present before."""
         time, count = len(self.rows), len(crowd.agents) - 1
         states = np.zeros((time, count, 6))
