@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from worldmodel.errors import BadEdit, BadVideo, UnknownName
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, wrap_angle
 from worldmodel.town.scene import Body
 
 MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
@@ -174,7 +174,8 @@ class BodySprite:
 def _rendered(body: Body, azimuth_rad: float, elevation_rad: float) -> SpriteView:
     from worldmodel.town.render import render_body_rgba
 
-    rgba = _cut(np.asarray(render_body_rgba(body, azimuth_rad, elevation_rad, RENDER_HEIGHT_PX)), body.kind)
+    from_behind = float(wrap_angle(azimuth_rad - math.pi))  # the renderer counts from behind
+    rgba = _cut(np.asarray(render_body_rgba(body, from_behind, elevation_rad, RENDER_HEIGHT_PX)), body.kind)
     cos, sin = abs(math.cos(azimuth_rad)), abs(math.sin(azimuth_rad))
     deep = body.length_m * cos + body.width_m * sin  # extent along the line of sight
     height = body.height_m * math.cos(elevation_rad) + deep * math.sin(abs(elevation_rad))

@@ -1,0 +1,362 @@
+"""The whole story on one clip: imagine under two instructions, stitch an obstacle, plan before and after, score, report."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from eval_fid_fvd.images import psnr_of_frames, ssim_of_frames
+from eval_fid_fvd.planning import ade_fde
+from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
+from policy.planner import JointPlanner, Planner
+from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of
+from studio.runs import RunWriter, new_folder, refuse_existing
+from worldmodel.clips import Clip
+from worldmodel.edits import StitchSprite
+from worldmodel.errors import BadEdit, ClipTooShort, MissingMotion
+from worldmodel.geometry import Array, Trajectory
+from worldmodel.io.lerobot import Dataset, find_clip
+from worldmodel.pictures import resize_video
+from worldmodel.plans import PLAN_TIMES_S, Plan
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+    from worldmodel.rollout import Rollout
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+DEFAULT_CLIP = f"{ASSETS / 'clips'}:0"
+DEFAULT_MODEL = str(ASSETS / "default")
+MAX_HISTORY_S = 2.0  # more is not needed for the story, and shorter clips can tell it too
+
+Progress = Callable[[str, float | None], None]
+
+
+def silent(part: str, seconds: float | None) -> None:
+    """A progress that shows nothing."""
+    del part, seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRequest:
+    """What the demo is asked for.
+
+    Attributes:
+        clip: DATASET[:EPISODE[@SECONDS]].
+        model: Checkpoint folder.
+        seconds: Horizon of the imagined futures.
+        steps: Sampling steps per chunk.
+        seed: Of all noise.
+        kind: What is put in the way.
+        samples: Plans per answer of the joint planner.
+    """
+
+    clip: str = DEFAULT_CLIP
+    model: str = DEFAULT_MODEL
+    seconds: float = 4.0
+    steps: int = 8
+    seed: int = 0
+    kind: str = "car"
+    samples: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo wrote.
+
+    Attributes:
+        folder: The run folder.
+        report: `report.html` inside it.
+        scores: As in `scores.json`.
+        skipped: What could not be done, and why.
+        timings_s: Seconds per part.
+    """
+
+    folder: Path
+    report: Path
+    scores: tuple[dict[str, Any], ...]
+    skipped: tuple[str, ...]
+    timings_s: dict[str, float]
+
+
+@dataclass(eq=False, kw_only=True)
+class Story:
+    """Everything the report tells; filled part by part.
+
+    Attributes:
+        clip: The recording, at its own size.
+        now: Number of the newest frame seen.
+        history_s: Seconds that are seen.
+        truth: What the cameras saw then, at the model's size; fewer frames than imagined when the recording ends.
+        rollouts: (title, rollout), same seed.
+        replay: The rollout driven as logged; None without motion.
+        pairs: Plans before and after.
+        edited: The stitched clip; None when the clip cannot be stitched.
+        scores: Rows with name, value and unit.
+        skipped: What could not be done, in words.
+    """
+
+    clip: Clip
+    now: int
+    history_s: float
+    truth: UInt8[Array, "time camera 3 height width"]
+    rollouts: list[tuple[str, "Rollout"]] = field(default_factory=list)
+    replay: "Rollout | None" = None
+    pairs: list[Pair] = field(default_factory=list)
+    edited: EditedClip | None = None
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def at_s(self) -> float:
+        """The moment of the story, seconds from the clip's start."""
+        return self.now / self.clip.frequency_hz
+
+    def driven(self) -> Trajectory | None:
+        """The logged path in the ego frame of now, time 0 at now; None when it is unknown or nothing follows."""
+        if self.clip.motion is None or self.now + 1 >= len(self.clip):
+            return None
+        whole = self.clip.motion.trajectory()
+        ahead = whole.seen_from(whole.poses[self.now])
+        return Trajectory(poses=ahead.poses[self.now :], times_s=whole.times_s[self.now :] - whole.times_s[self.now])
+
+
+def run_demo(
+    out: Path,
+    *,
+    clip: str | None = None,
+    seconds: float = 4.0,
+    seed: int = 0,
+    steps: int = 8,
+    model: "WorldModel | str | None" = None,
+    kind: str = "car",
+    progress: Progress = silent,
+) -> DemoResult:
+    """Tell the whole story into a run folder.
+
+    Args:
+        out: A folder that does not exist yet.
+        clip: DATASET[:EPISODE[@SECONDS]]; None for the clip that ships.
+        seconds: Horizon of the imagined futures.
+        seed: Of all noise; the same seed writes the same frames and plans.
+        steps: Sampling steps per chunk.
+        model: A loaded model, a checkpoint folder, or None for the one that ships.
+        kind: What is put in the way.
+        progress: Called with (part, None) when a part begins and (part, seconds) when it has ended.
+
+    Raises:
+        OutputExists: if `out` exists or cannot be written.
+        BadInput: if the clip or the checkpoint cannot be used. What a clip merely lacks (motion, boxes, a long enough
+            future) is said in the report instead.
+    """
+    from studio.demo_report import write_demo_report
+
+    refuse_existing(Path(out))
+    name = model if isinstance(model, str) else DEFAULT_MODEL if model is None else "a loaded model"
+    request = DemoRequest(clip=clip or DEFAULT_CLIP, model=name, seconds=seconds, steps=steps, seed=seed, kind=kind)
+    with new_folder(Path(out)) as folder:
+        run = RunWriter(folder=folder, command="detour demo", request=asdict(request), seed=seed)
+        with _timed(run, "load the model", progress):
+            world = _model(model, request)
+        with _timed(run, "read the clip", progress):
+            story = _story(world, request)
+        with _timed(run, "imagine two futures", progress):
+            _imagine(story, world, request)
+        with _timed(run, "stitch an obstacle", progress):
+            _stitch(story, request)
+        with _timed(run, "plan before and after", progress):
+            _plan(story, world, request)
+        with _timed(run, "score against what happened", progress):
+            _score(story, world)
+        with _timed(run, "write the report", progress):
+            write_demo_report(run, story, world)
+    done = Path(out)
+    return DemoResult(
+        folder=done,
+        report=done / "report.html",
+        scores=tuple(story.scores),
+        skipped=tuple(story.skipped),
+        timings_s=run.timings_s,
+    )
+
+
+@contextmanager
+def _timed(run: RunWriter, part: str, progress: Progress) -> Iterator[None]:
+    progress(part, None)
+    started = time.perf_counter()
+    yield
+    run.timings_s[part] = time.perf_counter() - started
+    progress(part, run.timings_s[part])
+
+
+def _model(model: "WorldModel | str | None", request: DemoRequest) -> "WorldModel":
+    from worldmodel.model import WorldModel, check_horizon
+
+    check_horizon(request.seconds)
+    return WorldModel.from_pretrained(request.model) if model is None or isinstance(model, str) else model
+
+
+def choose_now(
+    dataset: Dataset, episode: int, at_s: float | None, *, history: int, future: int, chunk: int
+) -> tuple[int, int]:
+    """Number of the newest frame to see and how many to see up to it.
+
+    Args:
+        at_s: The moment asked for; None picks one with enough past and as much future as there is.
+        history, future: Frames wanted before and after.
+        chunk: Frames per chunk; the history is a multiple of it.
+
+    Raises:
+        ClipTooShort: if not even one chunk of the past and one frame of the future fit.
+    """
+    length = dataset.length(episode)
+    if length < chunk + 1:
+        raise ClipTooShort(
+            f"clip '{dataset.ids[episode]}' has {length} frames; at least {chunk + 1} are needed "
+            f"({chunk} to see, 1 to compare with). Use a longer clip."
+        )
+    if at_s is None:
+        now = min(history - 1, max(chunk - 1, length - 1 - future))
+    else:
+        now = round(at_s * dataset.frequency_hz)
+        if now < chunk - 1:
+            raise ClipTooShort(
+                f"at {at_s:g} s clip '{dataset.ids[episode]}' has {now + 1} frames of the past; the model needs at least "
+                f"{chunk}. Choose a moment from {(chunk - 1) / dataset.frequency_hz:g} s on."
+            )
+    seen = min(history, (now + 1) // chunk * chunk)
+    return now, seen
+
+
+def _story(world: "WorldModel", request: DemoRequest) -> Story:
+    dataset, episode, at_s = find_clip(request.clip)
+    chunk = world.config.network.frames_per_chunk
+    most = max(1, round(MAX_HISTORY_S * dataset.frequency_hz) // chunk)
+    future = round(max(request.seconds, float(PLAN_TIMES_S[-1])) * dataset.frequency_hz)
+    now, seen = choose_now(
+        dataset, episode, at_s, history=min(world.config.history_chunks, most) * chunk, future=future, chunk=chunk
+    )
+    first = now - seen + 1
+    last = min(dataset.length(episode), now + 1 + future)
+    clip = dataset.clip(episode, first / dataset.frequency_hz, (last - first) / dataset.frequency_hz)
+    now -= first
+    frames = round(request.seconds * dataset.frequency_hz)
+    truth = clip.video[now + 1 :][:frames]
+    if len(truth):
+        truth = resize_video(truth, world.config.width_px, world.config.height_px)
+    story = Story(clip=clip, now=now, history_s=seen / dataset.frequency_hz, truth=truth)
+    if len(truth) < frames:
+        story.skipped.append(
+            f"The recording goes on for {len(truth) / dataset.frequency_hz:.2f} s only; what is imagined beyond that is not scored."
+        )
+    return story
+
+
+def instructions_for(clip: Clip, at_s: float) -> tuple[str, str]:
+    """What the driver was told (or to follow the road), and something else to tell him."""
+    told = clip.instruction_at(at_s) or "follow the road"
+    return told, "turn right at the crossing" if "left" in told else "turn left at the crossing"
+
+
+def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
+    from worldmodel.guidance import FixedGuide
+
+    observation = story.clip.observation(story.at_s, story.history_s)
+    for text in instructions_for(story.clip, story.at_s):
+        rollout = world.imagine(
+            observation, seconds=request.seconds, seed=request.seed, guide=FixedGuide(text=text), steps=request.steps
+        )
+        story.rollouts.append((text, rollout))
+    driven = story.driven()
+    if driven is None:
+        story.skipped.append("The clip has no ego motion, so the drive as logged cannot be commanded to the model.")
+        return
+    covered = min(request.seconds, float(driven.times_s[-1]))
+    story.replay = world.imagine(observation, seconds=covered, seed=request.seed, actions=driven, steps=request.steps)
+
+
+def _stitch(story: Story, request: DemoRequest) -> None:
+    edit = StitchSprite(variant="near", kind=request.kind, at_s=story.at_s)
+    try:
+        story.edited = apply_edit(story.clip, edit)
+    except (MissingMotion, BadEdit) as error:
+        story.skipped.append(f"No obstacle was stitched: {error}")
+
+
+def _plan(story: Story, world: "WorldModel", request: DemoRequest) -> None:
+    planners: list[Planner] = [
+        JointPlanner(world, request.samples),
+        ConstantVelocityPlanner(),
+        ConstantTurnRatePlanner(),
+    ]
+    edited, variant = story.edited, "near"
+    if edited is None:
+        edited, variant = EditedClip(clip=story.clip, stitched=None), "empty"
+    edit = StitchSprite(variant=variant, kind=request.kind, at_s=story.at_s)
+    for planner in planners:
+        try:
+            pair = pair_of(
+                planner, story.clip, edited, edit, at_s=story.at_s, history_s=story.history_s, seed=request.seed
+            )
+            story.pairs.append(pair)
+        except MissingMotion:
+            story.skipped.append(f"Planner '{planner.name}' needs the current speed, which this clip does not have.")
+
+
+def _score(story: Story, world: "WorldModel") -> None:
+    if len(story.truth):
+        story.scores += list(_picture_scores(story, world))
+    driven = story.driven()
+    if driven is None:
+        story.skipped.append("Plans are not scored: without ego motion nobody knows what was driven.")
+        return
+    for pair in story.pairs:
+        errors = plan_errors(pair.factual, driven)
+        if errors is None:
+            story.skipped.append("Plans are not scored: less than 0.5 s of the drive follows.")
+            return
+        until = min(float(PLAN_TIMES_S[-1]), float(driven.times_s[-1]) // 0.5 * 0.5)
+        for name, value in errors.items():
+            metric = {"ade_m": "ADE", "fde_m": "FDE"}[name]
+            story.scores.append(
+                {"metric": metric, "of": f"plan: {pair.planner}", "value": value, "unit": "m", "n": 1, "until_s": until}
+            )
+
+
+def plan_errors(plan: Plan, driven: Trajectory) -> dict[str, float] | None:
+    """ADE and FDE over the part of the plan that the recording covers; None when it covers nothing of it."""
+    known = driven.times_s[-1] + 1e-6 >= PLAN_TIMES_S
+    if not known.any():
+        return None
+    trajectory = plan.trajectory
+    return ade_fde(Trajectory(poses=trajectory.poses[known], times_s=trajectory.times_s[known]), driven)
+
+
+def _picture_scores(story: Story, world: "WorldModel") -> Iterator[dict[str, Any]]:
+    """PSNR and SSIM of every contestant against the recording, cameras and frames pooled, mean of dB."""
+    truth = story.truth
+    newest = resize_video(story.clip.video[story.now], world.config.width_px, world.config.height_px)
+    rebuilt = world.tokenizer.decode_video(world.tokenizer.encode_video(truth))
+    contestants: list[tuple[str, Array]] = [
+        ("reconstruction by the tokenizer (the ceiling)", rebuilt),
+        ("repeat the last frame (the baseline)", np.broadcast_to(newest, truth.shape)),
+    ]
+    if story.replay is not None:
+        contestants.append(("imagined, driven as logged", story.replay.video))
+    contestants += [(f"imagined, told '{text}'", rollout.video) for text, rollout in story.rollouts]
+    for of, video in contestants:
+        yield from frame_scores(of, video, truth)
+
+
+def frame_scores(of: str, video: Array, truth: Array) -> Sequence[dict[str, Any]]:
+    """PSNR and SSIM over the frames that both have; inputs uint8 [time, camera, 3, h, w]."""
+    frames = min(len(video), len(truth))
+    a, b = (side[:frames].reshape(-1, *side.shape[-3:]) for side in (video, truth))
+    rows = [{"metric": "PSNR", "of": of, "value": float(psnr_of_frames(a, b).mean()), "unit": "dB", "n": len(a)}]
+    if min(a.shape[-2:]) >= 11:
+        rows.append({"metric": "SSIM", "of": of, "value": float(ssim_of_frames(a, b).mean()), "unit": "", "n": len(a)})
+    return rows
