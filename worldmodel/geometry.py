@@ -30,7 +30,7 @@ def wrap_angle(angle_rad: Array | float) -> Array:
     True
     """
     wrapped = np.pi - np.mod(np.pi - np.asarray(angle_rad, dtype=np.float64), 2 * np.pi)
-    return np.asarray(wrapped)
+    return np.where(wrapped <= -np.pi, np.pi, wrapped)  # the remainder of a tiny negative number rounds to a whole turn
 
 
 def compose(world_from_a: Array, a_from_b: Array) -> Array:
