@@ -11,14 +11,12 @@ far as their kernels are deterministic; with `minutes` the learning rate follows
 import contextlib
 import json
 import math
-import platform
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,10 +25,10 @@ from torch import Tensor, nn
 
 from worldmodel.errors import BadRequest, Diverged, OutputExists
 from worldmodel.training.ema import Ema
-from worldmodel.training.progress import Metrics, Progress, Window, trim_log
+from worldmodel.training.progress import Metrics, Progress, Window, log_line, trim_log
 from worldmodel.training.randomness import own_randomness, seed_global, step_seed
 from worldmodel.training.settings import LoopConfig, learning_rate
-from worldmodel.training.state import load_start, read_facts, restore, state_folder, write_state
+from worldmodel.training.state import describe_machine, load_start, read_facts, restore, state_folder, write_state
 
 __all__ = ["LoopConfig", "Metrics", "Progress", "Task", "TrainingResult", "learning_rate", "step_seed", "train"]
 _MAY_CHANGE = {"steps", "minutes", "save_every_s", "log_every"}
@@ -278,7 +276,7 @@ class _Run:
         if self.accelerator.is_main_process:
             progress = self._progress(self.loss)
             with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(asdict(progress)) + "\n")
+                stream.write(log_line(progress))
             if self.on_progress is not None:
                 self.on_progress(progress)
         self.window = Window(since=self.now)
@@ -323,8 +321,7 @@ class _Run:
 
     def _segment(self) -> dict[str, Any]:
         return {
-            "device": _device_name(self.device),
-            "versions": _versions(),
+            **describe_machine(self.device),
             "processes": self.world,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
             "from_step": self.step,
@@ -346,7 +343,8 @@ class _Run:
 
     def _refuse_changes(self, facts: dict[str, Any]) -> None:
         now = self._named(self._identity())
-        for name, old in self._named(facts).items():
+        before = self._named(facts)
+        for name, old in (before | dict.fromkeys(self.same.keys() - before.keys())).items():
             if now.get(name) != old:
                 raise BadRequest(
                     f"'{self.out}' was trained with {name} {old!r}, but this run has {now.get(name)!r}. A run continues "
@@ -358,7 +356,7 @@ class _Run:
     def _named(facts: dict[str, Any]) -> dict[str, Any]:
         """Everything that must not change, by the name a user knows."""
         config = {key: value for key, value in facts["config"].items() if key not in _MAY_CHANGE}
-        return {"task": facts["task"], **config, "processes": facts["processes"], **facts["same"]}
+        return {"task": facts["task"], **facts["same"], **config, "processes": facts["processes"]}
 
 
 def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
@@ -396,18 +394,3 @@ def _caught_signals() -> Iterator[list[int]]:
 def _plain(value: Any) -> Any:
     """As it comes back from JSON (tuples become lists)."""
     return json.loads(json.dumps(value))
-
-
-def _device_name(device: torch.device) -> str:
-    module = torch.get_device_module(device)
-    if hasattr(module, "get_device_name"):
-        return str(module.get_device_name(device))
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in ("torch", "accelerate", "safetensors", "numpy", "detour"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

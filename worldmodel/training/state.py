@@ -10,7 +10,10 @@ The folder is replaced in one step; a crash leaves the old or the new one. No da
 both are functions of (seed, step, process), see `loop.py`.
 """
 
+import contextlib
+import platform
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from worldmodel.errors import BadCheckpoint
 from worldmodel.training.ema import Ema
 
 FORMAT = 1
+_FACTS = {"task", "config", "same", "processes", "step", "seconds", "loss", "best_loss", "start_weights", "segments"}
 
 
 def state_folder(out: Path) -> Path | None:
@@ -68,7 +72,23 @@ def read_facts(state: Path) -> dict[str, Any]:
             f"'{state}' is a training state of format {facts.get('format')}, but this version reads format {FORMAT}. "
             f"Start in another folder with these weights, or train with the version that wrote it."
         )
+    if missing := sorted(_FACTS - facts.keys()):
+        raise BadCheckpoint(f"'{state / 'state.json'}' lacks {', '.join(missing)}. Start in another folder.")
     return facts
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Name the device and the versions of what computes, for the record of a run."""
+    module = torch.get_device_module(device)
+    name = f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "accelerate", "safetensors", "numpy", "detour"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "device": module.get_device_name(device) if hasattr(module, "get_device_name") else name,
+        "versions": versions,
+    }
 
 
 def restore(state: Path, module: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer) -> None:
