@@ -7,8 +7,8 @@ latents of the shipped tokenizer, and its numbers are never called FID or FVD wi
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -195,6 +195,33 @@ def i3d_k400(weights: Path, *, device: torch.device | str = "cpu") -> FeatureNet
         width=400,
         compute=lambda videos: np.concatenate([clip_features(video[None]) for video in videos]),
     )
+
+
+def choose_networks(
+    weights: Iterable[Path], tokenizer: Tokenizer | None, *, device: torch.device | str = "cpu"
+) -> FeatureNetworks:
+    """The networks to score with: published ones where their files are given, else the tokenizer's features.
+
+    Args:
+        weights: Files of published weights, told apart by their hash, not by their name.
+        tokenizer: Stands in for what no file was given for; None leaves it out.
+    Raises:
+        BadCheckpoint: if a file is missing or is none of the known ones; its hashes are shown.
+    """
+    base = tokenizer_features(tokenizer) if tokenizer is not None else FeatureNetworks()
+    for path in weights:
+        found = _checked_file(path, "a feature network", f"{INCEPTION_SOURCE} (FID) or {I3D_SOURCE} (FVD)")
+        sha256, blob = file_sha256(found), git_blob_hash(found)
+        if sha256.startswith(INCEPTION_SHA256_PREFIX):
+            base = replace(base, pictures=inception_2015(found, device=device))
+        elif blob == I3D_GIT_BLOB:
+            base = replace(base, clips=i3d_k400(found, device=device))
+        else:
+            raise BadCheckpoint(
+                f"'{path}' is no known feature network: its sha256 is {sha256}, its git blob {blob}. Known: FID's "
+                f"{INCEPTION_SOURCE} and FVD's {I3D_SOURCE}. Get one of these, or leave --weights out."
+            )
+    return base
 
 
 def i3d_input(videos: Tensor) -> Tensor:

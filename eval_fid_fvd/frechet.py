@@ -118,7 +118,8 @@ def frechet_distance_of_stats(stats_a: FeatureStats, stats_b: FeatureStats) -> f
     """Squared Fréchet distance from streamed statistics, by an eigendecomposition cut at the rank.
 
     Agrees with `frechet_distance` to 1e-10 where covariances are well conditioned or plainly singular. A direction
-    whose variance is below 1e-15 of the largest one is lost when products are formed; keep features for such sets.
+    whose variance is below RANK_CUT d of the largest one cannot be told from rounding in products and counts as none:
+    near-singular sets may be off by 1e-6 of the scale. Keep the features for those.
 
     Raises:
         BadRequest: for fewer than two rows on a side, or unequal widths.

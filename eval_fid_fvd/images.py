@@ -46,9 +46,8 @@ def ssim(a: Float[Array, "h w 3"], b: Float[Array, "h w 3"]) -> float:
         raise BadRequest(
             f"pictures are {x.shape[1]}x{x.shape[0]} pixels; SSIM needs at least {WINDOW_PX}x{WINDOW_PX}. Use PSNR."
         )
-    mean_x, mean_y = _local_mean(x), _local_mean(y)
-    var_x, var_y = _local_mean(x * x) - mean_x * mean_x, _local_mean(y * y) - mean_y * mean_y
-    cov = _local_mean(x * y) - mean_x * mean_y
+    mean_x, mean_y, square_x, square_y, product = _local_means(np.stack([x, y, x * x, y * y, x * y]))
+    var_x, var_y, cov = square_x - mean_x * mean_x, square_y - mean_y * mean_y, product - mean_x * mean_y
     c1, c2 = K1**2, K2**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
     return float((luminance * (2 * cov + c2) / (var_x + var_y + c2)).mean())
@@ -75,10 +74,12 @@ def _window() -> Float[Array, " 11"]:
     return np.asarray(weights / weights.sum())
 
 
-def _local_mean(x: Array) -> Array:
-    window, edge = _window(), WINDOW_PX // 2
-    smooth = ndimage.correlate1d(ndimage.correlate1d(x, window, axis=0), window, axis=1)
-    return np.asarray(smooth[edge:-edge, edge:-edge])
+def _local_means(maps: Float[Array, "k h w 3"]) -> Float[Array, "k 3 h-10 w-10"]:
+    """Gaussian means of every window that lies inside the maps."""
+    edge = WINDOW_PX // 2
+    channels_first = np.ascontiguousarray(maps.transpose(0, 3, 1, 2))  # twice as fast to filter
+    rows = ndimage.correlate1d(channels_first, _window(), axis=2)[:, :, edge:-edge]
+    return np.asarray(ndimage.correlate1d(rows, _window(), axis=3)[..., edge:-edge])
 
 
 def _checked_pair(a: Array, b: Array) -> tuple[Array, Array]:

@@ -5,11 +5,8 @@ FID, of all frames) are pooled into one set per side; a clip is what is resample
 read is left out on both sides, listed and counted; it is never a zero.
 """
 
-import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +18,15 @@ from eval_fid_fvd.features import FeatureNetwork, FeatureNetworks
 from eval_fid_fvd.frechet import frechet_distance
 from eval_fid_fvd.images import PSNR_CAP_DB, psnr_of_frames, ssim_of_frames
 from eval_fid_fvd.kernel import polynomial_mmd
+from eval_fid_fvd.results import Curve, Scores, Unreadable
 from eval_fid_fvd.sources import ArrayClips, ClipSource, open_source
 from eval_fid_fvd.statistics import bootstrap_interval, centred_bootstrap_interval
-from worldmodel.errors import BadDataset, BadRequest, BadVideo, ClipTooShort, OutputExists, UnknownName
+from worldmodel.errors import BadDataset, BadRequest, BadVideo, ClipTooShort, UnknownName
 
 Array = np.ndarray
 OF_PICTURES, OF_CLIPS, PAIRED = ("fid", "kid"), ("fvd", "kvd"), ("psnr", "ssim")
 METRICS = OF_PICTURES + OF_CLIPS + PAIRED
+FLOOR_CLIPS = 50  # pairs of real clips behind the real-against-real level of PSNR and SSIM
 WIDEST_INTERVAL = 512  # features; resampling wider Fréchet distances takes minutes
 RULES = {
     "fid": "squared Frechet distance, covariance N - 1, float64",
@@ -62,82 +61,6 @@ class ScoreOptions:
                 f"ScoreOptions has condition_frames {self.condition_frames}, frames {self.frames}, resamples "
                 f"{self.resamples}; they must be >= 0, >= 1 and >= 1. Change them."
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unreadable:
-    """A clip that was left out, and why."""
-
-    clip: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A paired score along the horizon: mean over clips and cameras at each frame (counted from the clip's start)."""
-
-    frames: tuple[int, ...]
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Everything one comparison gave.
-
-    Attributes:
-        scores: One per metric, in the order asked for.
-        curves: PSNR and SSIM frame by frame, where asked for.
-        clips: Number of clip pairs that were scored.
-        unreadable: Clips left out on both sides.
-    """
-
-    scores: tuple[Score, ...]
-    curves: dict[str, Curve]
-    clips: int
-    unreadable: tuple[Unreadable, ...] = ()
-
-    def __getitem__(self, name: str) -> Score:
-        """The score of this printed name, such as 'PSNR' or 'FVD[i3d-k400]'."""
-        by_name = {score.name: score for score in self.scores}
-        if name not in by_name:
-            raise UnknownName("score", name, by_name)
-        return by_name[name]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for `json.dumps`."""
-        return {
-            "clips": self.clips,
-            "unreadable": [asdict(clip) for clip in self.unreadable],
-            "scores": [score.to_json() for score in self.scores],
-            "curves": {name: asdict(curve) for name, curve in self.curves.items()},
-        }
-
-    def table(self) -> str:
-        """Lines to print: name, value, interval, samples, real-against-real level; then what was left out."""
-        rows = [("score", "value", "interval 95%", "n", "real-real"), *(_row(score) for score in self.scores)]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        notes = sorted({note for score in self.scores for note in score.card.notes})
-        left_out = [f"left out: {clip.clip}: {clip.message}" for clip in self.unreadable]
-        count = f"{self.clips} clips scored, {len(self.unreadable)} left out"
-        return "\n".join([*lines, count, *(f"note: {note}" for note in notes), *left_out])
-
-    def write(self, path: Path) -> None:
-        """Write `to_json` to a new file, whole or not at all.
-
-        Raises:
-            OutputExists: if the file is there already or cannot be written.
-        """
-        if path.exists():
-            raise OutputExists(f"'{path}' exists already; scores are not overwritten. Move it or choose another name.")
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputExists(f"'{path}' cannot be written: {error.strerror}. Choose another place.") from error
 
 
 @dataclass(eq=False)
@@ -300,7 +223,7 @@ def _collect(evidence: _Evidence, fake: Array, real: Array, metrics: Sequence[st
     for metric in metrics:
         if metric in PAIRED:
             evidence.paired.setdefault(metric, []).append(_per_frame(metric, fake, real))
-            if evidence.previous is not None:
+            if evidence.previous is not None and len(evidence.paired[metric]) <= FLOOR_CLIPS + 1:
                 evidence.apart.setdefault(metric, []).append(_per_frame(metric, evidence.previous, real))
     evidence.previous = real
 
@@ -348,7 +271,7 @@ def _paired_score(
         value_range="[0, 1]",
         rule=RULES[metric],
         interval_rule=_interval_rule("percentile", options) if many else "none",
-        floor_rule="each real clip against the one before it" if apart else "none",
+        floor_rule=f"each real clip against the one before it, at most {FLOOR_CLIPS}" if apart else "none",
         notes=() if many else ("one clip: no interval",),
     )
     count = len(per_clip) * evidence.shape[0] * evidence.shape[1]
@@ -427,9 +350,3 @@ def _base_card(evidence: _Evidence, a: ClipSource, b: ClipSource, options: Score
         "codec": a.codec if a.codec == b.codec else f"{a.codec} against {b.codec}",
         "device": options.device,
     }
-
-
-def _row(score: Score) -> tuple[str, str, str, str, str]:
-    interval = f"{score.interval[0]:.4g} .. {score.interval[1]:.4g}" if score.interval else "-"
-    floor = "-" if score.floor is None else f"{score.floor:.4g}"
-    return score.name, f"{score.value:.4g}", interval, f"{score.n_a} / {score.n_b}", floor

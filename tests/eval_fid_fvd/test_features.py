@@ -9,6 +9,7 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 
 from eval_fid_fvd import features
 from eval_fid_fvd.features import (
+    choose_networks,
     fid_inception,
     file_sha256,
     git_blob_hash,
@@ -75,6 +76,20 @@ def test_absent_or_wrong_weights_say_where_to_get_them(load, what, tmp_path):
     wrong.write_bytes(b"something else")
     with pytest.raises(BadCheckpoint, match=f"is another file: its (sha256|git blob)(.|\n)*{what}"):
         load(wrong)
+
+
+def test_weights_are_told_apart_by_hash_and_the_tokenizer_fills_in(random_inception, tokenizer, tmp_path, monkeypatch):
+    weights = tmp_path / "any-name.bin"
+    torch.save(random_inception, weights)
+    monkeypatch.setattr(features, "INCEPTION_SHA256_PREFIX", file_sha256(weights)[:8])
+    networks = choose_networks([weights], tokenizer)
+    assert (networks.pictures.name, networks.clips.name) == ("inception-2015", "tokenizer-01234567")
+    assert choose_networks([], None).clips is None
+    (tmp_path / "wrong").write_bytes(b"x")
+    with pytest.raises(BadCheckpoint, match=r"no known feature network: its sha256 is 2d711642.*leave --weights out"):
+        choose_networks([tmp_path / "wrong"], tokenizer)
+    with pytest.raises(BadCheckpoint, match="is not there"):
+        choose_networks([tmp_path / "none"], tokenizer)
 
 
 def test_hashes_are_those_of_git_and_sha256sum(tmp_path):

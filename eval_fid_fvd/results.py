@@ -1,0 +1,93 @@
+"""What a comparison gives: scores with their cards, curves along the horizon, and the clips that were left out."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eval_fid_fvd.cards import Score
+from worldmodel.errors import OutputExists, UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A clip that was left out, and why."""
+
+    clip: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A paired score along the horizon: mean over clips and cameras at each frame (counted from the clip's start)."""
+
+    frames: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Everything one comparison gave.
+
+    Attributes:
+        scores: One per metric, in the order asked for.
+        curves: PSNR and SSIM frame by frame, where asked for.
+        clips: Number of clip pairs that were scored.
+        unreadable: Clips left out on both sides.
+    """
+
+    scores: tuple[Score, ...]
+    curves: dict[str, Curve]
+    clips: int
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def __getitem__(self, name: str) -> Score:
+        """The score of this printed name, such as 'PSNR' or 'FVD[i3d-k400]'."""
+        by_name = {score.name: score for score in self.scores}
+        if name not in by_name:
+            raise UnknownName("score", name, by_name)
+        return by_name[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return {
+            "clips": self.clips,
+            "unreadable": [asdict(clip) for clip in self.unreadable],
+            "scores": [score.to_json() for score in self.scores],
+            "curves": {name: asdict(curve) for name, curve in self.curves.items()},
+        }
+
+    def table(self) -> str:
+        """Lines to print: name, value, interval, samples, real-against-real level; then what was left out."""
+        rows = [("score", "value", "interval 95%", "n", "real-real"), *(_row(score) for score in self.scores)]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        notes = sorted({note for score in self.scores for note in score.card.notes})
+        left_out = [f"left out: {clip.clip}: {clip.message}" for clip in self.unreadable]
+        count = f"{self.clips} clips scored, {len(self.unreadable)} left out"
+        return "\n".join([*lines, count, *(f"note: {note}" for note in notes), *left_out])
+
+    def write(self, path: Path) -> None:
+        """Write `to_json` to a new file, whole or not at all.
+
+        Raises:
+            OutputExists: if the file is there already or cannot be written.
+        """
+        if path.exists():
+            raise OutputExists(f"'{path}' exists already; scores are not overwritten. Move it or choose another name.")
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputExists(f"'{path}' cannot be written: {error.strerror}. Choose another place.") from error
+
+
+def _row(score: Score) -> tuple[str, str, str, str, str]:
+    interval = f"{score.interval[0]:.4g} .. {score.interval[1]:.4g}" if score.interval else "-"
+    floor = "-" if score.floor is None else f"{score.floor:.4g}"
+    return score.name, f"{score.value:.4g}", interval, f"{score.n_a} / {score.n_b}", floor
