@@ -1,7 +1,8 @@
 """Edits: one change to a clip, as plain data that travels as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
 from worldmodel.errors import BadEdit, UnknownName
@@ -92,8 +93,8 @@ def edit_from_json(text: str) -> Edit:
     """Read what `edit_to_json` wrote.
 
     Raises:
-        BadEdit: if it is not an object, or a field is unknown or missing.
-        UnknownName: if there is no such edit; the closest is offered.
+        BadEdit: if it is not an object, or a field is missing or of another type, or a number is not finite.
+        UnknownName: if there is no such edit or field; the closest is offered.
     """
     try:
         data: Any = json.loads(text)
@@ -108,9 +109,32 @@ def edit_from_json(text: str) -> Edit:
     for key in data:
         if key not in known:
             raise UnknownName(f"field of {name}", key, known)
-    if name == "ChangeMotion" and "deltas" in data:
-        data["deltas"] = tuple(tuple(float(v) for v in row) for row in data["deltas"])
+    values = {
+        field.name: _checked(name, field, data[field.name]) for field in fields(KINDS[name]) if field.name in data
+    }
     try:
-        return KINDS[name](**data)
+        return KINDS[name](**values)
     except TypeError as error:
         raise BadEdit(f"{name}: {error}.") from error
+
+
+def _checked(edit: str, field: Field[Any], value: Any) -> Any:
+    """The value of a field that came from outside, or say what it should be."""
+    if field.type is str:
+        good, need = isinstance(value, str), "a text"
+    elif field.type is float:
+        good, need = _is_number(value), "a finite number"
+    else:
+        good, need = isinstance(value, list) and all(map(_is_step, value)), "rows of three finite numbers"
+        value = tuple(tuple(map(float, row)) for row in value) if good else value
+    if not good:
+        raise BadEdit(f"{edit}.{field.name} is {value!r}; it must be {need}. Correct it.")
+    return value
+
+
+def _is_step(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 3 and all(map(_is_number, row))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

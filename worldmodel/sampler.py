@@ -40,15 +40,20 @@ def euler(velocity: Velocity, noise: State, times: Tensor) -> State:
 
 
 def heun(velocity: Velocity, noise: State, times: Tensor) -> State:
-    """Second order: two evaluations per step, one for the last. Source: Karras et al. (arXiv 2206.00364)."""
+    """Second order: two evaluations per step.
+
+    Source: Karras et al. (arXiv 2206.00364); the last step looks at its middle instead of its end, because noise times
+    drawn in training have no mass at t = 0.
+    """
     state = noise
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         slope = velocity(state, now)
-        ahead = _moved(state, slope, then - now)
         if then > 0:
-            slope = tuple((a + b) / 2 for a, b in zip(slope, velocity(ahead, then), strict=True))
-            ahead = _moved(state, slope, then - now)
-        state = ahead
+            ahead = velocity(_moved(state, slope, then - now), then)
+            slope = tuple((a + b) / 2 for a, b in zip(slope, ahead, strict=True))
+        else:
+            slope = velocity(_moved(state, slope, (then - now) / 2), (now + then) / 2)
+        state = _moved(state, slope, then - now)
     return state
 
 
