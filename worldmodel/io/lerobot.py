@@ -42,6 +42,7 @@ class Episode:
         length: Number of frames.
         data_file: The table with its rows.
         videos: Per camera, the file and the number of the episode's first frame in it.
+        own_files: Whether no other episode shares these files (as we write them).
         motion_origin: As in `Clip`.
         instructions: With exact times; None where only each frame's task is known.
         has_boxes: Whether somebody labelled it.
@@ -52,6 +53,7 @@ class Episode:
     length: int
     data_file: Path
     videos: tuple[tuple[Path, int], ...]
+    own_files: bool
     motion_origin: str
     instructions: tuple[Instruction, ...] | None
     has_boxes: bool
@@ -201,6 +203,26 @@ class Dataset:
         return Motion(deltas=rows["action"][first : last - 1].astype(np.float64), period_s=1 / self.frequency_hz)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClipFacts:
+    """What a whole episode holds besides its pictures; fields as in `Clip`."""
+
+    motion: Motion | None
+    instructions: tuple[Instruction, ...]
+    boxes: tuple[tuple[Box, ...], ...] | None
+
+
+def clip_without_video(dataset: Dataset, episode: int) -> ClipFacts:
+    """Motion, instructions and boxes of a whole episode, without reading its videos."""
+    record = dataset.record(episode)
+    rows = _rows(dataset, episode, record)
+    return ClipFacts(
+        motion=dataset.motion(episode),
+        instructions=_instructions(dataset, record, rows),
+        boxes=_boxes(dataset.path, episode, 0, record.length) if record.has_boxes else None,
+    )
+
+
 def write_dataset(
     clips: Iterable[Clip],
     out: Path | str,
@@ -284,8 +306,42 @@ def _seconds(dataset: Dataset, episode: int, time: str) -> float:
     return seconds
 
 
-def _open(path: Path) -> Dataset:
-    info = _read_json(path / "meta" / "info.json")
+def open_with_any_sizes(path: Path, fov_deg: float) -> tuple[Dataset, list[tuple[int, int]]]:
+    """For import: a dataset whose cameras may differ in size, and each camera's (width, height).
+
+    Its rig is the stored one, or a nominal one for the first camera's size; its pictures cannot be read through it
+    where sizes differ.
+    """
+    info = _checked_info(path)
+    keys = _video_keys(info)
+    if (path / "meta" / "rig.json").exists():
+        dataset = Dataset.open(path)
+        return dataset, [(dataset.rig.width_px, dataset.rig.height_px)] * len(dataset.rig)
+    sizes = [_size(path, key, info["features"][key]) for key in keys]
+    return _open(path, nominal_rig([camera_name(key) for key in keys], *sizes[0], fov_deg)), sizes
+
+
+def _open(path: Path, nominal: Rig | None = None) -> Dataset:
+    info, ours = _checked_info(path), _ours(path)
+    keys, rate = _video_keys(info), float(info["fps"])
+    rig, vehicle, notes = _rig(path, info["features"], keys, nominal)
+    has_motion = list((info["features"].get("action") or {}).get("names") or []) == list(ACTION_NAMES)
+    if (path / "meta" / "rig.json").exists():
+        keys = [CAMERA_PREFIX + name for name in rig.names]
+    return Dataset(
+        path=path,
+        name=str(ours.get("name", path.name)),
+        rig=rig,
+        vehicle=vehicle,
+        frequency_hz=rate,
+        has_motion=has_motion,
+        notes=(*ours.get("notes", ()), *notes),
+        records=_records(path, info, keys, ours, has_motion),
+    )
+
+
+def _checked_info(path: Path) -> dict[str, Any]:
+    info = read_json(path / "meta" / "info.json")
     version = str(info.get("codebase_version", "none"))
     if not version.startswith("v3."):
         raise BadDataset(
@@ -294,28 +350,23 @@ def _open(path: Path) -> Dataset:
     features, rate = info.get("features"), info.get("fps")
     if not isinstance(features, Mapping) or not isinstance(rate, int | float) or not rate > 0:
         raise BadDataset(f"'{path}/meta/info.json' needs 'features' and a positive 'fps'; fps is {rate!r}. Repair it.")
-    keys = [key for key, feature in features.items() if feature.get("dtype") == "video"]
-    if not keys:
+    if not _video_keys(info):
         raise BadDataset(
             f"'{path}' has no feature of type 'video'. Datasets of single images are not read; convert it."
         )
-    ours = _ours(path)
-    rig, vehicle, notes = _rig(path, features, keys)
-    has_motion = list((features.get("action") or {}).get("names") or []) == list(ACTION_NAMES)
-    keys = [CAMERA_PREFIX + name for name in rig.names] if not rig.nominal or ours else keys
-    return Dataset(
-        path=path,
-        name=str(ours.get("name", path.name)),
-        rig=rig,
-        vehicle=vehicle,
-        frequency_hz=float(rate),
-        has_motion=has_motion,
-        notes=(*ours.get("notes", ()), *notes),
-        records=_records(path, info, keys, ours, has_motion),
-    )
+    return info
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _video_keys(info: Mapping[str, Any]) -> list[str]:
+    return [key for key, feature in info["features"].items() if feature.get("dtype") == "video"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of `meta/`.
+
+    Raises:
+        BadDataset: if it is missing, not JSON, or not an object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -330,23 +381,27 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _ours(path: Path) -> dict[str, Any]:
-    return _read_json(path / "meta" / "clips.json") if (path / "meta" / "clips.json").exists() else {}
+    return read_json(path / "meta" / "clips.json") if (path / "meta" / "clips.json").exists() else {}
 
 
-def _rig(path: Path, features: Mapping[str, Any], keys: Sequence[str]) -> tuple[Rig, Vehicle | None, list[str]]:
+def _rig(
+    path: Path, features: Mapping[str, Any], keys: Sequence[str], nominal: Rig | None
+) -> tuple[Rig, Vehicle | None, list[str]]:
     if (path / "meta" / "rig.json").exists():
         file = read_rig(path / "meta" / "rig.json")
         missing = {CAMERA_PREFIX + name for name in file.rig.names} - set(keys)
         if missing:
             raise BadDataset(f"'{path}/meta/rig.json' has cameras without a video: {', '.join(sorted(missing))}.")
         return file.rig, file.vehicle, []
+    note = "no calibration (meta/rig.json) in the dataset: a nominal rig is assumed"
+    if nominal is not None:
+        return nominal, None, [note]
     sizes = {_size(path, key, features[key]) for key in keys}
     if len(sizes) > 1:
         raise BadDataset(
             f"the cameras of '{path}' have different sizes {sorted(sizes)}; a clip needs one. "
             "Run `detour import --format lerobot`, which scales them."
         )
-    note = "no calibration (meta/rig.json) in the dataset: a nominal rig is assumed"
     return nominal_rig([camera_name(key) for key in keys], *sizes.pop()), None, [note]
 
 
@@ -412,6 +467,7 @@ def _record(
         length=int(row["length"]),
         data_file=_inside(path, data),
         videos=tuple(video(key) for key in keys),
+        own_files=bool(ours),
         motion_origin=str(ours.get("motion_origin", "poses" if moves else "none")),
         instructions=None if texts is None else tuple(_instruction(text) for text in texts),
         has_boxes=bool(ours.get("boxes", False)),

@@ -37,6 +37,22 @@ BOX_COLUMNS = (
 Statistics = dict[str, dict[str, Any]]
 
 
+def check_free(out: Path) -> None:
+    """Fail before any work when `out` cannot be made.
+
+    Raises:
+        OutputExists: if it exists or its place cannot be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise OutputExists(f"'{out}' exists already. Choose another place, or remove it first.")
+    attempt = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        attempt.mkdir(parents=True)
+    except OSError as error:
+        raise OutputExists(f"cannot write '{out}': {error}. Choose a folder you may write to.") from error
+    attempt.rmdir()
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well and vanishes when it does not.
@@ -44,8 +60,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         OutputExists: if `out` exists or its place cannot be written.
     """
-    if out.exists() or out.is_symlink():
-        raise OutputExists(f"'{out}' exists already. Choose another place, or remove it first.")
+    check_free(out)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         temporary.mkdir(parents=True)

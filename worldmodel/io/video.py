@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from worldmodel.errors import BadRequest, BadVideo, OutputExists
 
@@ -67,6 +67,16 @@ def probe(path: Path | str) -> VideoInfo:
         BadVideo: if the file is missing, empty, truncated, not a video, or beyond the limits of this module.
     """
     return _packets(Path(path)).info
+
+
+def frame_times(path: Path | str) -> Float[Array, " frames"]:
+    """Seconds of every frame from the first one, as the file has them.
+
+    Raises:
+        BadVideo: as `probe`.
+    """
+    packets = _packets(Path(path))
+    return (packets.pts - packets.pts[0]) * float(packets.time_base)
 
 
 def read_frames(
@@ -152,7 +162,7 @@ def _encode(path: Path, frames: Array, rate: Fraction, crf: int, comment: str) -
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = frames.shape[2:]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0"}
+        stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0", "preset": "veryfast"}
         for i, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")
             frame.pts, frame.time_base = i, 1 / rate
