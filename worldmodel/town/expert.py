@@ -60,6 +60,7 @@ class Agent:
     rank: float = 0.0  # who goes first at crossings: the higher
     bumps: list[tuple[float, float, float]] = field(default_factory=list)  # (from s, to s, offset) around obstacles
     changed: tuple[float, float, float] | None = None  # lane change: (from s, over m, offset at its start)
+    around: set[str] = field(default_factory=set)  # tracks of the obstacles in `bumps`
     known: int = -1  # version of the standing obstacles that `bumps` belongs to
 
     @property
@@ -261,6 +262,7 @@ class Crowd:
         """Plan a swerve around standing things that leave enough room."""
         if agent.known == self.version or agent.path.length_m < 30:
             return
+        before, agent.around = agent.around, set()
         agent.known, agent.bumps = self.version, []
         for i, other in enumerate(self.agents):
             if not (other.standing and other.present) or other is agent:
@@ -273,7 +275,9 @@ class Crowd:
             deep = abs(cos(angle)) * half_l + abs(sin(angle)) * half_w
             room = wide + agent.body.width_m / 2 + PASSING_GAP_M
             offset = d + room if d < 0 else d - room
-            if abs(d) < room and abs(offset) <= MAX_OFFSET_M and 0 < s < agent.path.length_m:
+            ahead = s + deep > agent.s - agent.tail_m or other.body.track in before
+            if ahead and abs(d) < room and abs(offset) <= MAX_OFFSET_M and 0 < s < agent.path.length_m:
+                agent.around.add(other.body.track)
                 agent.bumps.append((s - deep - agent.nose_m - 2.0, s + deep + agent.tail_m + 1.0, offset))
         agent.bumps = _merged(agent.bumps)
 

@@ -49,6 +49,10 @@ def mirrored(points: Float[Array, "n 2"]) -> Float[Array, "n 2"]:
 
 def sample_lane(lane: Any, step_m: float) -> Float[Array, "n 2"]:
     """Centre line of a highway-env lane in our frame."""
+    from highway_env.road.lane import StraightLane
+
+    if type(lane) is StraightLane:  # its ends say it all
+        return evenly_spaced(mirrored(np.array([lane.position(0.0, 0.0), lane.position(lane.length, 0.0)])), step_m)
     along = np.linspace(0.0, lane.length, max(2, round(lane.length / step_m) + 1))
     return mirrored(np.array([lane.position(s, 0.0) for s in along]))
 
