@@ -62,7 +62,7 @@ def _car(b: Builder, body: Body) -> None:
     top = Slab(rear=-length / 2 + 0.06, front=length / 2 - 0.16, half=half * 0.93, z=belt)
     b.hull(low, top, paint, sides=Material.DOORS, front=Material.NOSE, rear=Material.TAIL)
     rear = -0.485 if hatch else -0.40
-    cabin = Slab(rear=rear * length, front=0.20 * length, half=half * 0.90, z=belt)
+    cabin = Slab(rear=rear * length, front=0.20 * length, half=half * 0.93, z=belt)
     roof = Slab(rear=(rear + (0.06 if hatch else 0.12)) * length, front=0.04 * length, half=half * 0.72, z=height)
     b.hull(cabin, roof, paint, sides=Material.SIDE_GLASS, front=Material.GLASS, rear=Material.GLASS, second=GLASS)
     _wheels(b, body, 0.225 * height, (-0.30 * length, 0.31 * length))

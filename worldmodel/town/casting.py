@@ -305,7 +305,7 @@ def fragments(bounds: Tensor, view: Tensor, views: Views) -> Iterator[tuple[Tens
 
 
 def hit(matrix: Tensor, extra: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where rays meet parts: depth z (infinite where they miss) and three coordinates.
+    """Where rays meet parts: depth z (not a number where they miss) and three coordinates.
 
     Patches give u, v and 0; ellipsoids the unit sphere's coordinates along their axes.
     """
@@ -322,13 +322,16 @@ def hit(matrix: Tensor, extra: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Te
     under = b * b - a * e[4]
     far = (b - torch.sqrt(under.clamp(min=0))) / a
     ball_hit = (under > 0) & (far > NEAR_M)
-    depth = torch.where(ball, torch.where(ball_hit, far, torch.inf), torch.where(inside, z, torch.inf))
+    depth = torch.where(ball, torch.where(ball_hit, far, torch.nan), torch.where(inside, z, torch.nan))
     w = torch.where(ball, r * far - e[3], 0.0)
     return depth, torch.where(ball, p * far - e[1], u), torch.where(ball, q * far - e[2], v), w
 
 
 def keys(depth: Tensor, number: Tensor) -> Tensor:
-    """Whole numbers that sort by depth first and by `number` second; `key & 0x7fffffff` is the number."""
+    """Whole numbers that sort by depth first and by `number` second; `key & 0x7fffffff` is the number.
+
+    A depth that is not a number sorts behind everything, infinity included.
+    """
     return (depth.view(torch.int32).long() << 32) | number
 
 

@@ -202,7 +202,8 @@ def ground_color(index: LaneIndex, x: Tensor, y: Tensor, dx: tuple[Tensor, Tenso
     kerb = tinted((0.80, 0.79, 0.76), 1 - 0.25 * pulses(along, 2.0, 0.12, coarse))
     color = mix(color, kerb, above(road, -KERB_M, wide) * paved)
     asphalt = _asphalt(x, y, left, coarse, lane)
-    color = mix(color, asphalt, above(road, 0.0, wide))
+    paved_road = sum((above(lane.inside, -0.04, lane.wide) for lane in near), torch.zeros_like(x))
+    color = mix(color, asphalt, paved_road.clamp(max=1))  # a sum, so that no seam shows between neighbours
     white, yellow = _markings(near)
     worn = 1 - 0.22 * noise(x * 2.3, y * 2.3)
     color = mix(color, (0.95, 0.95, 0.93), white * worn)

@@ -133,7 +133,7 @@ def _shop(wall: Rgb, h: Hits, place: tuple[Tensor, Tensor, Tensor, Tensor], shop
     return mix(wall, cloth, awning)
 
 
-def _roof(h: Hits, mood: Mood) -> Paint:
+def _roof(h: Hits, _: Mood) -> Paint:
     rows = pulses((h.v + 1) / 2 * h.size_v, 0.7, 0.22, h.dv * h.size_v / 2)
     return _scaled(h.color, 1.04 - 0.28 * rows), _none(h)
 
@@ -165,7 +165,7 @@ def _bus_glass(h: Hits, mood: Mood) -> Paint:
     return mix(h.color, _mirror(h, mood, (0.10, 0.13, 0.18)), pane), _none(h)
 
 
-def _wheel(h: Hits, mood: Mood) -> Paint:
+def _wheel(h: Hits, _: Mood) -> Paint:
     radius = torch.sqrt(h.u * h.u + h.v * h.v)
     hub = above(-radius, -0.58, torch.maximum(h.du, h.dv))
     return mix(h.color, (0.66, 0.67, 0.70), hub), _none(h)
@@ -176,11 +176,12 @@ def _tail(h: Hits, mood: Mood) -> Paint:
     color = mix(color, (0.94, 0.94, 0.88), _rect(h, (0.0, 0.27), (-0.38, 0.02)))
     lamp = torch.maximum(_rect(h, (0.58, 0.97), (0.12, 0.80)), h.brake * _rect(h, (0.46, 1.0), (-0.02, 0.90)))
     red = tuple(a + (b - a) * h.brake for a, b in ((0.80, 1.0), (0.05, 0.16), (0.06, 0.10)))
+    color = mix(color, (0.13, 0.06, 0.07), _rect(h, (0.50, 1.0), (0.02, 0.90)) * 0.8)
     color = mix(color, (red[0], red[1], red[2]), lamp)
     return color, lamp * (h.brake * 0.5 + 0.5) * (1.0 - 0.35 * mood.day)
 
 
-def _nose(h: Hits, mood: Mood) -> Paint:
+def _nose(h: Hits, _: Mood) -> Paint:
     color = mix(h.color, (0.14, 0.14, 0.15), above(-h.v, 0.55, h.dv) * 0.85)
     color = mix(color, (0.10, 0.10, 0.11), _rect(h, (0.0, 0.46), (-0.30, 0.30)))
     lamp = _rect(h, (0.56, 0.96), (0.02, 0.62))
@@ -188,7 +189,7 @@ def _nose(h: Hits, mood: Mood) -> Paint:
     return color, lamp * 0.9
 
 
-def _doors(h: Hits, mood: Mood) -> Paint:
+def _doors(h: Hits, _: Mood) -> Paint:
     sill = above(-h.v, 0.62, h.dv)
     seam = band((h.u.abs() - 0.02), -0.006, 0.012, h.du) * 0.5
     handle = band(h.v, 0.38, 0.52, h.dv) * band((h.u - 0.12).abs(), 0.0, 0.03, h.du) * 0.6
@@ -196,27 +197,26 @@ def _doors(h: Hits, mood: Mood) -> Paint:
     return mix(color, (0.13, 0.13, 0.14), sill * 0.8), _none(h)
 
 
-def _cardboard(h: Hits, mood: Mood) -> Paint:
+def _cardboard(h: Hits, _: Mood) -> Paint:
     tape = band(h.u, -0.14, 0.14, h.du)
     rim = 1 - 0.18 * above(torch.maximum(h.u.abs(), h.v.abs()), 0.93, h.du)
     return _scaled(mix(h.color, h.second, tape * 0.8), rim), _none(h)
 
 
-def _cone(h: Hits, mood: Mood) -> Paint:
+def _cone(h: Hits, _: Mood) -> Paint:
     stripes = torch.maximum(band(h.v, -0.45, -0.05, h.dv), band(h.v, 0.30, 0.62, h.dv))
     return mix(h.color, (0.98, 0.98, 0.98), stripes), _none(h)
 
 
-def _leaves(h: Hits, mood: Mood) -> Paint:
-    u = h.side * 5 + h.u * 6
-    clumps = noise(u + 13, h.v * 6 + h.side * 3)
-    fine = noise(u * 2.6, h.v * 15)
-    value = 0.62 + 0.42 * clumps + 0.36 * fine
+def _leaves(h: Hits, _: Mood) -> Paint:
+    planes = ((h.u, h.v), (h.side + 3, h.v + 7), (h.u + 11, h.side + 5))
+    clumps, fine = (sum((noise(4.2 * k * a, 4.2 * k * b) for a, b in planes), torch.zeros_like(h.u)) for k in (1, 2.7))
+    value = 0.94 + 0.50 * (clumps - 1.5) + 0.40 * (fine - 1.5)
     value = value * (0.86 + 0.16 * h.v)
     return _scaled(h.color, value), _none(h)
 
 
-def _sign(h: Hits, mood: Mood) -> Paint:
+def _sign(h: Hits, _: Mood) -> Paint:
     radius = torch.sqrt(h.u * h.u + h.v * h.v)
     rim = above(radius, 0.70, h.du)
     bar = band(h.u, -0.40, 0.40, h.du) * band(h.v, -0.14, 0.14, h.dv)
@@ -227,7 +227,7 @@ def _lamp(h: Hits, mood: Mood) -> Paint:
     return h.color, torch.full_like(h.u, 0.85 - 0.35 * mood.day)
 
 
-def _panel(h: Hits, mood: Mood) -> Paint:
+def _panel(h: Hits, _: Mood) -> Paint:
     stripe = band(h.v, -0.30, 0.12, h.dv)
     seams = pulses((h.u + 1) / 2 * h.size_u, 1.2, 0.05, h.du * h.size_u / 2) * 0.2
     edge = above(torch.maximum(h.u.abs(), h.v.abs()), 0.95, torch.maximum(h.du, h.dv)) * 0.5
@@ -235,7 +235,7 @@ def _panel(h: Hits, mood: Mood) -> Paint:
     return mix(color, (0.25, 0.25, 0.27), torch.maximum(seams, edge)), _none(h)
 
 
-def _face(h: Hits, mood: Mood) -> Paint:
+def _face(h: Hits, _: Mood) -> Paint:
     hair = torch.maximum(above(h.v, 0.35, torch.full_like(h.v, 0.2)), above(-h.u, 0.25, torch.full_like(h.u, 0.2)))
     return mix(h.color, (0.20, 0.13, 0.09), hair), _none(h)
 

@@ -3,9 +3,9 @@
 `render` is a pure function of its arguments: a frame looks the same alone and in a batch.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,33 +14,24 @@ from torch import Tensor
 
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera, Rig, look_along, matrix_from_pose
-from worldmodel.town.bodies import body_parts
-from worldmodel.town.casting import (
-    GROUND,
-    GROUND_RANGE_M,
-    SKY,
-    Sights,
-    Views,
-    cast,
-    dot,
-    hit,
-    keys,
-    plane_matrix,
-    see,
-    times,
+from worldmodel.town.casting import GROUND, SKY, Sights, Views, cast, see
+from worldmodel.town.picture import (
+    GROUND_INSTANCE,
+    NO_INSTANCE,
+    Batch,
+    World,
+    background,
+    pixel_centres,
+    prepared,
+    shaded,
+    smooth,
+    subsamples,
 )
-from worldmodel.town.ground import LaneIndex, ground_color
-from worldmodel.town.paint import Hits, paint
-from worldmodel.town.scenery import stage_parts
 from worldmodel.town.scene import Body, Light, Scene, Stage
-from worldmodel.town.shading import Mood, Rgb, hazed, lit, mood, sky
-from worldmodel.town.shadows import Casters, Shade, shade_map
-from worldmodel.town.shapes import COLUMN, Facing, Form, Parts
 
-NO_INSTANCE, GROUND_INSTANCE, SCENERY_INSTANCE = -1, -2, -3
 BATCH_PX = 2**18  # pixels worked on at once
-CONTRAST = 0.035  # a pixel that differs more from a neighbour is an edge and is supersampled
-STRIDE_M = 1.5
+SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side
+PROBE_PX = 400  # height of the trial picture that finds a sprite's outline
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,7 +69,7 @@ def render(
         BadRequest: if no frame is asked for, one does not exist, or supersample is not in 1 to 8.
     """
     wanted = _checked(scene, frames, supersample)
-    world = _World.of(scene, device)
+    world = World.of(scene, device)
     per_batch = max(1, BATCH_PX // (len(rig) * rig.width_px * rig.height_px))
     done = [_batch(world, rig, wanted[i : i + per_batch], supersample) for i in range(0, len(wanted), per_batch)]
     rgb, depth, instance = (np.concatenate(part) for part in zip(*done, strict=True))
@@ -99,282 +90,28 @@ def _checked(scene: Scene, frames: Sequence[int] | None, supersample: int) -> li
     return wanted
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Fixed:
-    """A stage, prepared: parts in the world and the lane index."""
-
-    parts: Parts
-    index: LaneIndex
-
-
-@lru_cache(maxsize=4)
-def _fixed(stage: Stage, device: str) -> _Fixed:
-    return _Fixed(parts=stage_parts(stage), index=LaneIndex.of(stage.lanes, device))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _World:
-    """A scene, prepared for a device. Parts of the stage come first, then those of the bodies.
-
-    Attributes:
-        owner: Body of each body part, [body parts].
-        walked_m: How far each body has come, [time, body].
-    """
-
-    scene: Scene
-    device: torch.device | str
-    index: LaneIndex
-    mood: Mood
-    casters: Casters
-    still: Parts
-    moving: Parts
-    owner: Array
-    walked_m: Array
-    colors: Tensor
-    numbers: Tensor
-    codes: Tensor
-
-    @staticmethod
-    def of(scene: Scene, device: torch.device | str) -> "_World":
-        fixed = _fixed(scene.stage, str(device))
-        bodies = [body_parts(body) for body in scene.bodies]
-        owner = np.repeat(np.arange(len(bodies)), [len(parts) for parts in bodies]).astype(np.int64)
-        moving = Parts.joined(bodies)
-        every = Parts.joined([fixed.parts, moving])
-        codes = np.concatenate([np.full(len(fixed.parts), SCENERY_INSTANCE), owner])
-        return _World(
-            scene=scene,
-            device=device,
-            index=fixed.index,
-            mood=mood(scene.light),
-            casters=Casters.of(scene.stage, scene.bodies, scene.light),
-            still=fixed.parts,
-            moving=moving,
-            owner=owner,
-            walked_m=np.cumsum(np.abs(scene.body_speeds_mps), axis=0) / scene.frequency_hz,
-            colors=torch.from_numpy(every.colors.reshape(-1, 6).astype(np.float32)).to(device),
-            numbers=torch.from_numpy(every.numbers).to(device),
-            codes=torch.from_numpy(codes).to(device),
-        )
-
-    def vectors(self, frames: list[int]) -> Tensor:
-        """Centres and half axes of all parts in the world, [time, part, 4, 3]."""
-        pose = self.scene.body_poses[frames][:, self.owner]
-        local = np.broadcast_to(self.moving.vectors, (len(frames), *self.moving.vectors.shape)).copy()
-        swing = self.moving.numbers[:, COLUMN["swing_m"]]
-        local[:, :, 0, 0] += swing * np.sin(2 * np.pi * self.walked_m[frames][:, self.owner] / STRIDE_M)
-        cos, sin = np.cos(pose[:, :, 2, None]), np.sin(pose[:, :, 2, None])
-        x, y = local[..., 0], local[..., 1]
-        turned = np.stack([cos * x - sin * y, sin * x + cos * y, local[..., 2]], axis=-1)
-        turned[:, :, 0, :2] += pose[:, :, :2]
-        still = np.broadcast_to(self.still.vectors, (len(frames), *self.still.vectors.shape))
-        return torch.from_numpy(np.concatenate([still, turned], axis=1)).to(self.device)
-
-    def rows(self, values: Array, frames: list[int], still: bool) -> Tensor:
-        """A per-body truth value for each part, [time, part]; `still` for parts of the stage."""
-        fixed = np.full((len(frames), len(self.still)), still)
-        return torch.from_numpy(np.concatenate([fixed, values[frames][:, self.owner]], axis=1)).to(self.device)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Batch:
-    """Everything known about some views while they are rendered."""
-
-    world: _World
-    views: Views
-    sights: Sights
-    ground: Tensor  # [view, 9]
-    rays: Tensor  # [view, 9], pixel to world direction
-    brake: Tensor  # [sight]
-    sun: Tensor  # [sight, 3], the sun along the sight's axes
-    shade: Shade
-
-
-def _batch(world: _World, rig: Rig, frames: list[int], supersample: int) -> tuple[Array, Array, Array]:
+def _batch(world: World, rig: Rig, frames: list[int], supersample: int) -> tuple[Array, Array, Array]:
     poses = np.stack([matrix_from_pose(world.scene.ego_poses[frame]) for frame in frames])
     views = Views.of(poses, rig.cameras, world.device)
     sights = see(views, world.vectors(frames), world.numbers, world.rows(world.scene.body_present, frames, True))
-    batch = _prepared(world, views, sights, frames)
-    everything = torch.arange(len(views) * views.pixels, device=sights.view.device)
-    x, y = (everything % views.width).float(), (everything % views.pixels // views.width).float()
-    best = cast(views, sights, _background(batch, everything, x, y), None, [(0.0, 0.0)])
+    batch = prepared(world, views, sights, frames)
+    everything, x, y = pixel_centres(views)
+    best = cast(views, sights, background(batch, everything, x, y), None, [(0.0, 0.0)])
     winner = best & 0x7FFFFFFF
-    color = torch.stack(_shaded(batch, everything, x, y, winner))
+    color = torch.stack(shaded(batch, everything, x, y, winner))
     if supersample > 1:
-        _smooth(batch, color, winner, supersample)
+        smooth(batch, color, winner, supersample)
     shape = (len(frames), len(rig), views.height, views.width)
     rgb = (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8).reshape(3, *shape).permute(1, 2, 0, 3, 4).cpu().numpy()
     depth = (best >> 32).int().view(torch.float32).reshape(shape).cpu().numpy()
     return np.ascontiguousarray(rgb), depth, _instances(world, sights, winner).reshape(shape).cpu().numpy()
 
 
-def _instances(world: _World, sights: Sights, winner: Tensor) -> Tensor:
+def _instances(world: World, sights: Sights, winner: Tensor) -> Tensor:
     codes = torch.cat([world.codes[sights.part], torch.zeros(1, dtype=torch.int64, device=winner.device)])
     code = codes[winner.clamp(max=len(sights))]
     code = torch.where(winner == GROUND, GROUND_INSTANCE, code)
     return torch.where(winner == SKY, NO_INSTANCE, code).to(torch.int16)
-
-
-def _prepared(world: _World, views: Views, sights: Sights, frames: list[int]) -> _Batch:
-    back = views.turn.transpose(1, 2)
-    unit = torch.eye(3, dtype=views.turn.dtype, device=views.turn.device).expand(len(views), 3, 3)
-    centre = times(back, -views.eye)
-    ground, _ = plane_matrix(views.lens, centre, times(back, unit[:, 0]), times(back, unit[:, 1]))
-    inverse = torch.linalg.inv(views.lens.cpu()).to(views.lens.device)
-    rays = torch.stack([times(views.turn, inverse[:, :, k]) for k in range(3)], dim=-1)
-    to_sun = torch.tensor(world.mood.to_sun, device=views.turn.device)
-    braking = world.rows(world.scene.body_braking, frames, False)
-    return _Batch(
-        world=world,
-        views=views,
-        sights=sights,
-        ground=ground.float(),
-        rays=rays.reshape(-1, 9).float(),
-        brake=braking[views.frame[sights.view], sights.part].float(),
-        sun=torch.stack([dot(sights.axes[:, k], to_sun) for k in range(3)], dim=-1),
-        shade=shade_map(world.casters, views, world.scene, frames),
-    )
-
-
-def _background(batch: _Batch, pixel: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Keys of the ground, or of the sky above the horizon."""
-    m = batch.ground[:, 6:][pixel // batch.views.pixels].unbind(1)
-    closeness = m[0] * x + m[1] * y + m[2]
-    below = closeness > 1 / GROUND_RANGE_M
-    depth = torch.where(below, 1 / closeness.clamp(min=1e-6), torch.inf)
-    return keys(depth, torch.where(below, GROUND, SKY))
-
-
-def _smooth(batch: _Batch, color: Tensor, winner: Tensor, supersample: int) -> None:
-    """Replace the colour of edge pixels by the mean over several rays."""
-    views = batch.views
-    edge = _edges(color, winner, views)
-    pixel = torch.nonzero(edge)[:, 0]
-    if not len(pixel):
-        return
-    slot = torch.full_like(winner, -1)
-    slot[pixel] = torch.arange(len(pixel), device=pixel.device)
-    steps = [(k + 0.5) / supersample - 0.5 for k in range(supersample)]
-    offsets = [(dx, dy) for dy in steps for dx in steps]
-    shift = torch.tensor(offsets, device=pixel.device)
-    many = pixel.repeat_interleave(len(offsets))
-    x = (many % views.width).float() + shift[:, 0].repeat(len(pixel))
-    y = (many % views.pixels // views.width).float() + shift[:, 1].repeat(len(pixel))
-    best = cast(views, batch.sights, _background(batch, many, x, y), slot, offsets)
-    fine = torch.stack(_shaded(batch, many, x, y, best & 0x7FFFFFFF)).clamp(0, 1)
-    fine = fine.reshape(3, len(pixel), len(offsets))
-    total = fine[:, :, 0].clone()
-    for k in range(1, len(offsets)):
-        total += fine[:, :, k]
-    color[:, pixel] = total / len(offsets)
-
-
-def _edges(color: Tensor, winner: Tensor, views: Views) -> Tensor:
-    picture = color.reshape(3, len(views), views.height, views.width)
-    who = winner.reshape(len(views), views.height, views.width)
-    edge = torch.zeros_like(who, dtype=torch.bool)
-    for axis in (1, 2):
-        size = who.shape[axis] - 1
-        differs = who.narrow(axis, 1, size) != who.narrow(axis, 0, size)
-        contrast = (picture.narrow(axis + 1, 1, size) - picture.narrow(axis + 1, 0, size)).abs().amax(dim=0)
-        differs &= contrast > CONTRAST
-        edge.narrow(axis, 1, size).logical_or_(differs)
-        edge.narrow(axis, 0, size).logical_or_(differs)
-    return edge.flatten()
-
-
-def _shaded(batch: _Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> list[Tensor]:
-    """Colours of samples: `pixel` of the batch, exact position (x, y) in its picture, and what is hit there."""
-    color = [torch.zeros_like(x) for _ in range(3)]
-    for shader, chosen in (
-        (_shade_sky, winner == SKY),
-        (_shade_ground, winner == GROUND),
-        (_shade_parts, winner < GROUND),
-    ):
-        index = torch.nonzero(chosen)[:, 0]
-        if not len(index):
-            continue
-        for whole, some in zip(color, shader(batch, pixel[index], x[index], y[index], winner[index]), strict=True):
-            whole[index] = some
-    return color
-
-
-def _directions(batch: _Batch, view: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Unit world directions of rays, and the length of the ray to depth 1."""
-    m = batch.rays[view].unbind(1)
-    dx, dy, dz = (m[3 * k] * x + m[3 * k + 1] * y + m[3 * k + 2] for k in range(3))
-    length = torch.sqrt(dx * dx + dy * dy + dz * dz)
-    return dx / length, dy / length, dz / length, length
-
-
-def _shade_sky(batch: _Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> Rgb:
-    dx, dy, dz, _ = _directions(batch, pixel // batch.views.pixels, x, y)
-    return sky(dx, dy, dz, batch.world.mood)
-
-
-def _shade_ground(batch: _Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> Rgb:
-    view = pixel // batch.views.pixels
-    m = batch.ground[view].unbind(1)
-    p, q, r = (m[3 * k] * x + m[3 * k + 1] * y + m[3 * k + 2] for k in range(3))
-    z = 1 / r.clamp(min=1e-6)
-    east, north = p * z, q * z
-    dx = (m[0] - east * m[6]) * z, (m[3] - north * m[6]) * z
-    dy = (m[1] - east * m[7]) * z, (m[4] - north * m[7]) * z
-    color = ground_color(batch.world.index, east, north, dx, dy)
-    at = batch.world.mood
-    visible = 1 - at.shadow * batch.shade.sun[pixel]
-    color = lit(color, at.to_sun[2] * visible, 1 - batch.shade.contact[pixel], at)
-    return hazed(color, z, at)
-
-
-def _shade_parts(batch: _Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> Rgb:
-    sights, world, at = batch.sights, batch.world, batch.world.mood
-    matrix = sights.matrix[winner]
-    z, u, v, w = hit(matrix, sights.extra[winner], x, y)
-    part = sights.part[winner]
-    number = world.numbers.float()[part].unbind(1)
-    ball = number[COLUMN["form"]] == Form.ELLIPSOID
-    m = matrix.unbind(1)
-    du = ((m[0] - u * m[6]) * z).abs() + ((m[1] - u * m[7]) * z).abs()
-    dv = ((m[3] - v * m[6]) * z).abs() + ((m[4] - v * m[7]) * z).abs()
-    colors = world.colors[part].unbind(1)
-    hits = Hits(
-        u=u,
-        v=torch.where(ball, w, v),
-        side=torch.where(ball, v, 0.0),
-        du=du.clamp(1e-4, 4.0),
-        dv=dv.clamp(1e-4, 4.0),
-        size_u=number[COLUMN["size_u_m"]],
-        size_v=number[COLUMN["size_v_m"]],
-        seed=number[COLUMN["seed"]],
-        red=colors[0],
-        green=colors[1],
-        blue=colors[2],
-        red2=colors[3],
-        green2=colors[4],
-        blue2=colors[5],
-        brake=batch.brake[winner],
-    )
-    color, shine = paint(number[COLUMN["material"]], hits, at)
-    direct, up = _facing_light(batch, winner, (u, v, w), ball, number[COLUMN["facing"]] == Facing.CAMERA)
-    bright = lit(color, direct, 0.74 + 0.26 * up, at)
-    r, g, b = (a + (c - a) * shine for a, c in zip(bright, color, strict=True))
-    return hazed((r, g, b), z, at)
-
-
-def _facing_light(
-    batch: _Batch, winner: Tensor, spot: tuple[Tensor, Tensor, Tensor], ball: Tensor, pole: Tensor
-) -> tuple[Tensor, Tensor]:
-    """How much surfaces face the sun (0 to 1) and the sky (-1 to 1)."""
-    sun, axes = batch.sun[winner], batch.sights.axes[winner]
-    u, v, w = spot
-    around = torch.sqrt((1 - u * u).clamp(min=0))
-    a, b, c = (part / axes[:, 3, k] for k, part in enumerate(spot))
-    length = torch.sqrt(a * a + b * b + c * c).clamp(min=1e-6)
-    round_sun = (a * sun[:, 0] + b * sun[:, 1] + c * sun[:, 2]) / length
-    round_up = (a * axes[:, 0, 2] + b * axes[:, 1, 2] + c * axes[:, 2, 2]) / length
-    flat_sun = torch.where(pole, u * sun[:, 0] + around * sun[:, 1], sun[:, 1])
-    return torch.where(ball, round_sun, flat_sun).clamp(min=0), torch.where(ball, round_up, axes[:, 1, 2])
 
 
 def render_body_rgba(
@@ -386,19 +123,109 @@ def render_body_rgba(
         body: What to draw.
         view_azimuth_rad: From where it is seen: 0 exactly from behind, positive for a viewer who walks counter-clockwise
             (seen from above) around it, so pi / 2 sees its right side.
-        elevation_rad: How far above the horizon the viewer is, below pi / 2.
-        height_px: Height of the picture, 1 to 4096.
+        elevation_rad: How far above the horizon the viewer is.
+        height_px: Height of the picture, 1 to 2048.
     Returns:
         RGBA with straight (not premultiplied) alpha.
     Raises:
         BadRequest: if the height or the elevation is out of range.
     """
-    if not 1 <= height_px <= 4096:
+    if not 1 <= height_px <= 2048:
         raise BadRequest(
-            f"a sprite of {height_px} px is asked for; it must be 1 to 4096 px high. Choose another height."
+            f"a sprite of {height_px} px is asked for; it must be 1 to 2048 px high. Choose another height."
         )
-    if not -1.5 <= elevation_rad <= 1.5:
-        raise BadRequest(
-            f"the elevation is {elevation_rad:g} rad; it must lie within 1.5 rad of the horizon. Choose less."
-        )
-    raise NotImplementedError
+    if not -0.2 <= elevation_rad <= 1.4:
+        raise BadRequest(f"the elevation is {elevation_rad:g} rad; sprites need -0.2 to 1.4. Choose one in between.")
+    light = Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
+    world = World.of(_alone(body, light), "cpu")
+    world = replace(world, mood=replace(world.mood, haze_m=1e9))
+    camera = _portrait(body, view_azimuth_rad, elevation_rad)
+    left, top, right, bottom = _outline(world, camera)
+    scale = height_px / (bottom - top)
+    width_px = max(1, math.ceil((right - left) * scale - 1e-6))
+    lens = camera.intrinsics.copy()
+    lens[:2] *= scale
+    lens[:2, 2] += 0.5 * scale - 0.5 - np.array([left, top]) * scale
+    lens[0, 2] += (width_px - (right - left) * scale) / 2
+    strip = max(1, BATCH_PX // (width_px * SPRITE_RAYS**2))
+    rows = [
+        _cut_out(world, _strip(camera, lens, width_px, y, min(strip, height_px - y)))
+        for y in range(0, height_px, strip)
+    ]
+    return np.concatenate(rows)
+
+
+def _alone(body: Body, light: Light) -> Scene:
+    """A scene with nothing but one body at the origin."""
+    return Scene(
+        id="sprite",
+        situation="sprite",
+        seed=0,
+        frequency_hz=1.0,
+        stage=Stage(lanes=(), buildings=(), props=()),
+        light=light,
+        ego_poses=np.zeros((1, 3)),
+        ego_speeds_mps=np.zeros(1),
+        bodies=(body,),
+        body_poses=np.zeros((1, 1, 3)),
+        body_present=np.ones((1, 1), dtype=bool),
+        body_speeds_mps=np.full((1, 1), 0.35),
+        body_braking=np.zeros((1, 1), dtype=bool),
+    )
+
+
+def _portrait(body: Body, azimuth_rad: float, elevation_rad: float) -> Camera:
+    """A camera about seven body sizes away whose square picture holds the whole body."""
+    size = float(np.hypot(np.hypot(body.length_m, body.width_m), body.height_m))
+    away = np.array([math.cos(azimuth_rad), math.sin(azimuth_rad), 0.0]) * math.cos(elevation_rad)
+    eye = np.array([0, 0, body.height_m / 2]) - 7 * size * (away - np.array([0, 0, math.sin(elevation_rad)]))
+    focal = 0.9 * 6.5 * PROBE_PX
+    middle = (PROBE_PX - 1) / 2
+    return Camera(
+        name="portrait",
+        intrinsics=np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]),
+        ego_from_camera=look_along(azimuth_rad, eye, elevation_rad),
+        width_px=PROBE_PX,
+        height_px=PROBE_PX,
+    )
+
+
+def _strip(camera: Camera, lens: Array, width_px: int, first: int, rows: int) -> Camera:
+    shifted = lens.copy()
+    shifted[1, 2] -= first
+    return replace(camera, intrinsics=shifted, width_px=width_px, height_px=rows)
+
+
+def _studio(world: World, camera: Camera) -> Batch:
+    views = Views.of(np.eye(4)[None], (camera,), world.device)
+    there = world.rows(world.scene.body_present, [0], True)
+    return prepared(world, views, see(views, world.vectors([0]), world.numbers, there), [0])
+
+
+def _nothing(count: int) -> Tensor:
+    return torch.full((count,), (0x7F800000 << 32) | SKY)
+
+
+def _outline(world: World, camera: Camera) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom edge of the body in the picture, pixels from the picture's corner."""
+    batch = _studio(world, camera)
+    best = cast(batch.views, batch.sights, _nothing(batch.views.pixels), None, [(0.0, 0.0)])
+    seen = ((best & 0x7FFFFFFF) < GROUND).reshape(camera.height_px, camera.width_px).numpy()
+    x, y = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+    return float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1)
+
+
+def _cut_out(world: World, camera: Camera) -> UInt8[Array, "height width 4"]:
+    batch = _studio(world, camera)
+    everything = torch.arange(batch.views.pixels)
+    many, x, y, offsets = subsamples(batch.views, everything, SPRITE_RAYS)
+    best = cast(batch.views, batch.sights, _nothing(len(many)), None, offsets)
+    winner = best & 0x7FFFFFFF
+    solid = (winner < GROUND).float()
+    index = torch.nonzero(solid)[:, 0]
+    color = torch.zeros(3, len(many))
+    color[:, index] = torch.stack(shaded(batch, many[index], x[index], y[index], winner[index])).clamp(0, 1)
+    count = solid.reshape(-1, len(offsets)).sum(dim=1)
+    mean = color.reshape(3, -1, len(offsets)).sum(dim=2) / count.clamp(min=1)
+    rgba = torch.cat([mean, count[None] / len(offsets)]) * 255 + 0.5
+    return rgba.to(torch.uint8).reshape(4, camera.height_px, camera.width_px).permute(1, 2, 0).contiguous().numpy()

@@ -98,7 +98,7 @@ def _tree(b: Builder, prop: Prop) -> None:
     green = np.array(LEAVES[style % len(LEAVES)])
     trunk = max(0.12, 0.03 * height)
     if style % 5 == 4:  # a fir
-        b.pole((0, 0, 0), 0.25 * height, trunk, BARK)
+        b.pole((0, 0, 0), 0.15 * height, trunk, BARK)
         dark = tuple(0.8 * green)
         b.pole((0, 0, 0.15 * height), 0.55 * height, radius, dark, Material.LEAVES, taper=0.85)
         b.pole((0, 0, 0.45 * height), 0.55 * height, radius * 0.72, tuple(green), Material.LEAVES, taper=0.97)

@@ -71,8 +71,8 @@ def mood(light: Light) -> Mood:
     warm = 1 - _ramp(elevation, 0.05, 0.55)
     grey = {"clear": 0.0, "overcast": 0.85, "fog": 1.0}[light.weather]
     sun = _blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
-    share = SUN_SHARE[light.weather] * day * 0.62
-    ambient = _blend(_blend((0.50, 0.54, 0.60), (0.52, 0.47, 0.52), warm), (0.72, 0.73, 0.75), grey)
+    share = SUN_SHARE[light.weather] * day * 0.70
+    ambient = _blend(_blend((0.60, 0.64, 0.70), (0.60, 0.55, 0.60), warm), (0.86, 0.87, 0.89), grey)
     zenith = _blend(_blend((0.24, 0.48, 0.86), (0.30, 0.38, 0.66), warm), (0.66, 0.69, 0.73), grey)
     horizon = _blend(_blend((0.74, 0.85, 0.95), (0.98, 0.74, 0.54), warm), (0.78, 0.79, 0.80), grey)
     glow = _blend(_blend((1.0, 0.96, 0.82), (1.0, 0.62, 0.30), warm), (0.84, 0.84, 0.82), grey)
@@ -83,12 +83,12 @@ def mood(light: Light) -> Mood:
     return Mood(
         to_sun=to_sun,
         sun=tuple(share * value for value in sun),  # type: ignore[arg-type]
-        ambient=_blend(ambient, (0.20, 0.23, 0.36), night),
+        ambient=_blend(ambient, (0.27, 0.30, 0.44), night),
         zenith=_blend(zenith, (0.03, 0.05, 0.14), night),
         horizon=_blend(horizon, (0.14, 0.16, 0.28), night),
         glow=_blend(glow, (0.16, 0.18, 0.30), night),
         day=day,
-        shadow=0.85 if light.weather == "clear" and elevation > 0.05 else 0.0,
+        shadow=0.72 if light.weather == "clear" and elevation > 0.05 else 0.0,
         haze_m=HAZE_M[light.weather],
         clouds={"clear": 0.55, "overcast": 1.0, "fog": 0.0}[light.weather],
     )
@@ -124,11 +124,9 @@ def above(x: Tensor, edge: float | Tensor, width: Tensor) -> Tensor:
     return ((x - edge) / width + 0.5).clamp(0, 1)
 
 
-def band(x: Tensor, low: float | Tensor, high: float | Tensor, width: Tensor) -> Tensor:
+def band(x: Tensor, low: float, high: float, width: Tensor) -> Tensor:
     """Share of a pixel of `width` around x that lies between `low` and `high`."""
-    return (((x + width / 2).clamp(max=high) if isinstance(high, float) else torch.minimum(x + width / 2, high))
-            - ((x - width / 2).clamp(min=low) if isinstance(low, float) else torch.maximum(x - width / 2, low))
-            ).clamp(min=0) / width  # fmt: skip
+    return ((x + width / 2).clamp(max=high) - (x - width / 2).clamp(min=low)).clamp(min=0) / width
 
 
 def pulses(x: Tensor, period: float | Tensor, length: float | Tensor, width: Tensor) -> Tensor:
@@ -146,7 +144,8 @@ def pulses(x: Tensor, period: float | Tensor, length: float | Tensor, width: Ten
 
 def mix(a: Rgb, b: Rgb | Tone, share: Tensor) -> Rgb:
     """`a` where the share is 0, `b` where it is 1."""
-    return tuple(x + (y - x) * share for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+    red, green, blue = (a[k] + (b[k] - a[k]) * share for k in range(3))
+    return red, green, blue
 
 
 def tinted(tone: Tone, value: Tensor) -> Rgb:

@@ -69,14 +69,13 @@ def shade_map(casters: Casters, views: Views, scene: Scene, frames: list[int]) -
     cameras = len(views) // len(frames)
     patches, owners = [], []
     for t, frame in enumerate(frames):
-        table = _patches(_rows(casters, scene, frame), scene.ego_poses[frame], casters.sun)
+        rows = _patches(_rows(casters, scene, frame), scene.ego_poses[frame], casters.sun)
         for camera in range(cameras):
-            patches.append(table)
-            owners.append(np.full(len(table), t * cameras + camera))
-    table = torch.from_numpy(np.concatenate(patches)).to(views.turn.device)
+            patches.append(rows)
+            owners.append(np.full(len(rows), t * cameras + camera))
     view = torch.from_numpy(np.concatenate(owners)).to(views.turn.device)
-    if len(table):
-        _splat(views, view, table, contact, sun)
+    if len(view):
+        _splat(views, view, torch.from_numpy(np.concatenate(patches)).to(view.device), contact, sun)
     return Shade(contact=contact, sun=sun)
 
 
