@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array
-from worldmodel.town.roads import RoadMap
+from worldmodel.town.roads import SHOULDER_M, RoadMap
 from worldmodel.town.scene import Building, Lane, Light, Prop, Stage
 from worldmodel.town.situations import Situation
 
@@ -64,8 +64,9 @@ def build_stage(road: RoadMap, situation: Situation, rng: np.random.Generator) -
     ground = Ground(road.lanes)
     buildings: list[Building] = []
     props: list[Prop] = []
-    kerbs = [lane for lane in road.lanes if lane.right_line == "edge" and len(lane.centre) > 12]
     rural = situation.road == "highway"
+    outer = [lane for lane in road.lanes if (lane.width_m == SHOULDER_M if rural else lane.right_line == "edge")]
+    kerbs = [lane for lane in outer if len(lane.centre) > 12]
     for lane in kerbs:
         if not rural or rng.random() < 0.6:
             buildings += _houses(lane, ground, rng, rural)
@@ -124,10 +125,10 @@ def _lamps(lane: Lane, ground: Ground, rng: np.random.Generator, rural: bool) ->
 
 def _trees(lane: Lane, ground: Ground, rng: np.random.Generator, rural: bool) -> list[Prop]:
     found = []
-    place, sparse = float(rng.uniform(0, 10)), float(rng.uniform(4, 16))
+    place, sparse = float(rng.uniform(0, 10)), float(rng.uniform(2, 7) if rural else rng.uniform(4, 16))
     while place < len(lane.centre) - 2:
         radius, height = float(rng.uniform(1.1, 2.3)), float(rng.uniform(4.5, 9.0))
-        off = float(rng.uniform(4, 25)) if rural else PAVEMENT_M + radius + float(rng.uniform(0.1, 1.6))
+        off = 4.0 + float(rng.exponential(7.0)) if rural else PAVEMENT_M + radius + float(rng.uniform(0.1, 1.6))
         x, y, _ = _beside(lane, round(place), off)
         free = ground.road_distance(x, y, 0.0, 0.1, 0.1) > PAVEMENT_M + 0.6 * radius
         if free and not ground.taken(x, y, 0.0, radius * 0.8, radius * 0.8, 0.2):

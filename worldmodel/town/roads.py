@@ -16,6 +16,7 @@ from worldmodel.town.paths import Path, evenly_spaced
 from worldmodel.town.scene import Lane
 
 PARKING_M = 2.3
+SHOULDER_M = 2.0  # of highways
 Segment = tuple[str, float, float]  # ('straight', length, 0) or ('arc', radius, signed angle; right turns positive)
 
 
@@ -190,8 +191,8 @@ def highway(segments: list[Segment], *, heading: float, start_s: float, ego_lane
     from highway_env.road.road import RoadNetwork
 
     network, width, median = RoadNetwork(), 3.8, 3.0
-    none, striped, solid, edge = LineType.NONE, LineType.STRIPED, LineType.CONTINUOUS, LineType.CONTINUOUS_LINE
-    lines = [(edge, none), (striped, none), (striped, solid)]
+    none, striped, solid = LineType.NONE, LineType.STRIPED, LineType.CONTINUOUS  # no kerb: grass begins at the line
+    lines = [(solid, none), (striped, none), (striped, solid)]
     routes: dict[str, Path] = {}
     shared: dict[str, Any] = {"heading": heading, "start": np.zeros(2)}
     for side, reverse in (("lane", False), ("oncoming", True)):
@@ -213,8 +214,8 @@ def highway(segments: list[Segment], *, heading: float, start_s: float, ego_lane
             network,
             segments,
             lateral=shoulder,
-            width=2.0,
-            lines=(none, edge),
+            width=SHOULDER_M,
+            lines=(none, solid),
             names=f"shoulder-{side}",
             reverse=reverse,
             **shared,
