@@ -15,12 +15,13 @@ from eval_fid_fvd.planning import ade_fde
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.planner import JointPlanner, Planner
 from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of
+from studio.moments import Moment, Wish, find_moment
 from studio.runs import RunWriter, new_folder, refuse_existing
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadEdit, ClipTooShort, MissingMotion
+from worldmodel.errors import BadEdit, MissingMotion
 from worldmodel.geometry import Array, Trajectory
-from worldmodel.io.lerobot import Dataset, find_clip
+from worldmodel.io.lerobot import find_clip
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S, Plan
 
@@ -88,9 +89,7 @@ class Story:
     """Everything the report tells; filled part by part.
 
     Attributes:
-        clip: The recording, at its own size.
-        now: Number of the newest frame seen.
-        history_s: Seconds that are seen.
+        moment: The recording, at its own size, and its now.
         truth: What the cameras saw then, at the model's size; fewer frames than imagined when the recording ends.
         rollouts: (title, rollout), same seed.
         replay: The rollout driven as logged; None without motion.
@@ -100,9 +99,7 @@ class Story:
         skipped: What could not be done, in words.
     """
 
-    clip: Clip
-    now: int
-    history_s: float
+    moment: Moment
     truth: UInt8[Array, "time camera 3 height width"]
     rollouts: list[tuple[str, "Rollout"]] = field(default_factory=list)
     replay: "Rollout | None" = None
@@ -110,19 +107,6 @@ class Story:
     edited: EditedClip | None = None
     scores: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-
-    @property
-    def at_s(self) -> float:
-        """The moment of the story, seconds from the clip's start."""
-        return self.now / self.clip.frequency_hz
-
-    def driven(self) -> Trajectory | None:
-        """The logged path in the ego frame of now, time 0 at now; None when it is unknown or nothing follows."""
-        if self.clip.motion is None or self.now + 1 >= len(self.clip):
-            return None
-        whole = self.clip.motion.trajectory()
-        ahead = whole.seen_from(whole.poses[self.now])
-        return Trajectory(poses=ahead.poses[self.now :], times_s=whole.times_s[self.now :] - whole.times_s[self.now])
 
 
 def run_demo(
@@ -158,6 +142,7 @@ def run_demo(
     refuse_existing(Path(out))
     name = model if isinstance(model, str) else DEFAULT_MODEL if model is None else "a loaded model"
     request = DemoRequest(clip=clip or DEFAULT_CLIP, model=name, seconds=seconds, steps=steps, seed=seed, kind=kind)
+    find_clip(request.clip)  # a mistyped name fails before anything slow begins
     with new_folder(Path(out)) as folder:
         run = RunWriter(folder=folder, command="detour demo", request=asdict(request), seed=seed)
         with _timed(run, "load the model", progress):
@@ -200,58 +185,24 @@ def _model(model: "WorldModel | str | None", request: DemoRequest) -> "WorldMode
     return WorldModel.from_pretrained(request.model) if model is None or isinstance(model, str) else model
 
 
-def choose_now(
-    dataset: Dataset, episode: int, at_s: float | None, *, history: int, future: int, chunk: int
-) -> tuple[int, int]:
-    """Number of the newest frame to see and how many to see up to it.
-
-    Args:
-        at_s: The moment asked for; None picks one with enough past and as much future as there is.
-        history, future: Frames wanted before and after.
-        chunk: Frames per chunk; the history is a multiple of it.
-
-    Raises:
-        ClipTooShort: if not even one chunk of the past and one frame of the future fit.
-    """
-    length = dataset.length(episode)
-    if length < chunk + 1:
-        raise ClipTooShort(
-            f"clip '{dataset.ids[episode]}' has {length} frames; at least {chunk + 1} are needed "
-            f"({chunk} to see, 1 to compare with). Use a longer clip."
-        )
-    if at_s is None:
-        now = min(history - 1, max(chunk - 1, length - 1 - future))
-    else:
-        now = round(at_s * dataset.frequency_hz)
-        if now < chunk - 1:
-            raise ClipTooShort(
-                f"at {at_s:g} s clip '{dataset.ids[episode]}' has {now + 1} frames of the past; the model needs at least "
-                f"{chunk}. Choose a moment from {(chunk - 1) / dataset.frequency_hz:g} s on."
-            )
-    seen = min(history, (now + 1) // chunk * chunk)
-    return now, seen
+def wish_of(world: "WorldModel", seconds: float) -> Wish:
+    """As much past as helps the model and the story, and as much future as will be compared."""
+    chunk = world.config.network.frames_per_chunk
+    chunks = min(world.config.history_chunks, max(1, round(MAX_HISTORY_S * world.config.frequency_hz) // chunk))
+    return Wish(history=chunks * chunk, chunk=chunk, future_s=max(seconds, float(PLAN_TIMES_S[-1])))
 
 
 def _story(world: "WorldModel", request: DemoRequest) -> Story:
-    dataset, episode, at_s = find_clip(request.clip)
-    chunk = world.config.network.frames_per_chunk
-    most = max(1, round(MAX_HISTORY_S * dataset.frequency_hz) // chunk)
-    future = round(max(request.seconds, float(PLAN_TIMES_S[-1])) * dataset.frequency_hz)
-    now, seen = choose_now(
-        dataset, episode, at_s, history=min(world.config.history_chunks, most) * chunk, future=future, chunk=chunk
-    )
-    first = now - seen + 1
-    last = min(dataset.length(episode), now + 1 + future)
-    clip = dataset.clip(episode, first / dataset.frequency_hz, (last - first) / dataset.frequency_hz)
-    now -= first
-    frames = round(request.seconds * dataset.frequency_hz)
-    truth = clip.video[now + 1 :][:frames]
+    moment = find_moment(request.clip, wish_of(world, request.seconds))
+    frames = round(request.seconds * moment.clip.frequency_hz)
+    truth = moment.clip.video[moment.now + 1 :][:frames]
     if len(truth):
         truth = resize_video(truth, world.config.width_px, world.config.height_px)
-    story = Story(clip=clip, now=now, history_s=seen / dataset.frequency_hz, truth=truth)
+    story = Story(moment=moment, truth=truth)
     if len(truth) < frames:
+        covered = len(truth) / moment.clip.frequency_hz
         story.skipped.append(
-            f"The recording goes on for {len(truth) / dataset.frequency_hz:.2f} s only; what is imagined beyond that is not scored."
+            f"The recording goes on for {covered:.2f} s only; what is imagined beyond that is not scored."
         )
     return story
 
@@ -265,13 +216,13 @@ def instructions_for(clip: Clip, at_s: float) -> tuple[str, str]:
 def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
     from worldmodel.guidance import FixedGuide
 
-    observation = story.clip.observation(story.at_s, story.history_s)
-    for text in instructions_for(story.clip, story.at_s):
+    observation = story.moment.observation()
+    for text in instructions_for(story.moment.clip, story.moment.at_s):
         rollout = world.imagine(
             observation, seconds=request.seconds, seed=request.seed, guide=FixedGuide(text=text), steps=request.steps
         )
         story.rollouts.append((text, rollout))
-    driven = story.driven()
+    driven = story.moment.driven()
     if driven is None:
         story.skipped.append("The clip has no ego motion, so the drive as logged cannot be commanded to the model.")
         return
@@ -280,9 +231,9 @@ def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
 
 
 def _stitch(story: Story, request: DemoRequest) -> None:
-    edit = StitchSprite(variant="near", kind=request.kind, at_s=story.at_s)
+    edit = StitchSprite(variant="near", kind=request.kind, at_s=story.moment.at_s)
     try:
-        story.edited = apply_edit(story.clip, edit)
+        story.edited = apply_edit(story.moment.clip, edit)
     except (MissingMotion, BadEdit) as error:
         story.skipped.append(f"No obstacle was stitched: {error}")
 
@@ -295,12 +246,18 @@ def _plan(story: Story, world: "WorldModel", request: DemoRequest) -> None:
     ]
     edited, variant = story.edited, "near"
     if edited is None:
-        edited, variant = EditedClip(clip=story.clip, stitched=None), "empty"
-    edit = StitchSprite(variant=variant, kind=request.kind, at_s=story.at_s)
+        edited, variant = EditedClip(clip=story.moment.clip, stitched=None), "empty"
+    edit = StitchSprite(variant=variant, kind=request.kind, at_s=story.moment.at_s)
     for planner in planners:
         try:
             pair = pair_of(
-                planner, story.clip, edited, edit, at_s=story.at_s, history_s=story.history_s, seed=request.seed
+                planner,
+                story.moment.clip,
+                edited,
+                edit,
+                at_s=story.moment.at_s,
+                history_s=story.moment.history_s,
+                seed=request.seed,
             )
             story.pairs.append(pair)
         except MissingMotion:
@@ -310,7 +267,7 @@ def _plan(story: Story, world: "WorldModel", request: DemoRequest) -> None:
 def _score(story: Story, world: "WorldModel") -> None:
     if len(story.truth):
         story.scores += list(_picture_scores(story, world))
-    driven = story.driven()
+    driven = story.moment.driven()
     if driven is None:
         story.skipped.append("Plans are not scored: without ego motion nobody knows what was driven.")
         return
@@ -339,7 +296,7 @@ def plan_errors(plan: Plan, driven: Trajectory) -> dict[str, float] | None:
 def _picture_scores(story: Story, world: "WorldModel") -> Iterator[dict[str, Any]]:
     """PSNR and SSIM of every contestant against the recording, cameras and frames pooled, mean of dB."""
     truth = story.truth
-    newest = resize_video(story.clip.video[story.now], world.config.width_px, world.config.height_px)
+    newest = resize_video(story.moment.clip.video[story.moment.now], world.config.width_px, world.config.height_px)
     rebuilt = world.tokenizer.decode_video(world.tokenizer.encode_video(truth))
     contestants: list[tuple[str, Array]] = [
         ("reconstruction by the tokenizer (the ceiling)", rebuilt),

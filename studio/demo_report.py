@@ -30,10 +30,10 @@ def write_demo_report(run: RunWriter, story: Story, world: "WorldModel") -> None
     model = {"hash": world.hash, "preset": world.config.preset, "stages": list(world.config.stages)}
     facts = {
         "clip": {
-            "id": story.clip.id,
-            "source": story.clip.source,
-            "at_s_in_cut": story.at_s,
-            "motion": story.clip.motion_origin,
+            "id": story.moment.clip.id,
+            "source": story.moment.clip.source,
+            "at_s_in_cut": story.moment.at_s,
+            "motion": story.moment.clip.motion_origin,
         },
         "model": model,
         "skipped": story.skipped,
@@ -42,11 +42,11 @@ def write_demo_report(run: RunWriter, story: Story, world: "WorldModel") -> None
     record = run.finish(story.scores, facts)
     write_report(
         run.folder / "report.html",
-        f"What if there were something in the way? Clip {story.clip.id}",
+        f"What if there were something in the way? Clip {story.moment.clip.id}",
         "The model watched a drive, imagined how it goes on, and was asked what it would drive, with and without an "
         "obstacle that was never there.",
         sections,
-        facts_of(record, story.clip, f"{world.config.preset}, weights {world.hash}"),
+        facts_of(record, story.moment.clip, f"{world.config.preset}, weights {world.hash}"),
     )
 
 
@@ -71,8 +71,8 @@ def timings_table(timings_s: dict[str, float]) -> Table:
 
 
 def _seen(run: RunWriter, story: Story) -> Section:
-    clip = story.clip
-    seen = clip.video[: story.now + 1]
+    clip = story.moment.clip
+    seen = clip.video[: story.moment.now + 1]
     blocks: list[Block] = [
         f"The model sees {len(seen)} frames ({len(seen) / clip.frequency_hz:.1f} s) of {len(clip.rig)} camera(s) up to "
         "the moment called now. Left: what it saw. Right: what really followed, which it never sees.",
@@ -82,10 +82,12 @@ def _seen(run: RunWriter, story: Story) -> Section:
             caption="Seen (recorded).",
         ),
     ]
-    if len(clip) > story.now + 1:
-        path = run.add_video("followed", clip.video[story.now + 1 :], clip.rig, clip.frequency_hz, imagined=False)
+    if len(clip) > story.moment.now + 1:
+        path = run.add_video(
+            "followed", clip.video[story.moment.now + 1 :], clip.rig, clip.frequency_hz, imagined=False
+        )
         blocks.append(Video(path=path, alt="What the recording shows afterwards.", caption="What followed (recorded)."))
-    if told := clip.instruction_at(story.at_s):
+    if told := clip.instruction_at(story.moment.at_s):
         blocks.append(f"The driver was told: {told}")
     return Section(heading="What was seen", blocks=blocks)
 
@@ -123,18 +125,17 @@ def _imagined(run: RunWriter, story: Story) -> Section:
 
 
 def _truth_layers(story: Story) -> list[PathLayer]:
-    driven = story.driven()
+    driven = story.moment.driven()
     if driven is None:
         return []
     return [PathLayer(label="driven (recorded)", points_m=driven.poses[:, :2], color=COLORS["truth"], dashed=True)]
 
 
 def _history_layer(story: Story) -> list[PathLayer]:
-    if story.clip.motion is None or story.now == 0:
+    past = story.moment.past()
+    if past is None:
         return []
-    whole = story.clip.motion.trajectory()
-    past = whole.seen_from(whole.poses[story.now]).poses[: story.now + 1, :2]
-    return [PathLayer(label="history", points_m=past, color=COLORS["history"], dashed=True)]
+    return [PathLayer(label="history", points_m=past.poses[:, :2], color=COLORS["history"], dashed=True)]
 
 
 def _obstacle(run: RunWriter, story: Story) -> Section:
@@ -144,7 +145,7 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
             heading="An obstacle that was never there", blocks=[Note(text="No planner could answer for this clip.")]
         )
     first = story.pairs[0]
-    clip = story.clip if stitched is None else stitched.clip
+    clip = story.moment.clip if stitched is None else stitched.clip
     place = None if stitched is None else stitched.provenance["place_m"]
     blocks: list[Block] = []
     if stitched is None:
@@ -160,7 +161,7 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
             if isinstance(stitched.provenance["notes"], list)
             else []
         )
-    frames = plans_drawn(clip, story.now, first.factual, None if stitched is None else first.edited)
+    frames = plans_drawn(clip, story.moment.now, first.factual, None if stitched is None else first.edited)
     path = run.add_picture_row("stitched", frames, clip.frequency_hz, imagined=False)
     blocks.append(
         Video(
@@ -182,7 +183,7 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
                 label=f"{first.planner}, with", points_m=first.edited.trajectory.poses[:, :2], color=COLORS["after"]
             )
         )
-    boxes = story.clip.boxes[story.now] if story.clip.boxes is not None else ()
+    boxes = story.moment.clip.boxes[story.moment.now] if story.moment.clip.boxes is not None else ()
     obstacle = (float(place[0]), float(place[1])) if isinstance(place, list) else None
     svg = birds_eye_svg(
         layers, boxes=boxes, obstacle_m=obstacle, title="Plans with and without the obstacle, from above"
@@ -278,7 +279,7 @@ def _scores(story: Story) -> Section:
 
 
 def _paths(run: RunWriter, story: Story) -> None:
-    driven = story.driven()
+    driven = story.moment.driven()
     if driven is not None:
         run.paths["driven"] = driven
     for i, (_, rollout) in enumerate(story.rollouts):

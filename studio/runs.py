@@ -201,3 +201,20 @@ def write_paths(path: Path, paths: Mapping[str, Trajectory]) -> None:
     poses = np.concatenate([trajectory.poses for trajectory in paths.values()])
     table |= {column: poses[:, i] for i, column in enumerate(("x_m", "y_m", "yaw_rad"))}
     pq.write_table(pa.table(table), path)
+
+
+def write_json_file(path: Path, content: object) -> None:
+    """`write_json` to a file that is not there yet, whole or not at all.
+
+    Raises:
+        OutputExists: if it exists or cannot be written.
+    """
+    refuse_existing(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write_json(partial, content)
+        os.rename(partial, path)
+    except OSError as error:
+        raise OutputExists(f"cannot write '{path}': {error}. Choose a folder you may write to with --out.") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -16,7 +16,8 @@ from worldmodel.town.scene import Body
 MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_HEIGHT_M = 20.0
-RENDER_HEIGHT_PX = 192
+TRACE = 16  # alpha up to this counts as nothing
+RENDER_HEIGHT_PX, MEASURE_HEIGHT_PX = 160, 64
 ANGLE_STEP_RAD = math.radians(3.0)  # views closer than this share one rendered picture
 
 # kind: length, width, height in metres; colour. Sizes of common models.
@@ -57,6 +58,11 @@ class Sprite(Protocol):
     @property
     def footprint_m(self) -> tuple[float, float]:
         """Length and width on the ground, metres."""
+        ...
+
+    @property
+    def height_m(self) -> float:
+        """Real height, metres."""
         ...
 
     def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
@@ -135,15 +141,18 @@ def read_sprite(path: Path, height_m: float) -> PictureSprite:
         raise BadVideo(
             f"sprite '{path.name}' is not a readable PNG or WebP ({error}). Save it again as PNG."
         ) from error
-    return PictureSprite(name=path.stem, rgba=_cut(rgba, path.name), height_m=height_m)
-
-
-def _cut(rgba: Array, name: str) -> Array:
-    """The bounding box of the pixels that are more than a trace."""
-    solid = rgba[..., 3] > 16
+    solid = rgba[..., 3] > TRACE
     if not solid.any() or solid.all():
-        state = "transparent" if not solid.any() else "opaque"
-        raise BadVideo(f"sprite '{name}' is {state} throughout; its alpha channel must outline the object. Cut it out.")
+        state = "opaque" if solid.all() else "transparent"
+        raise BadVideo(
+            f"sprite '{path.name}' is {state} throughout; its alpha channel must outline the object. Cut it out first."
+        )
+    return PictureSprite(name=path.stem, rgba=_cut(rgba), height_m=height_m)
+
+
+def _cut(rgba: Array) -> Array:
+    """The bounding box of the pixels that are more than a trace."""
+    solid = rgba[..., 3] > TRACE
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
     return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
 
@@ -164,6 +173,11 @@ class BodySprite:
         """Length and width of the body."""
         return (self.body.length_m, self.body.width_m)
 
+    @property
+    def height_m(self) -> float:
+        """Height of the body."""
+        return self.body.height_m
+
     def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
         """The body seen from there, to the nearest 3 degrees."""
         steps = [round(angle / ANGLE_STEP_RAD) for angle in (azimuth_rad, elevation_rad)]
@@ -172,14 +186,23 @@ class BodySprite:
 
 @lru_cache(maxsize=256)
 def _rendered(body: Body, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+    rgba = _cut(_pictured(body, azimuth_rad, elevation_rad, RENDER_HEIGHT_PX))
+    scale = _width_m(body, azimuth_rad) / rgba.shape[1]
+    return SpriteView(rgba=rgba, width_m=scale * rgba.shape[1], height_m=scale * rgba.shape[0])
+
+
+@lru_cache(maxsize=256)
+def _width_m(body: Body, azimuth_rad: float) -> float:
+    """How wide the body looks from there: seen level, its picture is exactly as high as the body."""
+    level = _cut(_pictured(body, azimuth_rad, 0.0, MEASURE_HEIGHT_PX))
+    return body.height_m * level.shape[1] / level.shape[0]
+
+
+def _pictured(body: Body, azimuth_rad: float, elevation_rad: float, height_px: int) -> Array:
     from worldmodel.town.render import render_body_rgba
 
     from_behind = float(wrap_angle(azimuth_rad - math.pi))  # the renderer counts from behind
-    rgba = _cut(np.asarray(render_body_rgba(body, from_behind, elevation_rad, RENDER_HEIGHT_PX)), body.kind)
-    cos, sin = abs(math.cos(azimuth_rad)), abs(math.sin(azimuth_rad))
-    deep = body.length_m * cos + body.width_m * sin  # extent along the line of sight
-    height = body.height_m * math.cos(elevation_rad) + deep * math.sin(abs(elevation_rad))
-    return SpriteView(rgba=rgba, width_m=height * rgba.shape[1] / rgba.shape[0], height_m=height)
+    return np.asarray(render_body_rgba(body, from_behind, min(max(elevation_rad, -0.2), 1.4), height_px))
 
 
 def sprite_of(kind: str) -> BodySprite:

@@ -1,9 +1,10 @@
 """Put an object into a recording: at the right place, size and angle, in every camera and frame that sees it.
 
-The object stands at a fixed place in the world, given in the ego frame of one moment. In each frame it is drawn on an
-upright rectangle that stands on the ground there and faces the camera; each pixel's ray is met with that rectangle,
-so any pinhole camera is served exactly, however it is mounted. Rays that meet a labelled box before they meet the
-rectangle are occluded. A sky twin is the same drawing, frame by frame, moved straight up out of the road.
+The object stands at a fixed place in the world, given in the ego frame of one moment: there its near side touches the
+ground. In each frame it is drawn on an upright rectangle that stands on the ground there and faces the camera; each
+pixel's ray is met with that rectangle, so any pinhole camera is served exactly, however it is mounted. Rays that meet
+a labelled box before they meet the rectangle are occluded. A sky twin is the same drawing, frame by frame, moved
+straight up out of the road.
 
 Not represented: hills (the ground is flat), light and shadow of the scene on the object, mirrors, glare.
 
@@ -168,20 +169,23 @@ def _draw(camera: Camera, place: Array, sprite: Sprite, boxes: Sequence[Box]) ->
     _, depth, _ = camera.project(np.array([[place[0], place[1], 0.0]]))
     if distance < MIN_DEPTH_M or depth[0] < MIN_DEPTH_M:
         return None
-    azimuth = math.atan2(-offset[1], -offset[0]) - float(place[2])
-    view = sprite.view(azimuth, math.atan2(position[2], distance))
-    window = _window(camera, place, view, max(sprite.footprint_m))
+    window = _window(camera, place, sprite)
     if window is None:
         return None
+    azimuth = math.atan2(-offset[1], -offset[0]) - float(place[2])
+    view = sprite.view(azimuth, math.atan2(position[2], distance))
     return _cast(camera, place, sprite, view, boxes, window, float(depth[0]))
 
 
-def _window(camera: Camera, place: Array, view: SpriteView, reach_m: float) -> tuple[int, int, int, int] | None:
+def _window(camera: Camera, place: Array, sprite: Sprite) -> tuple[int, int, int, int] | None:
     """Left, top, right, bottom of the pixels that object and shadow can touch; None when there are none."""
-    half = max(view.width_m / 2, reach_m)
-    x, y = np.meshgrid([-half, half], [-half, half])
-    ground = np.stack([place[0] + x.ravel(), place[1] + y.ravel(), np.zeros(4)], axis=-1)
-    points = np.concatenate([ground, ground + np.array([0.0, 0.0, view.height_m])])
+    facing = _facing(camera.ego_from_camera[:3, 3], place)
+    across = np.array([-facing[1], facing[0]])
+    half, deep = 0.55 * sum(sprite.footprint_m) + 0.2, _deep(sprite, place, facing)
+    nearer = 0.6 * max(sprite.footprint_m) + 0.2 - deep / 2
+    ends = np.array([place[:2] + a * facing + b * across for a in (nearer, -deep - nearer) for b in (-half, half)])
+    ground = np.concatenate([ends, np.zeros((4, 1))], axis=1)
+    points = np.concatenate([ground, ground + np.array([0.0, 0.0, 1.02 * sprite.height_m + 0.1 * deep])])
     pixels, depth, _ = camera.project(points)
     if (depth < 0.1).any():  # straddles the camera plane: look everywhere
         return (0, 0, camera.width_px, camera.height_px)
@@ -189,6 +193,19 @@ def _window(camera: Camera, place: Array, view: SpriteView, reach_m: float) -> t
     left, top = max(0, int(low[0])), max(0, int(low[1]))
     right, bottom = min(camera.width_px, int(high[0])), min(camera.height_px, int(high[1]))
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _facing(position: Array, place: Array) -> Array:
+    """Unit direction on the ground from the object to the camera."""
+    offset = position[:2] - place[:2]
+    return offset / np.hypot(*offset)
+
+
+def _deep(sprite: Sprite, place: Array, facing: Array) -> float:
+    """How far the footprint reaches along the line of sight, metres."""
+    angle = math.atan2(facing[1], facing[0]) - place[2]
+    length, width = sprite.footprint_m
+    return length * abs(math.cos(angle)) + width * abs(math.sin(angle))
 
 
 def _cast(
@@ -202,8 +219,7 @@ def _cast(
 ) -> _Layer:
     """Meet the rays of a window of pixels with the upright rectangle and with the ground."""
     origin, rays = _rays(camera, window)
-    facing = origin[:2] - place[:2]
-    facing = facing / np.hypot(*facing)
+    facing = _facing(origin, place)
     across = np.array([-facing[1], facing[0]])  # to the right as the camera sees it
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = ((place[:2] - origin[:2]) @ facing) / (rays[..., :2] @ facing)  # ray parameter at the rectangle
@@ -216,7 +232,10 @@ def _cast(
     texel = view.width_m / _pixels_across(camera, depth_m, view.width_m) / SUBPIXELS
     rgba = _sampled(_shrunk(view, texel), side, 1 - up) * np.isfinite(reach)[..., None]
     on_ground = origin[:2] + np.where(np.isfinite(fall), fall, 0.0)[..., None] * rays[..., :2]
-    shadow = _shadow(on_ground, place, sprite.footprint_m) * np.isfinite(fall)
+    middle = np.array(
+        [*(place[:2] - facing * _deep(sprite, place, facing) / 2), place[2]]
+    )  # the place is where its near side stands
+    shadow = _shadow(on_ground, middle, sprite.footprint_m) * np.isfinite(fall)
     nearest = _nearest(origin, rays, boxes)
     color = _pooled(rgba[..., :3] * (reach < nearest)[..., None])
     solid = _pooled(rgba[..., 3:] * (reach < nearest)[..., None])[..., 0]
@@ -281,7 +300,7 @@ def _shadow(ground: Array, place: Array, footprint_m: tuple[float, float]) -> Fl
     cos, sin = math.cos(place[2]), math.sin(place[2])
     along, left = delta @ [cos, sin], delta @ [-sin, cos]
     length, width = footprint_m
-    radius = np.hypot(along / (length * 0.6), left / (width * 0.65))
+    radius = np.hypot(along / (length * 0.6 + 0.2), left / (width * 0.6 + 0.2))
     return np.clip(1.6 * (1 - radius), 0, 1) ** 1.5
 
 

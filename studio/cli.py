@@ -1,0 +1,467 @@
+"""The `detour` command: thin, one function per command, each calling what Python users call too.
+
+Results go to files and standard output, everything else to standard error. Exit codes: 0 done, 2 the input cannot be
+used (one line says why), 1 another failure, 130 interrupted.
+
+Nothing heavy is imported here, so that `detour --help` answers at once.
+"""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from worldmodel.errors import BadInput, BadRequest, DetourError
+
+NOTICE = "A research tool; no evidence of road safety. Imagined frames are marked as such."
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadInput as error:
+            _fail(str(error), 2)
+        except DetourError as error:
+            _fail(str(error), 1)
+        except KeyboardInterrupt:
+            _fail("interrupted; nothing half-written was left.", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+main = typer.Typer(
+    cls=_Commands,
+    name="detour",
+    help=f"Imagine how a drive goes on, change one thing, see what the driver would do instead. {NOTICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+Seed = Annotated[int, typer.Option(help="Of all noise; the same seed gives the same result.")]
+ClipName = Annotated[str, typer.Argument(metavar="CLIP", help="DATASET[:EPISODE[@SECONDS]].")]
+Model = Annotated[str, typer.Option(help="Checkpoint folder; default: the one that ships.")]
+Steps = Annotated[int, typer.Option(help="Sampling steps per chunk; more is slower and finer.")]
+Out = Annotated[Path, typer.Option("--out", help="A folder that does not exist yet.")]
+Samples = Annotated[int, typer.Option(help="Plans the joint planner draws per answer.")]
+
+
+def _default_model() -> str:
+    return str(Path(__file__).resolve().parent.parent / "assets" / "default")
+
+
+@main.callback()
+def _prepare(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    """Check nothing, promise nothing: only let a polite kill clean up as Ctrl-C does."""
+    if show_version:
+        typer.echo(version("detour"))
+        raise typer.Exit
+    with contextlib.suppress(ValueError):  # not the main thread: the host decides about signals
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    del signum, frame
+    raise SystemExit(143)
+
+
+def _emit(result: dict[str, Any], as_json: bool, text: str) -> None:
+    """One object for machines, or a few lines for people, to standard output."""
+    typer.echo(json.dumps(result, indent=2, allow_nan=False, default=str) if as_json else text)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _parts() -> Callable[[str, float | None], None]:
+    """A line per part on standard error: when it begins on a terminal, and when it has ended."""
+
+    def progress(part: str, seconds: float | None) -> None:
+        if seconds is None:
+            if sys.stderr.isatty():
+                typer.echo(f"  ... {part}\r", err=True, nl=False)
+            return
+        typer.echo(f"  {seconds:6.1f} s  {part}", err=True)
+
+    return progress
+
+
+def _counter(what: str, every_s: float = 2.0) -> Callable[[int, int], None]:
+    """'12 of 40 scenes, 35 s left' on standard error, at most every few seconds."""
+    started, last = time.monotonic(), [0.0]
+
+    def progress(done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - last[0] < every_s:
+            return
+        last[0] = now
+        left = (now - started) / max(done, 1) * (total - done)
+        _say(f"  {done} of {total} {what}, {left:.0f} s left")
+
+    return progress
+
+
+@main.command()
+def demo(
+    out: Out = Path("detour-demo"),
+    clip: Annotated[str | None, typer.Option(help="DATASET[:EPISODE[@SECONDS]]; default: the one that ships.")] = None,
+    seconds: Annotated[float, typer.Option(help="Horizon of the imagined futures.")] = 4.0,
+    seed: Seed = 0,
+    steps: Steps = 8,
+    kind: Annotated[
+        str, typer.Option(help="What is put in the way: car, van, truck, pedestrian, cyclist, cone, box.")
+    ] = "car",
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """The whole story on one clip: imagine, stitch, plan, score; writes report.html."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    _say("detour demo: imagine, stitch, plan, score")
+    from studio.demo import run_demo
+
+    result = run_demo(
+        out,
+        clip=clip,
+        seconds=seconds,
+        seed=seed,
+        steps=steps,
+        model=model or None,
+        kind=kind,
+        progress=_parts(),
+    )
+    scores = [f"  {row['metric']} {row['value']:.2f} {row['unit']}  {row['of']}" for row in result.scores]
+    notes = [f"  note: {text}" for text in result.skipped]
+    content = {
+        "folder": result.folder,
+        "report": result.report,
+        "scores": result.scores,
+        "skipped": result.skipped,
+        "timings_s": result.timings_s,
+    }
+    _emit(content, as_json, "\n".join([f"report: {result.report}", *scores, *notes]))
+
+
+@main.command()
+def town(
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    scenes: Annotated[int, typer.Option(help="How many scenes.")] = 20,
+    seed: Seed = 0,
+    seconds: Annotated[float, typer.Option(help="Length of each scene.")] = 8.0,
+    frequency: Annotated[float, typer.Option(help="Frames per second.")] = 8.0,
+    cameras: Annotated[int, typer.Option(help="1, 3 or 6.")] = 3,
+    width: Annotated[int, typer.Option(help="Of the pictures, px.")] = 128,
+    height: Annotated[int, typer.Option(help="Of the pictures, px.")] = 64,
+    situation: Annotated[
+        list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test: their seeds never meet.")] = "train",
+    workers: Annotated[int, typer.Option(help="Processes that render side by side.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset of the embedded town."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from worldmodel.town.dataset import write_town
+    from worldmodel.town.scene import town_rig
+
+    dataset = write_town(
+        out,
+        scenes=scenes,
+        seed=seed,
+        rig=town_rig(cameras, *_picture_size(width, height)),
+        seconds=seconds,
+        frequency_hz=frequency,
+        situations=situation or None,
+        split=split,
+        workers=workers,
+        progress=_counter("scenes"),
+    )
+    _emit({"dataset": out, "episodes": dataset.episodes}, as_json, f"dataset: {out} ({dataset.episodes} episodes)")
+
+
+def _picture_size(width: int, height: int) -> tuple[int, int]:
+    if not (16 <= width <= 4096 and 16 <= height <= 2304) or width % 2 or height % 2:
+        raise BadRequest(f"pictures of {width}x{height} px are asked for; need even sides, 16x16 to 4096x2304.")
+    return width, height
+
+
+@main.command("import")
+def import_(
+    src: Annotated[Path, typer.Argument(help="The recordings.")],
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    form: Annotated[str, typer.Option("--format", help="folder or lerobot.")] = "folder",
+    frequency: Annotated[float | None, typer.Option(help="Frames per second; default: the recordings' own.")] = None,
+    width: Annotated[int | None, typer.Option(help="Of the pictures, px; default: as recorded.")] = None,
+    height: Annotated[int | None, typer.Option(help="Of the pictures, px; default: as recorded.")] = None,
+    letterbox: Annotated[bool, typer.Option(help="Keep proportions with black bars (folder).")] = False,
+    clips: Annotated[list[str] | None, typer.Option("--clip", help="Only this one; may be repeated (folder).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn recordings into a dataset, checked."""
+    from studio.importing import run_import
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    count = _counter("clips")
+    dataset = run_import(
+        src,
+        out,
+        form=form,
+        frequency_hz=frequency,
+        width_px=width,
+        height_px=height,
+        letterbox=letterbox,
+        clips=clips or None,
+        on_clip=lambda done, total, _: count(done, total),
+    )
+    notes = [f"  note: {note}" for note in dataset.notes]
+    content = {
+        "dataset": out,
+        "episodes": dataset.episodes,
+        "cameras": dataset.rig.names,
+        "frequency_hz": dataset.frequency_hz,
+        "motion": sorted({record.motion_origin for record in dataset.records}),
+        "notes": dataset.notes,
+    }
+    _emit(content, as_json, "\n".join([f"dataset: {out} ({dataset.episodes} episodes)", *notes]))
+
+
+@main.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    as_json: Json = False,
+) -> None:
+    """List every problem of a dataset with its file and row; exit code 1 when there is one."""
+    from worldmodel.io.check import check_dataset
+
+    problems = check_dataset(dataset)
+    rows = [{"path": str(p.path), "row": p.row, "message": p.message} for p in problems]
+    lines = [f"{p.path}{'' if p.row is None else f' row {p.row}'}: {p.message}" for p in problems]
+    _emit({"dataset": dataset, "problems": rows}, as_json, "\n".join(lines) or "no problems found")
+    if problems:
+        raise typer.Exit(1)
+
+
+@main.command()
+def imagine(
+    clip: ClipName,
+    out: Out,
+    text: Annotated[str | None, typer.Option(help="What the driver is told; default: the clip's instruction.")] = None,
+    actions: Annotated[Path | None, typer.Option(help="CSV with t,x,y,yaw: the path to drive, from now.")] = None,
+    seconds: Annotated[float, typer.Option(help="Horizon.")] = 4.0,
+    memory: Annotated[str, typer.Option(help="full or window.")] = "window",
+    steps: Steps = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Imagine how a clip goes on."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.imagine import ImagineRequest, run_imagine
+
+    request = ImagineRequest(
+        clip=clip,
+        text=text,
+        actions=actions,
+        seconds=seconds,
+        memory=memory,
+        steps=steps,
+        seed=seed,
+        model=model or _default_model(),
+    )
+    record = run_imagine(request, out, on_chunk=_counter("chunks"))
+    _emit({"folder": out, "report": out / "report.html", "run": record}, as_json, f"report: {out / 'report.html'}")
+
+
+@main.command()
+def stitch(
+    clip: ClipName,
+    out: Out,
+    variant: Annotated[str, typer.Option(help="near, far, sky_near, sky_far or empty.")] = "near",
+    kind: Annotated[str, typer.Option(help="car, van, truck, pedestrian, cyclist, cone or box.")] = "car",
+    picture: Annotated[Path | None, typer.Option(help="A PNG with transparency instead; needs --height-m.")] = None,
+    height_m: Annotated[float | None, typer.Option(help="Real height of the object in --picture.")] = None,
+    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    samples: Samples = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Put an object into a clip and plan with and without it."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.planning import PLANNERS, StitchRequest, run_stitch
+
+    request = StitchRequest(
+        clip=clip,
+        variant=variant,
+        kind=kind,
+        picture=picture,
+        height_m=height_m,
+        planners=tuple(planner or PLANNERS),
+        samples=samples,
+        seed=seed,
+        model=model or _default_model(),
+    )
+    record = run_stitch(request, out)
+    lines = [
+        f"  {name}: path {row['path_length_change_m']:+.2f} m, endpoint {row['endpoint_shift_m']:.2f} m, "
+        f"sideways {row['lateral_shift_m']:+.2f} m"
+        for name, row in record["responses"].items()
+    ]
+    notes = [f"  note: {text}" for text in (*record["skipped"], *record["stitch"]["notes"])]
+    _emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
+
+
+@main.command()
+def score(
+    a: Annotated[Path, typer.Argument(help="The generated side: folder of videos, a video, or a dataset.")],
+    b: Annotated[Path, typer.Argument(help="The real side, with the same names.")],
+    metrics: Annotated[str, typer.Option(help="Comma separated: fid, kid, fvd, kvd, psnr, ssim.")] = "psnr,ssim",
+    frames: Annotated[int | None, typer.Option(help="Frames per clip; default: all.")] = None,
+    condition_frames: Annotated[int, typer.Option(help="Frames at each clip's start to leave out.")] = 0,
+    inception: Annotated[Path | None, typer.Option(help="Inception 2015 weights for published FID.")] = None,
+    i3d: Annotated[Path | None, typer.Option(help="I3D Kinetics-400 weights for published FVD.")] = None,
+    model: Model = "",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the scores to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores between two sets of videos; feature networks are named in every number."""
+    from studio.scoring import ScoreRequest, run_score
+
+    request = ScoreRequest(
+        a=a,
+        b=b,
+        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()),
+        frames=frames,
+        condition_frames=condition_frames,
+        inception=inception,
+        i3d=i3d,
+        model=model or _default_model(),
+        seed=seed,
+    )
+    scores = run_score(request, out)
+    _emit(scores.to_json(), as_json, scores.table())
+
+
+@main.command()
+def plan(
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="DATASET for all episodes, or DATASET:EPISODE[@SECONDS].")
+    ],
+    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    samples: Samples = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the result to this JSON file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Plan on one clip or all of a dataset, and compare with what was driven."""
+    from studio.planning import PLANNERS, PlanRequest, run_plan
+    from studio.runs import refuse_existing, write_json_file
+
+    if out is not None:
+        refuse_existing(out)
+    request = PlanRequest(
+        clip=clip, planners=tuple(planner or PLANNERS), samples=samples, seed=seed, model=model or _default_model()
+    )
+    result = run_plan(request, on_clip=_counter("clips"))
+    if out is not None:
+        write_json_file(out, result)
+    lines = [_plan_line(name, row) for name, row in result["scores"].items()]
+    _emit(result, as_json, "\n".join([*lines, *(f"  left out: {text}" for text in result["skipped"])]))
+
+
+def _plan_line(name: str, row: dict[str, Any]) -> str:
+    if not row["scored"]:
+        return f"{name}: {row['plans']} plans, none scored (no motion follows)"
+    return f"{name}: ADE {row['ade_m']:.2f} m, FDE {row['fde_m']:.2f} m over {row['scored']} of {row['plans']} plans"
+
+
+@main.command()
+def train(
+    stage: Annotated[str, typer.Argument(help="vision, chunk or horizon.")],
+    out: Out,
+    preset: Annotated[str, typer.Option(help="test, town-mini or town.")] = "town-mini",
+    data: Annotated[str, typer.Option(help="'town' to render scenes, or a dataset folder.")] = "town",
+    start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with: weights only.")] = None,
+    scenes: Annotated[int | None, typer.Option(help="Town scenes; default: the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length in steps; default: the preset's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length in minutes; whichever ends first.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak; default: the preset's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that render scenes.")] = 1,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """One training stage; run it again to go on where it stopped."""
+    from worldmodel.training.stages import StageConfig, train_stage
+
+    config = StageConfig(
+        stage=stage,
+        out=out,
+        preset=preset,
+        data=data,
+        start=start,
+        scenes=scenes,
+        steps=steps,
+        minutes=minutes,
+        learning_rate=learning_rate,
+        workers=workers,
+        precision=precision,
+        seed=seed,
+    )
+    checkpoint = train_stage(config, say=_say, on_progress=_training_line)
+    _emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
+
+
+def _training_line(progress: Any) -> None:
+    _say(
+        f"  step {progress.step} of {progress.steps}  loss {progress.loss:.4f}  "
+        f"{progress.samples_per_s:.1f} samples/s  {progress.eta_s:.0f} s left"
+    )
+
+
+@main.command()
+def studio(
+    port: Annotated[int, typer.Option(help="Where it listens.")] = 7860,
+    host: Annotated[str, typer.Option(help="127.0.0.1 is this machine only.")] = "127.0.0.1",
+) -> None:
+    """Open the studio in the browser."""
+    if not 1 <= port <= 65535:
+        raise BadRequest(f"port {port} is asked for; it must be 1 to 65535.")
+    import app
+
+    app.main(host=host, port=port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""`detour import`: recordings of a known form to a dataset."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from worldmodel.errors import UnknownName
+from worldmodel.io.folder import import_folder
+from worldmodel.io.lerobot import Dataset
+
+FORMATS = ("folder",)
+
+
+def run_import(
+    src: Path,
+    out: Path,
+    *,
+    form: str = "folder",
+    frequency_hz: float | None = None,
+    width_px: int | None = None,
+    height_px: int | None = None,
+    letterbox: bool = False,
+    clips: Sequence[str] | None = None,
+    on_clip: Callable[[int, int, str], None] | None = None,
+) -> Dataset:
+    """Import recordings as a new dataset.
+
+    Raises:
+        UnknownName: for a form that is not read.
+        BadInput: if the recordings cannot be used, or `out` exists.
+    """
+    if form not in FORMATS:
+        raise UnknownName("format", form, FORMATS)
+    return import_folder(
+        src,
+        out,
+        frequency_hz=frequency_hz,
+        width_px=width_px,
+        height_px=height_px,
+        letterbox=letterbox,
+        clips=clips,
+        on_clip=on_clip,
+    )

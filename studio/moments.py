@@ -1,0 +1,121 @@
+"""A moment of a recording: what is seen up to now, and what follows."""
+
+from dataclasses import dataclass
+
+from worldmodel.clips import Clip
+from worldmodel.errors import BadRequest, ClipTooShort
+from worldmodel.geometry import Trajectory
+from worldmodel.io.lerobot import Dataset, find_clip
+from worldmodel.plans import Observation
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Moment:
+    """A stretch of a recording with a now in it.
+
+    Attributes:
+        clip: From the first frame seen to the last frame of interest, at its own size.
+        now: Number of the newest frame seen.
+        start_s: Where the stretch begins in its recording.
+    """
+
+    clip: Clip
+    now: int
+    start_s: float = 0.0
+
+    @property
+    def at_s(self) -> float:
+        """Now, in seconds from the stretch's first frame."""
+        return self.now / self.clip.frequency_hz
+
+    @property
+    def history_s(self) -> float:
+        """Seconds that are seen."""
+        return (self.now + 1) / self.clip.frequency_hz
+
+    def observation(self) -> Observation:
+        """What may be seen: everything up to now."""
+        return self.clip.observation(self.at_s, self.history_s)
+
+    def driven(self) -> Trajectory | None:
+        """The logged path in the ego frame of now, time 0 at now; None when it is unknown or nothing follows."""
+        if self.clip.motion is None or self.now + 1 >= len(self.clip):
+            return None
+        whole = self.clip.motion.trajectory()
+        ahead = whole.seen_from(whole.poses[self.now])
+        return Trajectory(poses=ahead.poses[self.now :], times_s=whole.times_s[self.now :] - whole.times_s[self.now])
+
+    def past(self) -> Trajectory | None:
+        """The logged path up to now in the ego frame of now, times up to 0; None when it is unknown."""
+        if self.clip.motion is None or self.now == 0:
+            return None
+        whole = self.clip.motion.trajectory()
+        behind = whole.seen_from(whole.poses[self.now])
+        return Trajectory(
+            poses=behind.poses[: self.now + 1], times_s=whole.times_s[: self.now + 1] - whole.times_s[self.now]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How much is wanted around now.
+
+    Attributes:
+        history: Frames to see at most.
+        chunk: The frames seen are a multiple of it, and at least one.
+        future_s: Seconds wanted after now; less is fine.
+    """
+
+    history: int
+    chunk: int
+    future_s: float
+
+
+def find_moment(text: str, wish: Wish) -> Moment:
+    """The moment that DATASET[:EPISODE[@SECONDS]] names; without seconds, one with enough past and a long future.
+
+    Raises:
+        BadDataset, UnknownName, BadRequest: as `find_clip`.
+        ClipTooShort: if not even one chunk of the past fits.
+    """
+    dataset, episode, at_s = find_clip(text)
+    return moment_of(dataset, episode, at_s, wish)
+
+
+def moment_of(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) -> Moment:
+    """`find_moment` for an open dataset."""
+    rate, length = dataset.frequency_hz, dataset.length(episode)
+    now = _now(dataset, episode, at_s, wish)
+    seen = min(wish.history, (now + 1) // wish.chunk * wish.chunk)
+    first, last = now - seen + 1, min(length, now + 1 + round(wish.future_s * rate))
+    clip = dataset.clip(episode, first / rate, (last - first) / rate)
+    return Moment(clip=clip, now=seen - 1, start_s=first / rate)
+
+
+def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) -> int:
+    length, rate, name = dataset.length(episode), dataset.frequency_hz, dataset.ids[episode]
+    if length < wish.chunk + 1:
+        raise ClipTooShort(
+            f"clip '{name}' has {length} frames; at least {wish.chunk + 1} are needed ({wish.chunk} to see, 1 to compare "
+            "with). Use a longer clip."
+        )
+    if at_s is None:
+        return min(wish.history - 1, max(wish.chunk - 1, length - 1 - round(wish.future_s * rate)))
+    now = min(round(at_s * rate), length - 1)
+    if now < wish.chunk - 1:
+        raise ClipTooShort(
+            f"at {at_s:g} s clip '{name}' has {now + 1} frames of the past; at least {wish.chunk} are needed. "
+            f"Choose a moment from {(wish.chunk - 1) / rate:g} s on."
+        )
+    return now
+
+
+def seconds_in_range(what: str, seconds: float, most: float) -> float:
+    """The value, or why it makes no sense.
+
+    Raises:
+        BadRequest: if it is not positive (NaN included) or above `most`.
+    """
+    if not 0 < seconds <= most:
+        raise BadRequest(f"{what} of {seconds:g} s is asked for; it must be positive and at most {most:g} s.")
+    return seconds

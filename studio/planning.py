@@ -1,0 +1,298 @@
+"""`detour stitch` and `detour plan`: what planners answer, with and without an object in the way, and how close they come."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eval_fid_fvd.planning import COLUMN_STEPS, displacement_errors
+from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
+from policy.planner import JointPlanner, Planner
+from studio.counterfactual import apply_edit, pair_of
+from studio.demo import DEFAULT_MODEL, plan_errors, wish_of
+from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
+from studio.html_report import Block, Figure, Note, Section, Video, write_report
+from studio.moments import Moment, Wish, find_moment, moment_of
+from studio.overlays import COLORS, PathLayer, birds_eye_svg
+from studio.runs import RunWriter, new_folder, refuse_existing
+from studio.sprites import read_sprite
+from worldmodel.edits import StitchSprite
+from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion, UnknownName
+from worldmodel.io.lerobot import Dataset, find_clip
+from worldmodel.plans import PLAN_TIMES_S, Plan
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+PLANNERS = ("joint", "constant-velocity", "constant-turn-rate")
+WITHOUT_MODEL = Wish(history=8, chunk=1, future_s=float(PLAN_TIMES_S[-1]))
+
+
+def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Planner:
+    """A planner by its name on the command line.
+
+    Raises:
+        UnknownName: with the closest name.
+    """
+    if name not in PLANNERS:
+        raise UnknownName("planner", name, PLANNERS)
+    if name == "constant-velocity":
+        return ConstantVelocityPlanner()
+    if name == "constant-turn-rate":
+        return ConstantTurnRatePlanner()
+    if model is None:
+        raise BadRequest("planner 'joint' needs a world model; name a checkpoint with --model.")
+    return JointPlanner(model, samples)
+
+
+def _model_for(names: Sequence[str], folder: str) -> "WorldModel | None":
+    for name in names:
+        if name not in PLANNERS:
+            raise UnknownName("planner", name, PLANNERS)
+    if "joint" not in names:
+        return None
+    from worldmodel.model import WorldModel
+
+    return WorldModel.from_pretrained(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchRequest:
+    """What `detour stitch` is asked for.
+
+    Attributes:
+        clip: DATASET[:EPISODE[@SECONDS]].
+        variant: 'near', 'far', 'sky_near', 'sky_far' or 'empty'.
+        kind: What is stitched, when no picture is given.
+        picture: A PNG with transparency instead; needs `height_m`.
+        height_m: Real height of what the picture shows.
+        planners: Who is asked.
+        samples: Plans per answer of the joint planner.
+        seed: Shared by both plans.
+        model: Checkpoint folder of the joint planner.
+    """
+
+    clip: str
+    variant: str = "near"
+    kind: str = "car"
+    picture: Path | None = None
+    height_m: float | None = None
+    planners: tuple[str, ...] = PLANNERS
+    samples: int = 8
+    seed: int = 0
+    model: str = DEFAULT_MODEL
+
+
+def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" = None) -> dict[str, Any]:
+    """Stitch an object, plan before and after, and write the run folder; returns `run.json` with `responses`.
+
+    Raises:
+        BadInput: if the request, clip, picture or checkpoint cannot be used, or `out` exists.
+    """
+    refuse_existing(Path(out))
+    if request.picture is not None and request.height_m is None:
+        raise BadRequest(f"'{request.picture}' has no size in metres; say how high the object is with --height-m.")
+    sprite = None if request.picture is None else read_sprite(request.picture, request.height_m or 0.0)
+    world = model or _model_for(request.planners, request.model)
+    wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
+    moment = find_moment(request.clip, wish)
+    edit = StitchSprite(variant=request.variant, kind=request.kind, at_s=moment.at_s)
+    started = time.perf_counter()
+    edited = apply_edit(moment.clip, edit, sprite=sprite)
+    stitched_s = time.perf_counter() - started
+    pairs, skipped = [], []
+    for name in request.planners:
+        planner = make_planner(name, world, request.samples)
+        try:
+            pairs.append(
+                pair_of(
+                    planner,
+                    moment.clip,
+                    edited,
+                    edit,
+                    at_s=moment.at_s,
+                    history_s=moment.history_s,
+                    seed=request.seed,
+                )
+            )
+        except MissingMotion as error:
+            skipped.append(f"{planner.name}: {error}")
+    with new_folder(Path(out)) as folder:
+        plain = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(request).items()}
+        run = RunWriter(folder=folder, command="detour stitch", request=plain, seed=request.seed)
+        run.timings_s |= {"stitch": stitched_s, "plan": time.perf_counter() - started - stitched_s}
+        assert edited.stitched is not None
+        facts = {
+            "stitch": edited.stitched.provenance,
+            "placements": [asdict(placement) for placement in edited.stitched.placements],
+            "responses": {pair.planner: response_row(pair.response) for pair in pairs},
+            "skipped": skipped,
+        }
+        for pair in pairs:
+            run.paths[f"plan {pair.planner} without"] = pair.factual.trajectory
+            run.paths[f"plan {pair.planner} with"] = pair.edited.trajectory
+        run.add_video("stitched", edited.clip.video, edited.clip.rig, edited.clip.frequency_hz, imagined=False)
+        blocks: list[Block] = [Note(text=text) for text in skipped]
+        if pairs:
+            first = pairs[0]
+            frames = plans_drawn(edited.clip, moment.now, first.factual, first.edited)
+            path = run.add_picture_row("plans", frames, moment.clip.frequency_hz, imagined=False)
+            blocks += [
+                Video(
+                    path=path,
+                    alt="The stitched frames, then the plans.",
+                    caption="Blue: without. Orange: with the object.",
+                ),
+                Figure(svg=_above(moment, first.factual, first.edited), caption="From above; a line each 10 m."),
+                responses_table(pairs),
+            ]
+        record = run.finish([], facts)
+        name = "no model" if world is None else f"{world.config.preset}, weights {world.hash}"
+        sections = [
+            Section(heading="Plans with and without", blocks=blocks),
+            Section(heading="Time spent", blocks=[timings_table(run.timings_s)]),
+        ]
+        write_report(
+            folder / "report.html",
+            f"{edited.stitched.provenance['sprite']}, {request.variant}: clip {moment.clip.id}",
+            "An object that was never there, put into a recording; the same planner, the same seed.",
+            sections,
+            facts_of(record, moment.clip, name),
+        )
+        return record
+
+
+def response_row(response: Any) -> dict[str, float | None]:
+    """A Response as plain data, metres and seconds."""
+    return {
+        "path_length_change_m": response.path_length_change_m,
+        "endpoint_shift_m": response.endpoint_shift_m,
+        "lateral_shift_m": response.lateral_shift_m,
+        "braking_onset_s": response.braking_onset_s,
+    }
+
+
+def _above(moment: Moment, before: Plan, after: Plan) -> str:
+    layers = [
+        PathLayer(label="without", points_m=before.trajectory.poses[:, :2], color=COLORS["before"]),
+        PathLayer(label="with", points_m=after.trajectory.poses[:, :2], color=COLORS["after"]),
+    ]
+    driven = moment.driven()
+    if driven is not None:
+        layers.append(PathLayer(label="driven", points_m=driven.poses[:, :2], color=COLORS["truth"], dashed=True))
+    boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
+    return birds_eye_svg(layers, boxes=boxes, title="Plans from above")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What `detour plan` is asked for.
+
+    Attributes:
+        clip: DATASET for all its episodes, or DATASET:EPISODE[@SECONDS] for one.
+        planners: Who is asked.
+        samples: Plans per answer of the joint planner.
+        seed: Of all plans.
+        model: Checkpoint folder of the joint planner.
+    """
+
+    clip: str
+    planners: tuple[str, ...] = PLANNERS
+    samples: int = 8
+    seed: int = 0
+    model: str = DEFAULT_MODEL
+
+
+def run_plan(
+    request: PlanRequest,
+    *,
+    model: "WorldModel | None" = None,
+    on_clip: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Plan once per clip and compare with what was driven; errors in metres, with counts.
+
+    Returns:
+        `plans`: one entry per clip and planner (poses, ADE, FDE); `scores`: per planner means and, where 3 s follow in
+        every clip, the columns of both published conventions; `skipped`: clips left out, and why.
+
+    Raises:
+        BadInput: if the request, dataset or checkpoint cannot be used.
+    """
+    dataset, episode, at_s = find_clip(request.clip)
+    world = model or _model_for(request.planners, request.model)
+    wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
+    named = not Path(request.clip).is_dir()
+    episodes = [episode] if named else list(range(dataset.episodes))
+    rows: list[dict[str, Any]] = []
+    skipped: list[str] = []
+    for done, index in enumerate(episodes, start=1):
+        rows += _planned(request, dataset, index, at_s, wish, world, skipped, alone=named)
+        on_clip(done, len(episodes))
+    return {
+        "clip": request.clip,
+        "seed": request.seed,
+        "plans": rows,
+        "scores": {name: _summary(rows, name) for name in dict.fromkeys(row["planner"] for row in rows)},
+        "skipped": skipped,
+    }
+
+
+def _planned(
+    request: PlanRequest,
+    dataset: Dataset,
+    episode: int,
+    at_s: float | None,
+    wish: Wish,
+    world: "WorldModel | None",
+    skipped: list[str],
+    *,
+    alone: bool,
+) -> list[dict[str, Any]]:
+    try:
+        moment = moment_of(dataset, episode, at_s, wish)
+    except ClipTooShort as error:
+        if alone:
+            raise
+        skipped.append(str(error))
+        return []
+    rows = []
+    driven = moment.driven()
+    for name in request.planners:
+        try:
+            plan = make_planner(name, world, request.samples).plan(moment.observation(), request.seed)
+        except MissingMotion as error:
+            skipped.append(f"clip '{moment.clip.id}', {name}: {error}")
+            continue
+        errors = None if driven is None else plan_errors(plan, driven)
+        truth = None
+        if driven is not None and driven.times_s[-1] + 1e-6 >= 3.0:
+            truth = driven.resampled(PLAN_TIMES_S[:6]).poses[:, :2].tolist()
+        rows.append(
+            {
+                "clip": moment.clip.id,
+                "at_s": moment.start_s + moment.at_s,
+                "planner": name,
+                "poses": plan.trajectory.poses.tolist(),
+                "truth_3s": truth,
+                "errors": errors,
+                "timing_s": plan.timing,
+            }
+        )
+    return rows
+
+
+def _summary(rows: Sequence[dict[str, Any]], planner: str) -> dict[str, Any]:
+    own = [row for row in rows if row["planner"] == planner]
+    scored = [row for row in own if row["errors"] is not None]
+    found: dict[str, Any] = {"plans": len(own), "scored": len(scored)}
+    for name in ("ade_m", "fde_m"):
+        found[name] = float(np.mean([row["errors"][name] for row in scored])) if scored else None
+    whole = [row for row in own if row["truth_3s"] is not None]
+    if whole and len(whole) == len(own):
+        pred = np.array([row["poses"] for row in whole])[:, : COLUMN_STEPS[-1] + 1, :2]
+        truth = np.array([row["truth_3s"] for row in whole])
+        found |= {f"l2_{k}": v for k, v in displacement_errors(pred, truth, np.ones(truth.shape[:2], bool)).items()}
+    return found
