@@ -1,0 +1,1 @@
+"""The studio's pages: each arranges what the packages do."""

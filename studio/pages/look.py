@@ -1,0 +1,56 @@
+"""How the studio looks: a theme and a style sheet without a font or file from elsewhere."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gradio
+
+FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
+MONO = ("ui-monospace", "DejaVu Sans Mono", "Liberation Mono", "monospace")
+
+
+def theme() -> "gradio.themes.Base":
+    """Calm blue on grey, light and dark; only fonts of the visitor's machine."""
+    from gradio.themes import Base, colors
+
+    base = Base(primary_hue=colors.blue, secondary_hue=colors.blue, neutral_hue=colors.slate, font=FONT, font_mono=MONO)
+    return base.set(  # enough contrast to read small print and buttons
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
+
+
+CSS = """
+.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
+.mosaic { display: block; width: 100%; height: auto; border-radius: 6px; margin: 0 0 6px; }
+.status { margin: 0 0 6px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.problem { border-left: 4px solid #d9542b; padding: 6px 10px; background: #d9542b1f; }
+progress { appearance: none; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden;
+  background: var(--border-color-primary); }
+progress::-webkit-progress-bar { background: var(--border-color-primary); }
+progress::-webkit-progress-value { background: var(--primary-600); }
+progress::-moz-progress-bar { background: var(--primary-600); }
+.birdseye { margin: 0; }
+.birdseye svg { display: block; width: 100%; max-height: 380px; border: 1px solid var(--border-color-primary);
+  border-radius: 6px; background: var(--background-fill-primary); color: var(--body-text-color); }
+.birdseye figcaption { font-size: .85rem; color: var(--body-text-color-subdued); margin-top: 4px; }
+.birdseye .grid { stroke: var(--border-color-primary); stroke-width: .12; display: inline; }
+.birdseye .tick { fill: var(--body-text-color-subdued); font-size: 1.5px; }
+.birdseye .box { fill: none; stroke: var(--body-text-color-subdued); stroke-width: .18; }
+.birdseye .obstacle { stroke: #c2262e; stroke-width: .6; fill: none; }
+.scroll { overflow-x: auto; }
+.numbers { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.numbers caption { text-align: left; color: var(--body-text-color-subdued); padding: 2px 0; }
+.numbers th, .numbers td { text-align: left; padding: 4px 12px 4px 0 !important; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
+.numbers tbody th { font-weight: 600; }
+.empty-note { color: var(--body-text-color-subdued); }
+"""
