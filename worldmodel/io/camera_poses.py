@@ -170,6 +170,11 @@ def fit_rig(
 def _fit_camera(name: str, poses: CameraPoses, trajectory: Trajectory, ground_m: Array) -> tuple[Camera, str]:
     posed = poses.cameras[name]
     inside = (posed.times_s >= trajectory.times_s[0]) & (posed.times_s <= trajectory.times_s[-1])
+    if not inside.any():
+        raise BadRig(
+            f"camera '{name}' has poses from {posed.times_s[0]:g} to {posed.times_s[-1]:g} s, but the ego log covers "
+            f"{trajectory.times_s[0]:g} to {trajectory.times_s[-1]:g} s. Both need the same clock."
+        )
     ego = trajectory.resampled(posed.times_s[inside]).poses + np.array([*poses.origin_xy, 0.0])
     heights = np.interp(posed.times_s[inside], trajectory.times_s, ground_m)
     each = np.array(
