@@ -1,5 +1,6 @@
 """The world model: one sequence, four questions (imagine with and without actions, plan, explain)."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +29,7 @@ from worldmodel.network import (
 from worldmodel.network import Sequence as TokenSequence
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
-from worldmodel.rollout import Past, Rollout, chunk_telemetry
+from worldmodel.rollout import Past, Rollout, check_finite, chunk_telemetry
 from worldmodel.sampler import find_sampler, sampling_times
 from worldmodel.tokenizer import Tokenizer, TokenizerConfig, fill
 
@@ -69,6 +70,25 @@ class WorldModelConfig:
     plan_std: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 1.0),) * 8
     stages: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        poses = self.network.plan_poses
+        shapes = {"step_mean": (3,), "step_std": (3,), "plan_mean": (poses, 3), "plan_std": (poses, 3)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            _need(name, value, _is_statistic(value, shape, positive=name.endswith("std")), f"finite numbers, {shape}")
+        _need("frequency_hz", self.frequency_hz, _is_number(self.frequency_hz, above=0), "a positive number")
+        _need("video_shift", self.video_shift, _is_number(self.video_shift, above=0), "a positive number")
+        _need("history_noise", self.history_noise, 0 <= self.history_noise < 1, "in 0 to below 1")
+        _need("cameras", self.cameras, self.cameras >= 1, "at least 1")
+        _need("history_chunks", self.history_chunks, self.history_chunks >= 1, "at least 1")
+        channels = self.network.latent_channels
+        _need(
+            "latent_channels",
+            channels,
+            channels == self.tokenizer.channels,
+            f"{self.tokenizer.channels}, as in the tokenizer",
+        )
+
     @property
     def height_px(self) -> int:
         """Height of the model's pictures."""
@@ -104,6 +124,23 @@ class WorldModelConfig:
             return WorldModelConfig(**{**data, **parts})
         except (KeyError, TypeError) as error:
             raise BadCheckpoint(f"config.json of the checkpoint does not fit this version: {error}.") from error
+
+
+def _need(name: str, value: Any, good: bool, need: str) -> None:
+    if not good:
+        raise BadCheckpoint(f"the model's {name} is {value}; it must be {need}. Use an unmodified checkpoint.")
+
+
+def _is_number(value: Any, above: float) -> bool:
+    return isinstance(value, int | float) and above < value < math.inf
+
+
+def _is_statistic(value: Any, shape: tuple[int, ...], *, positive: bool) -> bool:
+    try:
+        values = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return values.shape == shape and bool(np.isfinite(values).all() and (not positive or (values > 0).all()))
 
 
 class WorldModel:
@@ -286,7 +323,15 @@ class WorldModel:
         for chunk in range(frames // self._per_chunk):
             memory = memory.append(_only_chunk(entry, chunk))
         start = (np.zeros((1, 3)),) * batch
-        return Past(memory=memory, frames=frames, chunks=0, rays=rays, rig=fitted[0].rig, trajectory=start)
+        return Past(
+            memory=memory,
+            frames=frames,
+            chunks=0,
+            rays=rays,
+            rigs=tuple(observation.rig for observation in fitted),
+            instructions=tuple(observation.instruction for observation in fitted),
+            trajectory=start,
+        )
 
     def _recall(self, past: Past) -> Recall | None:
         layers = [past.memory.read(layer) for layer in range(self.config.network.layers)]
@@ -347,6 +392,8 @@ class WorldModel:
         """`imagine` for several observations with equal rig layout and history at once; results in order."""
         check_horizon(seconds)
         sampling_times(steps)
+        find_sampler(sampler)
+        _check_counts(len(observations), seeds=seeds, actions=actions, guides=guides)
         guides = guides or [FixedGuide(text=observation.instruction) for observation in observations]
         started = time.perf_counter()
         past = self.remember(observations, memory)
@@ -378,13 +425,15 @@ class WorldModel:
     ) -> list[Rollout]:
         """Imagine further from a past, e.g. `rollout.past`; whole chunks continue exactly as if never interrupted.
 
-        `actions` and `guides` count their time from the first imagined frame of all, not from here.
+        `actions` and `guides` count their time from the first imagined frame of all, not from here. Without guides the
+        instruction that was observed goes on.
         """
         check_horizon(seconds)
+        _check_counts(len(past.rays), seeds=seeds, actions=actions, guides=guides)
         frames = max(1, round(seconds * self.config.frequency_hz))
         chunks = -(-frames // self._per_chunk)
         first, batch = past.chunks, len(past.rays)
-        guides = guides or [FixedGuide()] * batch
+        guides = guides or [FixedGuide(text=text) for text in past.instructions]
         commands = None if actions is None else self._commands(actions, first, chunks)
         videos: list[Array] = []
         telemetry: list[dict[str, float]] = []
@@ -396,9 +445,7 @@ class WorldModel:
             latents, past = self._chunk(past, seeds, texts[-1], given, steps, sampler)
             video = self.tokenizer.decode(latents.flatten(0, 2))
             videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
-            telemetry.append(
-                chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:]), index)
-            )
+            telemetry.append(chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:])))
             if on_chunk is not None:
                 on_chunk(index - first, chunks, videos[-1])
         timing = {"generate_s": time.perf_counter() - started, "chunks": float(chunks)}
@@ -415,7 +462,11 @@ class WorldModel:
         rows = []
         for trajectory in actions:
             end = trajectory.times_s[-1]
-            if end + 1e-6 < times[-1] and end + 1e-6 >= times[-1] - (self._per_chunk - 1) / self.config.frequency_hz:
+            if (
+                len(trajectory) > 1
+                and end + 1e-6 < times[-1]
+                and end + 1e-6 >= times[-1] - (self._per_chunk - 1) / self.config.frequency_hz
+            ):
                 trajectory = _held(trajectory, times[-1])  # the last chunk may be cut short
             rows.append(trajectory.resampled(times).motion().deltas)
         return self._normalised_steps(np.stack(rows))
@@ -455,6 +506,7 @@ class WorldModel:
         noise = (video,) if given is not None else (video, free)
         times = sampling_times(steps, self.config.video_shift)
         result = find_sampler(sampler)(velocity, noise, times)
+        check_finite(f"chunk {past.chunks} of the rollout", *result)
         latents, moved = result[0], given if given is not None else result[1]
         return latents, self._extended(past, seeds, frames, latents, moved, recall)
 
@@ -513,11 +565,12 @@ class WorldModel:
         return Rollout(
             video=np.concatenate([video[i] for video in videos])[:frames],
             trajectory=Trajectory(poses=poses, times_s=times),
-            rig=past.rig,
+            rig=past.rigs[i],
             frequency_hz=self.config.frequency_hz,
             texts=tuple(row[i] for row in texts),
             seed=seeds[i],
             actions_given=actions_given,
+            chunk_s=self._per_chunk / self.config.frequency_hz,
             timing=timing,
             telemetry=tuple(telemetry),
             provenance={
@@ -546,13 +599,14 @@ class WorldModel:
         """
         if not 1 <= samples <= 256:
             raise BadRequest(f"{samples} samples were asked for; 1 to 256 make sense.")
+        text = FixedGuide(text=observation.instruction).text
         started = time.perf_counter()
         past = past or self.remember([observation])
         ready = time.perf_counter()
         many = replace(past, memory=past.memory.repeated(samples), rays=past.rays.expand(samples, -1, -1, -1, -1))
         recall, now = self._recall(many), float(past.frames)
         chunk = past.frames // self._per_chunk
-        guidance = self._guidance([observation.instruction] * samples, chunk)
+        guidance = self._guidance([text] * samples, chunk)
         chunks = torch.tensor([chunk], device=self.device)
         poses = self.config.network.plan_poses
         noise = torch.stack([stream_noise((1, poses, 3), seed, f"plan-{i}", chunk) for i in range(samples)]).to(
@@ -565,6 +619,7 @@ class WorldModel:
             return (self.network(sequence, recall, now=now).plan,)
 
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
+        check_finite("the plan", result)
         values = (result[:, 0] * self._stat("plan_std") + self._stat("plan_mean")).cpu().numpy().astype(np.float64)
         mean = Trajectory(poses=values.mean(axis=0), times_s=PLAN_TIMES_S)
         timing = {"remember_s": ready - started, "plan_s": time.perf_counter() - ready}
@@ -585,6 +640,11 @@ class WorldModel:
     @torch.no_grad()
     def explain_batch(self, observations: Sequence[Observation], *, seed: int = 0, steps: int = 8) -> list[Motion]:
         """`explain` for several observations of equal length and rig layout."""
+        counts = sorted({len(observation.video) for observation in observations})
+        if len(counts) != 1:
+            raise BadRequest(
+                f"observations of one batch need equal length; got {counts} frames. Explain them one by one."
+            )
         chunks = len(observations[0].video) // self._per_chunk
         if chunks < 2:
             raise ClipTooShort(
@@ -617,6 +677,7 @@ class WorldModel:
 
         noise = self._noise((self._per_chunk, 3), [seed] * batch, "explain", past.frames // self._per_chunk)
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
+        check_finite("the explanation", result)
         withheld = part(torch.zeros_like(result), 1.0, clean=True)
         entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
         return result, replace(past, memory=past.memory.append(entry), frames=past.frames + self._per_chunk)
@@ -632,6 +693,12 @@ def check_horizon(seconds: float) -> None:
         raise BadRequest(
             f"a horizon of {seconds:g} s was asked for; it must be positive and at most {MAX_SECONDS:g} s."
         )
+
+
+def _check_counts(batch: int, **given: Sequence[Any] | None) -> None:
+    for name, values in given.items():
+        if values is not None and len(values) != batch:
+            raise BadRequest(f"{batch} observations came with {len(values)} {name}. Give one for each observation.")
 
 
 def _only_chunk(entry: ChunkEntry, chunk: int) -> ChunkEntry:

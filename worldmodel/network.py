@@ -7,19 +7,21 @@ Shape suffixes: B batch, F frames, C cameras, H heads, N tokens, D width; a stre
 [B, units, tokens per unit, D], where a unit shares one condition (a frame of video; a single token elsewhere).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
+from worldmodel.errors import BadCheckpoint
 from worldmodel.geometry import Rig
 from worldmodel.memory import ChunkEntry, KeysValues
 
 RAY_OCTAVES = 4
 RAY_FEATURES = 6 + 3 * 2 * RAY_OCTAVES
 TIME_OCTAVES = 6
+MAX_SIZE = 16384
 TIME_FEATURES = 1 + 2 * TIME_OCTAVES
 
 
@@ -55,6 +57,19 @@ class NetworkConfig:
     text_width: int = 384
     plan_poses: int = 8
     oldest_frames: int = 32
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (isinstance(value, int) and 1 <= value <= MAX_SIZE):
+                raise BadCheckpoint(
+                    f"the network's {name} is {value!r}; it must be a whole number from 1 to {MAX_SIZE}. "
+                    "Use an unmodified checkpoint, or correct the preset."
+                )
+        if self.latent_height % self.patch or self.latent_width % self.patch or self.head_size % 2:
+            raise BadCheckpoint(
+                f"latents of {self.latent_height}x{self.latent_width} with patch {self.patch} and head_size {self.head_size}: "
+                "patches must fill the latents and the head size must be even. Correct the preset."
+            )
 
     @property
     def grid(self) -> tuple[int, int]:

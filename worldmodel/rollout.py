@@ -1,5 +1,7 @@
 """Imagined continuations: the Rollout, the state that carries it on, and what is watched while it grows."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +24,8 @@ class Past:
         frames: How many frames the memory has seen; the next chunk starts there.
         chunks: How many chunks were imagined so far; names the noise of the next one.
         rays: Camera rays [B, cameras, rows, columns, features].
-        rig: The cameras at the model's picture size.
+        rigs: The cameras of each sample at the model's picture size.
+        instructions: What each sample's driver was told.
         trajectory: Imagined poses so far, [frames + 1, 3] per sample, starting at the identity.
     """
 
@@ -30,7 +33,8 @@ class Past:
     frames: int
     chunks: int
     rays: Tensor
-    rig: Rig
+    rigs: tuple[Rig, ...]
+    instructions: tuple[str, ...]
     trajectory: tuple[Array, ...]
 
 
@@ -44,6 +48,7 @@ class Rollout:
         rig: The cameras, at the size of the video.
         frequency_hz: Frames per second.
         texts: The guidance of each chunk.
+        chunk_s: Seconds that a chunk lasts.
         seed: Of the noise.
         actions_given: Whether the steps were commanded (else they were imagined too).
         timing: Seconds per part.
@@ -60,6 +65,7 @@ class Rollout:
     texts: tuple[str, ...]
     seed: int
     actions_given: bool
+    chunk_s: float = 0.5
     timing: dict[str, float] = field(default_factory=dict)
     telemetry: tuple[dict[str, float], ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +75,6 @@ class Rollout:
     def as_clip(self, clip_id: str) -> Clip:
         """The rollout as a clip (marked as imagined), for stitching, scoring or training."""
         poses = Trajectory(poses=self.trajectory.poses[1:], times_s=self.trajectory.times_s[1:])
-        text = next((text for text in self.texts if text), "")
         return Clip(
             id=clip_id,
             video=self.video,
@@ -77,22 +82,34 @@ class Rollout:
             motion=poses.motion() if len(poses) > 1 else None,
             motion_origin="imagined",
             frequency_hz=self.frequency_hz,
-            instructions=(Instruction(text=text),) if text else (),
+            instructions=tuple(self._instructions()),
             source=f"imagined by Detour, model {self.provenance.get('model', 'unknown')}, seed {self.seed}",
         )
 
+    def _instructions(self) -> Iterator[Instruction]:
+        """One for each stretch of chunks with the same text; the last one holds on."""
+        starts = [i for i in range(len(self.texts)) if i == 0 or self.texts[i] != self.texts[i - 1]]
+        ends = [i * self.chunk_s for i in starts[1:]] + [math.inf]
+        for start, end_s in zip(starts, ends, strict=True):
+            if self.texts[start]:
+                yield Instruction(text=self.texts[start], start_s=start * self.chunk_s, end_s=end_s)
 
-def chunk_telemetry(latents: Tensor, frames: Array, chunk: int) -> dict[str, float]:
-    """Numbers that show drift: latents [F, C, ch, h, w] and frames uint8 [F, C, 3, H, W] of one chunk.
+
+def check_finite(what: str, *values: Tensor) -> None:
+    """Say so when the model produced something that is not finite.
 
     Raises:
-        Diverged: if a latent is not finite; names the chunk.
+        Diverged: naming `what`.
     """
-    if not bool(latents.isfinite().all()):
+    if not all(bool(value.isfinite().all()) for value in values):
         raise Diverged(
-            f"chunk {chunk} of the rollout has latents that are not finite. "
-            "Use more sampling steps or another checkpoint; the chunks before it are sound."
+            f"{what} has values that are not finite. Use more sampling steps, other actions or another checkpoint; "
+            "what came before is sound."
         )
+
+
+def chunk_telemetry(latents: Tensor, frames: Array) -> dict[str, float]:
+    """Numbers that show drift: latents [F, C, ch, h, w] and frames uint8 [F, C, 3, H, W] of one chunk."""
     grey = frames.astype(np.float32).mean(axis=2)
     sharpness = float(np.abs(np.diff(grey, axis=-1)).mean())
     still = float((np.abs(np.diff(grey, axis=0)) < 1).mean()) if len(grey) > 1 else 0.0
