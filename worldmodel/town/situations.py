@@ -170,7 +170,7 @@ def draw_road(situation: Situation, rng: np.random.Generator, *, seed: int, wish
         return highway(segments, heading=heading, start_s=100.0, ego_lane=int(rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
     parking = situation.half_blocked or situation.parked[0] > 1 or bool(rng.random() < 0.5)
     if situation.road == "curvy":
-        segments = _bends(rng, length_m + 70)
+        segments = _bends(rng, length_m + 70, right_first=seed % 2 == 0)
     else:
         segments = [("straight", length_m + 100, 0.0)]
         if rng.random() < 0.6:  # a street is seldom straight for long
@@ -186,12 +186,13 @@ def _length(segment: Segment) -> float:
     return segment[1] if segment[0] == "straight" else segment[1] * abs(segment[2])
 
 
-def _bends(rng: np.random.Generator, length_m: float) -> list[Segment]:
+def _bends(rng: np.random.Generator, length_m: float, *, right_first: bool) -> list[Segment]:
     segments: list[Segment] = [("straight", float(rng.uniform(45, 85)), 0.0)]
     heading = 0.0
     while sum(_length(s) for s in segments) < length_m:
         angle = float(rng.uniform(0.35, 1.4))
-        if heading + angle > 1.5 or (heading - angle > -1.5 and rng.random() < 0.5):
+        to_left = not right_first if len(segments) == 1 else bool(rng.random() < 0.5)
+        if heading + angle > 1.5 or (heading - angle > -1.5 and to_left):
             angle = -angle  # never so far round that the road meets itself
         radius = float(rng.uniform(18, 40)) if abs(angle) > 0.8 else float(rng.uniform(30, 90))
         heading += angle
