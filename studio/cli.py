@@ -217,8 +217,8 @@ def import_(
     frequency: Annotated[float | None, typer.Option(help="Frames per second; default: the recordings' own.")] = None,
     width: Annotated[int | None, typer.Option(help="Of the pictures, px; default: as recorded.")] = None,
     height: Annotated[int | None, typer.Option(help="Of the pictures, px; default: as recorded.")] = None,
-    letterbox: Annotated[bool, typer.Option(help="Keep proportions with black bars (folder).")] = False,
-    clips: Annotated[list[str] | None, typer.Option("--clip", help="Only this one; may be repeated (folder).")] = None,
+    letterbox: Annotated[bool, typer.Option(help="Keep proportions with black bars.")] = False,
+    clips: Annotated[list[str] | None, typer.Option("--clip", help="Only this one; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
     """Turn recordings into a dataset, checked."""
@@ -260,7 +260,7 @@ def check(
 
     problems = check_dataset(dataset)
     rows = [{"path": str(p.path), "row": p.row, "message": p.message} for p in problems]
-    lines = [f"{p.path}{'' if p.row is None else f' row {p.row}'}: {p.message}" for p in problems]
+    lines = [str(problem) for problem in problems]
     _emit({"dataset": dataset, "problems": rows}, as_json, "\n".join(lines) or "no problems found")
     if problems:
         raise typer.Exit(1)

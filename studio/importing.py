@@ -6,8 +6,9 @@ from pathlib import Path
 from worldmodel.errors import UnknownName
 from worldmodel.io.folder import import_folder
 from worldmodel.io.lerobot import Dataset
+from worldmodel.io.lerobot_import import import_lerobot
 
-FORMATS = ("folder",)
+FORMATS = {"folder": import_folder, "lerobot": import_lerobot}
 
 
 def run_import(
@@ -22,7 +23,7 @@ def run_import(
     clips: Sequence[str] | None = None,
     on_clip: Callable[[int, int, str], None] | None = None,
 ) -> Dataset:
-    """Import recordings as a new dataset.
+    """Import recordings as a new dataset; arguments as `import_folder` and `import_lerobot`.
 
     Raises:
         UnknownName: for a form that is not read.
@@ -30,7 +31,7 @@ def run_import(
     """
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
-    return import_folder(
+    return FORMATS[form](
         src,
         out,
         frequency_hz=frequency_hz,

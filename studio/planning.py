@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
 PLANNERS = ("joint", "constant-velocity", "constant-turn-rate")
-WITHOUT_MODEL = Wish(history=8, chunk=1, future_s=float(PLAN_TIMES_S[-1]))
+WITHOUT_MODEL = Wish(history=8, chunk=2, future_s=float(PLAN_TIMES_S[-1]))
 
 
 def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Planner:

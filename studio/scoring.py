@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.runs import refuse_existing
+from worldmodel.errors import UnknownName
 
 if TYPE_CHECKING:
     from eval_fid_fvd.features import FeatureNetworks
@@ -39,10 +40,14 @@ def run_score(request: ScoreRequest, out: Path | None = None) -> "Scores":
     """Score, and write the scores to `out` when it is named.
 
     Raises:
-        BadInput: if a side, a metric or a weight file cannot be used, or `out` exists.
+        UnknownName: for a metric that does not exist.
+        BadInput: if a side or a weight file cannot be used, or `out` exists.
     """
-    from eval_fid_fvd.videos import ScoreOptions, score_folders
+    from eval_fid_fvd.videos import METRICS, ScoreOptions, score_folders
 
+    for metric in request.metrics:
+        if metric not in METRICS:
+            raise UnknownName("metric", metric, METRICS)
     if out is not None:
         refuse_existing(out)
     options = ScoreOptions(condition_frames=request.condition_frames, frames=request.frames, seed=request.seed)

@@ -17,7 +17,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_HEIGHT_M = 20.0
 TRACE = 16  # alpha up to this counts as nothing
-RENDER_HEIGHT_PX, MEASURE_HEIGHT_PX = 160, 64
+RENDER_HEIGHT_PX = 160
 ANGLE_STEP_RAD = math.radians(3.0)  # views closer than this share one rendered picture
 
 # kind: length, width, height in metres; colour. Sizes of common models.
@@ -194,7 +194,7 @@ def _rendered(body: Body, azimuth_rad: float, elevation_rad: float) -> SpriteVie
 @lru_cache(maxsize=256)
 def _width_m(body: Body, azimuth_rad: float) -> float:
     """How wide the body looks from there: seen level, its picture is exactly as high as the body."""
-    level = _cut(_pictured(body, azimuth_rad, 0.0, MEASURE_HEIGHT_PX))
+    level = _cut(_pictured(body, azimuth_rad, 0.0, RENDER_HEIGHT_PX))
     return body.height_m * level.shape[1] / level.shape[0]
 
 
