@@ -9,7 +9,8 @@ import numpy as np
 
 from worldmodel.errors import BadInput
 from worldmodel.geometry import Array
-from worldmodel.io.lerobot import Dataset, Episode, read_json
+from worldmodel.io.lerobot import Dataset, Episode
+from worldmodel.io.lerobot_meta import read_json
 from worldmodel.io.rig_file import read_rig
 from worldmodel.io.video import probe
 

@@ -18,6 +18,7 @@ import numpy as np
 from worldmodel.clips import Clip
 from worldmodel.errors import BadDataset, OutputExists
 from worldmodel.geometry import Array, Rig
+from worldmodel.io.lerobot_statistics import image_statistics, merged_statistics, numeric_statistics
 from worldmodel.io.rig_file import Vehicle, rig_content
 from worldmodel.io.video import write_video
 
@@ -26,7 +27,6 @@ CAMERA_PREFIX = "observation.images."
 ACTION_NAMES = ("forward_m", "left_m", "yaw_rad")
 STATE_NAMES = ("speed_mps", "yaw_rate_radps", "x_m", "y_m", "yaw_rad")
 CHUNK_FILES = 1000  # files per chunk folder
-IMAGE_STATISTICS_FRAMES = 32  # per episode and camera
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 BOX_COLUMNS = (
@@ -125,13 +125,13 @@ class _Writer:
         _check_same(self.common, clip, self.known)
         episode = len(self.episodes)
         columns = self._columns(clip, episode)
-        statistics = {key: _numeric_statistics(values) for key, values in columns.items()}
+        statistics = {key: numeric_statistics(values) for key, values in columns.items()}
         for camera, camera_name in enumerate(clip.rig.names):
             key = CAMERA_PREFIX + camera_name
             file = self.folder / VIDEO_PATH.format(video_key=key, **_place(episode))
             file.parent.mkdir(parents=True, exist_ok=True)
             write_video(file, clip.video[:, camera], clip.frequency_hz, self.crf)
-            statistics[key] = _image_statistics(clip.video[:, camera])
+            statistics[key] = image_statistics(clip.video[:, camera])
         self._append("data", DATA_PATH.format(chunk_index=0, file_index=0), _data_table(columns))
         if clip.boxes is not None:
             self._append("boxes", "meta/boxes.parquet", _box_table(clip, episode))
@@ -205,11 +205,11 @@ class _Writer:
 
     def _dataset_statistics(self) -> Statistics:
         result = {
-            key: _numeric_statistics(np.concatenate([columns[key] for columns in self.columns]))
+            key: numeric_statistics(np.concatenate([columns[key] for columns in self.columns]))
             for key in self.columns[0]
         }
         for key in self.statistics[0].keys() - result.keys():
-            result[key] = _merged([statistics[key] for statistics in self.statistics])
+            result[key] = merged_statistics([statistics[key] for statistics in self.statistics])
         return result
 
     def _info(self, common: _Common) -> dict[str, Any]:
@@ -394,32 +394,3 @@ def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _numeric_statistics(values: Array) -> dict[str, Any]:
-    rows = values.reshape(len(values), -1).astype(np.float64)
-    quantiles = {f"q{q:02d}": np.quantile(rows, q / 100, axis=0).tolist() for q in (1, 10, 50, 90, 99)}
-    moments = {kind: getattr(rows, kind)(axis=0).tolist() for kind in ("min", "max", "mean", "std")}
-    return {**moments, "count": [len(rows)], **quantiles}
-
-
-def _image_statistics(video: Array) -> dict[str, Any]:
-    """Per channel over a few frames, in [0, 1]; lerobot wants shape [3, 1, 1]."""
-    picked = np.unique(np.linspace(0, len(video) - 1, IMAGE_STATISTICS_FRAMES).round().astype(int))
-    pixels = video[picked].transpose(1, 0, 2, 3).reshape(3, -1) / 255.0
-    moments = {kind: getattr(pixels, kind)(axis=1).reshape(3, 1, 1).tolist() for kind in ("min", "max", "mean", "std")}
-    return {**moments, "count": [len(picked)]}
-
-
-def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = np.array([part["count"][0] for part in parts], np.float64).reshape(-1, 1, 1, 1)
-    means, stds = (np.array([part[kind] for part in parts]) for kind in ("mean", "std"))
-    mean = (means * counts).sum(0) / counts.sum()
-    variance = ((stds**2 + (means - mean) ** 2) * counts).sum(0) / counts.sum()
-    return {
-        "min": np.min([part["min"] for part in parts], axis=0).tolist(),
-        "max": np.max([part["max"] for part in parts], axis=0).tolist(),
-        "mean": mean.tolist(),
-        "std": np.sqrt(variance).tolist(),
-        "count": [int(counts.sum())],
-    }
