@@ -221,7 +221,10 @@ def _train_network(
     result = _finished(train(task, loop, run, start_weights=start, on_progress=on_progress))
     network = WorldActionTransformer(model_config.network)
     network.load_state_dict(result.weights)
-    stages = (*model_config.stages, f"{config.stage}: {_how(result)}")
+    earlier = model_config.stages
+    if config.start is None and earlier and earlier[-1].startswith(f"{config.stage}:"):
+        earlier = earlier[:-1]  # the same run, asked for again or extended
+    stages = (*earlier, f"{config.stage}: {_how(result)}")
     model = WorldModel(replace(model_config, stages=stages), tokenizer, network)
     card = f"# Detour world model, preset {preset.name}\n\n" + "\n".join(f"- {stage}" for stage in stages) + "\n"
     model.save_pretrained(config.out / "model", card, overwrite=True)
