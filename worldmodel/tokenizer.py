@@ -134,7 +134,7 @@ class Tokenizer(nn.Module):
             )
         parts = []
         for start in range(0, len(frames), batch):
-            pictures = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch])).to(self.device)
+            pictures = torch.from_numpy(np.array(frames[start : start + batch])).to(self.device)
             parts.append(self.normalise(self.to_latents(pictures.float() / 127.5 - 1)))
         return torch.cat(parts)
 

@@ -88,7 +88,7 @@ def scene_list(
     if not 0 <= seed < 2**63:
         raise BadRequest(f"the seed is {seed}; it must be an integer from 0 to 2**63 - 1. Choose another.")
     start = int(np.random.default_rng(seed).integers(SPLIT_SIZE))
-    return [(names[i % len(names)], SPLITS[split] + (start + i // len(names)) % SPLIT_SIZE) for i in range(scenes)]
+    return [(names[i % len(names)], SPLITS[split] + (start + i) % SPLIT_SIZE) for i in range(scenes)]
 
 
 def write_town(

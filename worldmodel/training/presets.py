@@ -7,6 +7,21 @@ from worldmodel.model import WorldModelConfig
 from worldmodel.network import NetworkConfig
 from worldmodel.tokenizer import TokenizerConfig
 
+TRAINING_MIX = (
+    "street",
+    "intersection",
+    "curvy",
+    "stop_and_go",
+    "intersection",
+    "parked_car",
+    "highway",
+    "pedestrian",
+    "intersection",
+    "slow_leader",
+    "curvy",
+    "empty_road",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
@@ -32,6 +47,7 @@ class Preset:
     Attributes:
         model: Sizes of the world model.
         scenes: Town scenes rendered when no dataset is named.
+        situations: Their situations, in turn; a repeated name weighs more. Turns and stops are rare in plain rotation.
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated (plans look 4 s ahead).
         batch_frames: Pictures per tokenizer step.
         batch_clips: Clips per network step.
@@ -46,7 +62,8 @@ class Preset:
 
     name: str
     model: WorldModelConfig
-    scenes: int = 600
+    scenes: int = 720
+    situations: tuple[str, ...] = TRAINING_MIX
     video_s: float = 4.0
     scene_s: float = 8.0
     batch_frames: int = 24
@@ -103,7 +120,13 @@ def test() -> Preset:
 
 def town_mini() -> Preset:
     """For two CPU cores: three cameras of 64x128, about 5 M parameters in the network."""
-    return Preset(name="town-mini", model=WorldModelConfig(preset="town-mini"))
+    return Preset(
+        name="town-mini",
+        model=WorldModelConfig(preset="town-mini"),
+        modes=Modes(joint=0.3, steps_given=0.4, video_absent=0.05, video_given=0.25),
+        tokenizer_steps=6000,
+        single_steps=800,
+    )
 
 
 def town() -> Preset:

@@ -99,7 +99,7 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
         from worldmodel.town.scene import town_rig
 
         rig = town_rig(model.cameras, model.width_px, model.height_px)
-        scenes = scene_list(config.scenes or preset.scenes, config.seed)
+        scenes = scene_list(config.scenes or preset.scenes, config.seed, situations=preset.situations)
         return town_store(
             folder,
             scenes,

@@ -262,7 +262,7 @@ def plan_labels(deltas: Array, known: Array, start: int, frequency_hz: float) ->
     here, ok, j = np.zeros(3), True, 0
     for step in range(round(PLAN_TIMES_S[-1] * frequency_hz)):
         index = start + step
-        ok = ok and index < len(deltas) and bool(known[index])
+        ok = ok and 0 <= index < len(deltas) and bool(known[index])
         if not ok:
             break
         cos, sin = np.cos(here[2]), np.sin(here[2])

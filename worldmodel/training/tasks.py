@@ -193,7 +193,7 @@ class WorldActionTask:
         frames = self.chunks * self.per_chunk
         rows = [self._row(encoded, frames, random) for _ in range(self.preset.batch_clips)]
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0] if name != "text"}
-        text = torch.tensor([row["text"] for row in rows])
+        text = torch.tensor([int(row["text"]) for row in rows])
         batch["rays"] = encoded.rays[None].expand(len(rows), -1, -1, -1, -1)
         batch["text"], batch["text_valid"] = encoded.texts[text], encoded.texts_valid[text]
         batch["period_s"] = torch.full((len(rows),), 1 / encoded.store.frequency_hz)
@@ -206,7 +206,7 @@ class WorldActionTask:
         steps[1:] = (store.deltas[clip, start : start + frames - 1] - self._mean[0]) / self._std[0]
         known[1:] = store.known[clip, start : start + frames - 1]
         starts = [start + k * self.per_chunk - 1 for k in range(self.first_noisy, self.chunks)]
-        labels = [plan_labels(store.deltas[clip], store.known[clip], max(s, 0), store.frequency_hz) for s in starts]
+        labels = [plan_labels(store.deltas[clip], store.known[clip], s, store.frequency_hz) for s in starts]
         plans = np.stack([(poses - self._mean[1]) / self._std[1] for poses, _ in labels])
         return {
             "latents": np.asarray(encoded.latents[clip, start : start + frames], np.float32),
