@@ -125,7 +125,7 @@ def _choosing(handlers: Handlers) -> Parts:
 
     gr.Markdown("## 1 · Choose a moment")
     gallery = gr.Gallery(
-        label="Clips", columns=3, height=300, allow_preview=False, interactive=False, buttons=[], object_fit="cover"
+        label="Clips", columns=3, height=340, allow_preview=False, interactive=False, buttons=[], object_fit="cover"
     )
     clip = gr.Dropdown(label="Clip", choices=[], interactive=True)
     moment = gr.Slider(0, 1, step=0.125, value=0, label="Moment: now, in seconds from the clip's start", buttons=[])
