@@ -29,6 +29,7 @@ def theme() -> "gradio.themes.Base":
 
 
 CSS = """
+html, body { overflow-x: hidden; }
 .gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
 .mosaic { display: block; width: 100%; height: auto; border-radius: 6px; margin: 0 0 6px; }
 .status { margin: 0 0 6px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -47,10 +48,11 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 .birdseye .box { fill: none; stroke: var(--body-text-color-subdued); stroke-width: .18; }
 .birdseye .obstacle { stroke: #c2262e; stroke-width: .6; fill: none; }
 .scroll { overflow-x: auto; }
-.numbers { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.numbers { border-collapse: collapse; width: 100%; border: 0 !important; font-size: .9rem; font-variant-numeric: tabular-nums; }
 .numbers caption { text-align: left; color: var(--body-text-color-subdued); padding: 2px 0; }
 .numbers th, .numbers td { text-align: left; padding: 4px 12px 4px 0 !important; border: 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important; }
+.numbers thead, .numbers tbody, .numbers tr { border: 0 !important; }
 .numbers tbody th { font-weight: 600; }
 .empty-note { color: var(--body-text-color-subdued); }
 """
