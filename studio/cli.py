@@ -7,44 +7,21 @@ Nothing heavy is imported here, so that `detour --help` answers at once.
 """
 
 import contextlib
-import json
 import signal
-import sys
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from worldmodel.errors import BadInput, BadRequest, DetourError
+from studio.console import Commands, counter, emit, parts, say, terminated
+from worldmodel.errors import BadRequest
 
 NOTICE = "A research tool; no evidence of road safety. Imagined frames are marked as such."
 
 
-class _Commands(TyperGroup):
-    """Turns our errors into one line and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BadInput as error:
-            _fail(str(error), 2)
-        except DetourError as error:
-            _fail(str(error), 1)
-        except KeyboardInterrupt:
-            _fail("interrupted; nothing half-written was left.", 130)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)
-
-
 main = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     name="detour",
     help=f"Imagine how a drive goes on, change one thing, see what the driver would do instead. {NOTICE}",
     no_args_is_help=True,
@@ -77,49 +54,7 @@ def _prepare(
         typer.echo(version("detour"))
         raise typer.Exit
     with contextlib.suppress(ValueError):  # not the main thread: the host decides about signals
-        signal.signal(signal.SIGTERM, _terminated)
-
-
-def _terminated(signum: int, frame: object) -> NoReturn:
-    del signum, frame
-    raise SystemExit(143)
-
-
-def _emit(result: dict[str, Any], as_json: bool, text: str) -> None:
-    """One object for machines, or a few lines for people, to standard output."""
-    typer.echo(json.dumps(result, indent=2, allow_nan=False, default=str) if as_json else text)
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _parts() -> Callable[[str, float | None], None]:
-    """A line per part on standard error: when it begins on a terminal, and when it has ended."""
-
-    def progress(part: str, seconds: float | None) -> None:
-        if seconds is None:
-            if sys.stderr.isatty():
-                typer.echo(f"  ... {part}\r", err=True, nl=False)
-            return
-        typer.echo(f"  {seconds:6.1f} s  {part}", err=True)
-
-    return progress
-
-
-def _counter(what: str, every_s: float = 2.0) -> Callable[[int, int], None]:
-    """'12 of 40 scenes, 35 s left' on standard error, at most every few seconds."""
-    started, last = time.monotonic(), [0.0]
-
-    def progress(done: int, total: int) -> None:
-        now = time.monotonic()
-        if done < total and now - last[0] < every_s:
-            return
-        last[0] = now
-        left = (now - started) / max(done, 1) * (total - done)
-        _say(f"  {done} of {total} {what}, {left:.0f} s left")
-
-    return progress
+        signal.signal(signal.SIGTERM, terminated)
 
 
 @main.command()
@@ -139,7 +74,7 @@ def demo(
     from studio.runs import refuse_existing
 
     refuse_existing(out)
-    _say("detour demo: imagine, stitch, plan, score")
+    say("detour demo: imagine, stitch, plan, score")
     from studio.demo import run_demo
 
     result = run_demo(
@@ -150,7 +85,7 @@ def demo(
         steps=steps,
         model=model or None,
         kind=kind,
-        progress=_parts(),
+        progress=parts(),
     )
     scores = [f"  {row['metric']} {row['value']:.2f} {row['unit']}  {row['of']}" for row in result.scores]
     notes = [f"  note: {text}" for text in result.skipped]
@@ -161,7 +96,7 @@ def demo(
         "skipped": result.skipped,
         "timings_s": result.timings_s,
     }
-    _emit(content, as_json, "\n".join([f"report: {result.report}", *scores, *notes]))
+    emit(content, as_json, "\n".join([f"report: {result.report}", *scores, *notes]))
 
 
 @main.command()
@@ -198,9 +133,9 @@ def town(
         situations=situation or None,
         split=split,
         workers=workers,
-        progress=_counter("scenes"),
+        progress=counter("scenes"),
     )
-    _emit({"dataset": out, "episodes": dataset.episodes}, as_json, f"dataset: {out} ({dataset.episodes} episodes)")
+    emit({"dataset": out, "episodes": dataset.episodes}, as_json, f"dataset: {out} ({dataset.episodes} episodes)")
 
 
 def _picture_size(width: int, height: int) -> tuple[int, int]:
@@ -226,7 +161,7 @@ def import_(
     from studio.runs import refuse_existing
 
     refuse_existing(out)
-    count = _counter("clips")
+    count = counter("clips")
     dataset = run_import(
         src,
         out,
@@ -247,7 +182,7 @@ def import_(
         "motion": sorted({record.motion_origin for record in dataset.records}),
         "notes": dataset.notes,
     }
-    _emit(content, as_json, "\n".join([f"dataset: {out} ({dataset.episodes} episodes)", *notes]))
+    emit(content, as_json, "\n".join([f"dataset: {out} ({dataset.episodes} episodes)", *notes]))
 
 
 @main.command()
@@ -261,7 +196,7 @@ def check(
     problems = check_dataset(dataset)
     rows = [{"path": str(p.path), "row": p.row, "message": p.message} for p in problems]
     lines = [str(problem) for problem in problems]
-    _emit({"dataset": dataset, "problems": rows}, as_json, "\n".join(lines) or "no problems found")
+    emit({"dataset": dataset, "problems": rows}, as_json, "\n".join(lines) or "no problems found")
     if problems:
         raise typer.Exit(1)
 
@@ -295,8 +230,8 @@ def imagine(
         seed=seed,
         model=model or _default_model(),
     )
-    record = run_imagine(request, out, on_chunk=_counter("chunks"))
-    _emit({"folder": out, "report": out / "report.html", "run": record}, as_json, f"report: {out / 'report.html'}")
+    record = run_imagine(request, out, on_chunk=counter("chunks"))
+    emit({"folder": out, "report": out / "report.html", "run": record}, as_json, f"report: {out / 'report.html'}")
 
 
 @main.command()
@@ -337,7 +272,7 @@ def stitch(
         for name, row in record["responses"].items()
     ]
     notes = [f"  note: {text}" for text in (*record["skipped"], *record["stitch"]["notes"])]
-    _emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
+    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
 
 
 @main.command()
@@ -369,7 +304,7 @@ def score(
         seed=seed,
     )
     scores = run_score(request, out)
-    _emit(scores.to_json(), as_json, scores.table())
+    emit(scores.to_json(), as_json, scores.table())
 
 
 @main.command()
@@ -393,11 +328,11 @@ def plan(
     request = PlanRequest(
         clip=clip, planners=tuple(planner or PLANNERS), samples=samples, seed=seed, model=model or _default_model()
     )
-    result = run_plan(request, on_clip=_counter("clips"))
+    result = run_plan(request, on_clip=counter("clips"))
     if out is not None:
         write_json_file(out, result)
     lines = [_plan_line(name, row) for name, row in result["scores"].items()]
-    _emit(result, as_json, "\n".join([*lines, *(f"  left out: {text}" for text in result["skipped"])]))
+    emit(result, as_json, "\n".join([*lines, *(f"  left out: {text}" for text in result["skipped"])]))
 
 
 def _plan_line(name: str, row: dict[str, Any]) -> str:
@@ -439,12 +374,12 @@ def train(
         precision=precision,
         seed=seed,
     )
-    checkpoint = train_stage(config, say=_say, on_progress=_training_line)
-    _emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
+    checkpoint = train_stage(config, say=say, on_progress=_training_line)
+    emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
 
 
 def _training_line(progress: Any) -> None:
-    _say(
+    say(
         f"  step {progress.step} of {progress.steps}  loss {progress.loss:.4f}  "
         f"{progress.samples_per_s:.1f} samples/s  {progress.eta_s:.0f} s left"
     )

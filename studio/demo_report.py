@@ -10,6 +10,7 @@ from studio.demo import Story
 from studio.html_report import Block, Figure, Note, Section, Table, Video, write_report
 from studio.overlays import COLORS, PathLayer, birds_eye_svg, display_rig, mosaic, upscaled, with_path
 from studio.runs import RunWriter
+from studio.stitch import place_of
 from worldmodel.clips import Clip
 from worldmodel.geometry import Array
 from worldmodel.plans import Plan
@@ -75,7 +76,7 @@ def _seen(run: RunWriter, story: Story) -> Section:
     seen = clip.video[: story.moment.now + 1]
     blocks: list[Block] = [
         f"The model sees {len(seen)} frames ({len(seen) / clip.frequency_hz:.1f} s) of {len(clip.rig)} camera(s) up to "
-        "the moment called now. Left: what it saw. Right: what really followed, which it never sees.",
+        "the moment called now. First what it saw, then what really followed, which it never sees.",
         Video(
             path=run.add_video("seen", seen, clip.rig, clip.frequency_hz, imagined=False),
             alt="The frames the model saw, all cameras side by side.",
@@ -146,7 +147,6 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
         )
     first = story.pairs[0]
     clip = story.moment.clip if stitched is None else stitched.clip
-    place = None if stitched is None else stitched.provenance["place_m"]
     blocks: list[Block] = []
     if stitched is None:
         blocks.append(Note(text="No obstacle could be stitched into this clip; the plans below are without one."))
@@ -184,7 +184,7 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
             )
         )
     boxes = story.moment.clip.boxes[story.moment.now] if story.moment.clip.boxes is not None else ()
-    obstacle = (float(place[0]), float(place[1])) if isinstance(place, list) else None
+    obstacle = None if stitched is None else place_of(stitched)
     svg = birds_eye_svg(
         layers, boxes=boxes, obstacle_m=obstacle, title="Plans with and without the obstacle, from above"
     )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from studio.runs import NOTICE
+from worldmodel.io.video import probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +127,11 @@ def _block(block: Block) -> str:
 
 def _video(video: Video) -> str:
     data = base64.b64encode(video.path.read_bytes()).decode("ascii")
+    info = probe(video.path)
+    shape = "video wide" if info.width_px > 2.2 * info.height_px else "video"
     badge = '<span class="badge">imagined</span> ' if video.imagined else ""
     return (
-        f'<figure class="video"><video src="data:video/mp4;base64,{data}" controls autoplay loop muted playsinline '
+        f'<figure class="{shape}"><video src="data:video/mp4;base64,{data}" controls autoplay loop muted playsinline '
         f'aria-label="{escape(video.alt)}" title="{escape(video.alt)}"></video>'
         f"<figcaption>{badge}{escape(video.caption or video.alt)}</figcaption></figure>"
     )
@@ -161,6 +164,7 @@ p{margin:.3rem 0 .8rem;max-width:75ch}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin:18px 0}
 .row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start;margin:.4rem 0 .8rem}
 .row>*{flex:1 1 320px;min-width:0;margin:0}
+.row>.wide{flex-basis:100%}
 video{display:block;width:100%;height:auto;border-radius:6px;background:#000}
 figcaption,.caption{color:var(--soft);font-size:.9rem;margin:.35rem 0 0}
 .plot{max-width:520px}
@@ -176,7 +180,8 @@ figcaption,.caption{color:var(--soft);font-size:.9rem;margin:.35rem 0 0}
 table{border-collapse:collapse;font-size:.93rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:.2rem 0}
 th,td{text-align:left;padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td,tbody th{font-weight:400;overflow-wrap:anywhere}
+td{white-space:nowrap}
+td:only-of-type{white-space:normal;overflow-wrap:anywhere}
 tbody th{font-weight:600;min-width:9em}
 @media(max-width:480px){header,main{padding:0 12px}section{padding:14px 12px}h1{font-size:1.4rem}}
 """.strip().replace("\n", "")

@@ -8,7 +8,7 @@ from worldmodel.io.folder import import_folder
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.lerobot_import import import_lerobot
 
-FORMATS = {"folder": import_folder, "lerobot": import_lerobot}
+FORMATS: dict[str, Callable[..., Dataset]] = {"folder": import_folder, "lerobot": import_lerobot}
 
 
 def run_import(

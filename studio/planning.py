@@ -19,6 +19,7 @@ from studio.moments import Moment, Wish, find_moment, moment_of
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
 from studio.runs import RunWriter, new_folder, refuse_existing
 from studio.sprites import read_sprite
+from studio.stitch import StitchedClip, place_of
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion, UnknownName
 from worldmodel.io.lerobot import Dataset, find_clip
@@ -146,7 +147,10 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
                     alt="The stitched frames, then the plans.",
                     caption="Blue: without. Orange: with the object.",
                 ),
-                Figure(svg=_above(moment, first.factual, first.edited), caption="From above; a line each 10 m."),
+                Figure(
+                    svg=_above(moment, first.factual, first.edited, edited.stitched),
+                    caption="From above; a line each 10 m, the cross is the object.",
+                ),
                 responses_table(pairs),
             ]
         record = run.finish([], facts)
@@ -175,7 +179,7 @@ def response_row(response: Any) -> dict[str, float | None]:
     }
 
 
-def _above(moment: Moment, before: Plan, after: Plan) -> str:
+def _above(moment: Moment, before: Plan, after: Plan, stitched: StitchedClip) -> str:
     layers = [
         PathLayer(label="without", points_m=before.trajectory.poses[:, :2], color=COLORS["before"]),
         PathLayer(label="with", points_m=after.trajectory.poses[:, :2], color=COLORS["after"]),
@@ -184,7 +188,7 @@ def _above(moment: Moment, before: Plan, after: Plan) -> str:
     if driven is not None:
         layers.append(PathLayer(label="driven", points_m=driven.poses[:, :2], color=COLORS["truth"], dashed=True))
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
-    return birds_eye_svg(layers, boxes=boxes, title="Plans from above")
+    return birds_eye_svg(layers, boxes=boxes, obstacle_m=place_of(stitched), title="Plans from above")
 
 
 @dataclass(frozen=True, kw_only=True)
