@@ -1,9 +1,8 @@
 """The world model: one sequence, four questions (imagine with and without actions, plan, explain)."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,135 +11,22 @@ import torch
 from torch import Tensor
 
 from worldmodel.checkpoints import content_hash, load_folder, save_folder
+from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
-from worldmodel.flow import mix, stream_noise
-from worldmodel.geometry import Array, Motion, Rig, Trajectory, compose, wrap_angle
+from worldmodel.flow import stream_noise
+from worldmodel.geometry import Array, Motion, Rig, Trajectory, wrap_angle
 from worldmodel.guidance import FixedGuide, Guide, TextEncoder, make_text_encoder
-from worldmodel.memory import AnyMemory, ChunkEntry, Window, memory_stats
-from worldmodel.network import (
-    FramesPart,
-    GuidancePart,
-    NetworkConfig,
-    PlanPart,
-    Recall,
-    WorldActionTransformer,
-    ray_features,
-)
-from worldmodel.network import Sequence as TokenSequence
+from worldmodel.memory import AnyMemory, ChunkEntry, Window
+from worldmodel.network import WorldActionTransformer
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
-from worldmodel.rollout import Past, Rollout, check_finite, chunk_telemetry
+from worldmodel.rollout import Past, Rollout, RolloutRequest, check_finite, roll_out, seeded_noise
 from worldmodel.sampler import find_sampler, sampling_times
-from worldmodel.tokenizer import Tokenizer, TokenizerConfig, fill
+from worldmodel.sequence import FramesPart, GuidancePart, PlanPart, Recall, TokenSequence, ray_features
+from worldmodel.tokenizer import Tokenizer, fill
 
 KIND = "detour-world-model"
 MAX_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldModelConfig:
-    """What a checkpoint is: sizes, rates and the statistics that normalise motion.
-
-    Attributes:
-        preset: Name of the preset it was trained with.
-        tokenizer, network: Sizes of the parts.
-        text_encoder: Name of the frozen text encoder.
-        frequency_hz: Frame rate of the training data.
-        cameras: Cameras of the training data (others work; quality is not promised).
-        history_chunks: Chunks of history that were trained at most.
-        history_noise: Noise level of imagined chunks when they become memory.
-        video_shift: Shift of the video's noise times.
-        step_mean, step_std: Of the SE(2) steps per frame, [3].
-        plan_mean, plan_std: Of the plan's poses, [8][3].
-        stages: What was trained so far, in words.
-    """
-
-    preset: str = "test"
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    text_encoder: str = "all-MiniLM-L6-v2"
-    frequency_hz: float = 8.0
-    cameras: int = 3
-    history_chunks: int = 4
-    history_noise: float = 0.05
-    video_shift: float = 1.0
-    step_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    step_std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    plan_mean: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0),) * 8
-    plan_std: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 1.0),) * 8
-    stages: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        poses = self.network.plan_poses
-        shapes = {"step_mean": (3,), "step_std": (3,), "plan_mean": (poses, 3), "plan_std": (poses, 3)}
-        for name, shape in shapes.items():
-            value = getattr(self, name)
-            _need(name, value, _is_statistic(value, shape, positive=name.endswith("std")), f"finite numbers, {shape}")
-        _need("frequency_hz", self.frequency_hz, _is_number(self.frequency_hz, above=0), "a positive number")
-        _need("video_shift", self.video_shift, _is_number(self.video_shift, above=0), "a positive number")
-        _need("history_noise", self.history_noise, 0 <= self.history_noise < 1, "in 0 to below 1")
-        _need("cameras", self.cameras, self.cameras >= 1, "at least 1")
-        _need("history_chunks", self.history_chunks, self.history_chunks >= 1, "at least 1")
-        channels = self.network.latent_channels
-        _need(
-            "latent_channels",
-            channels,
-            channels == self.tokenizer.channels,
-            f"{self.tokenizer.channels}, as in the tokenizer",
-        )
-
-    @property
-    def height_px(self) -> int:
-        """Height of the model's pictures."""
-        return self.network.latent_height * self.tokenizer.stride
-
-    @property
-    def width_px(self) -> int:
-        """Width of the model's pictures."""
-        return self.network.latent_width * self.tokenizer.stride
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of one picture's latents."""
-        return self.network.latent_height, self.network.latent_width
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> "WorldModelConfig":
-        """The config of a checkpoint's config.json.
-
-        Raises:
-            BadCheckpoint: if a field is unknown or missing.
-        """
-        try:
-            parts = {
-                "tokenizer": TokenizerConfig(**data["tokenizer"]),
-                "network": NetworkConfig(**data["network"]),
-                "step_mean": tuple(data["step_mean"]),
-                "step_std": tuple(data["step_std"]),
-                "plan_mean": tuple(map(tuple, data["plan_mean"])),
-                "plan_std": tuple(map(tuple, data["plan_std"])),
-                "stages": tuple(data["stages"]),
-            }
-            return WorldModelConfig(**{**data, **parts})
-        except (KeyError, TypeError) as error:
-            raise BadCheckpoint(f"config.json of the checkpoint does not fit this version: {error}.") from error
-
-
-def _need(name: str, value: Any, good: bool, need: str) -> None:
-    if not good:
-        raise BadCheckpoint(f"the model's {name} is {value}; it must be {need}. Use an unmodified checkpoint.")
-
-
-def _is_number(value: Any, above: float) -> bool:
-    return isinstance(value, int | float) and above < value < math.inf
-
-
-def _is_statistic(value: Any, shape: tuple[int, ...], *, positive: bool) -> bool:
-    try:
-        values = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        return False
-    return values.shape == shape and bool(np.isfinite(values).all() and (not positive or (values > 0).all()))
 
 
 class WorldModel:
@@ -234,16 +120,19 @@ class WorldModel:
     # -- inputs ---------------------------------------------------------------------------------------------------
 
     @property
-    def _per_chunk(self) -> int:
+    def per_chunk(self) -> int:
+        """Frames per chunk."""
         return self.config.network.frames_per_chunk
 
     def _stat(self, name: str) -> Tensor:
         return torch.tensor(getattr(self.config, name), dtype=torch.float32, device=self.device)
 
-    def _normalised_steps(self, deltas: Array) -> Tensor:
+    def normalised_steps(self, deltas: Array) -> Tensor:
+        """SE(2) steps [..., 3] as the network reads them."""
         return (torch.from_numpy(deltas).float().to(self.device) - self._stat("step_mean")) / self._stat("step_std")
 
-    def _deltas(self, steps: Tensor) -> Array:
+    def deltas(self, steps: Tensor) -> Array:
+        """The inverse of `normalised_steps`, float64."""
         raw = (steps.float() * self._stat("step_std") + self._stat("step_mean")).cpu().numpy().astype(np.float64)
         raw[..., 2] = wrap_angle(raw[..., 2])
         return raw
@@ -255,13 +144,13 @@ class WorldModel:
                 f"the recording has {observation.frequency_hz:g} Hz, the model was trained at {self.config.frequency_hz:g} Hz. "
                 f"Import the recording with `--frequency {self.config.frequency_hz:g}`."
             )
-        chunks = min(len(observation.video) // self._per_chunk, self.config.history_chunks)
+        chunks = min(len(observation.video) // self.per_chunk, self.config.history_chunks)
         if not chunks:
             raise ClipTooShort(
-                f"the observation has {len(observation.video)} frames; the model needs at least {self._per_chunk}. "
+                f"the observation has {len(observation.video)} frames; the model needs at least {self.per_chunk}. "
                 "Start later in the clip or ask for more history."
             )
-        frames = chunks * self._per_chunk
+        frames = chunks * self.per_chunk
         motion = None if observation.motion is None else observation.motion[len(observation.motion) - frames + 1 :]
         video = resize_video(observation.video[-frames:], self.config.width_px, self.config.height_px)
         rig = observation.rig.scaled(self.config.width_px, self.config.height_px)
@@ -273,10 +162,12 @@ class WorldModel:
             self._rays[key] = ray_features(rig, self.config.network.grid).to(self.device)
         return self._rays[key]
 
-    def _period(self, batch: int) -> Tensor:
+    def period(self, batch: int) -> Tensor:
+        """Seconds per frame [batch]."""
         return torch.full((batch,), 1 / self.config.frequency_hz, device=self.device)
 
-    def _guidance(self, texts: Sequence[str], chunk: int) -> GuidancePart:
+    def guidance(self, texts: Sequence[str], chunk: int) -> GuidancePart:
+        """One text per sample for one chunk."""
         features, valid = self.text_encoder.encode(texts)
         chunks = torch.tensor([chunk], device=self.device)
         return GuidancePart(
@@ -307,7 +198,7 @@ class WorldModel:
         )
         for i, observation in enumerate(fitted):
             if with_steps and observation.motion is not None:
-                steps[i, 1:], unknown[i, 1:] = self._normalised_steps(observation.motion.deltas), 0
+                steps[i, 1:], unknown[i, 1:] = self.normalised_steps(observation.motion.deltas), 0
         part = FramesPart(
             frames=torch.arange(frames, device=self.device),
             clean=True,
@@ -317,10 +208,10 @@ class WorldModel:
             video_time=torch.zeros(batch, frames, device=self.device),
         )
         rays = torch.stack([self._ray_features(observation.rig) for observation in fitted])
-        sequence = TokenSequence(frames=(part,), rays=rays, period_s=self._period(batch))
+        sequence = TokenSequence(frames=(part,), rays=rays, period_s=self.period(batch))
         entry = self.network(sequence, remember=True).entry
         memory = Window(sink=1, recent=self.config.history_chunks) if memory is None else memory
-        for chunk in range(frames // self._per_chunk):
+        for chunk in range(frames // self.per_chunk):
             memory = memory.append(_only_chunk(entry, chunk))
         start = (np.zeros((1, 3)),) * batch
         return Past(
@@ -333,7 +224,8 @@ class WorldModel:
             trajectory=start,
         )
 
-    def _recall(self, past: Past) -> Recall | None:
+    def recall(self, past: Past) -> Recall | None:
+        """The past's memory, made ready for its next chunk."""
         layers = [past.memory.read(layer) for layer in range(self.config.network.layers)]
         return self.network.recall([layer for layer in layers if layer is not None], past.frames)
 
@@ -410,7 +302,6 @@ class WorldModel:
         )
         return [replace(rollout, timing={"encode_s": encoded, **rollout.timing}) for rollout in rollouts]
 
-    @torch.no_grad()
     def go_on(
         self,
         past: Past,
@@ -430,160 +321,16 @@ class WorldModel:
         """
         check_horizon(seconds)
         _check_counts(len(past.rays), seeds=seeds, actions=actions, guides=guides)
-        frames = max(1, round(seconds * self.config.frequency_hz))
-        chunks = -(-frames // self._per_chunk)
-        first, batch = past.chunks, len(past.rays)
-        guides = guides or [FixedGuide(text=text) for text in past.instructions]
-        commands = None if actions is None else self._commands(actions, first, chunks)
-        videos: list[Array] = []
-        telemetry: list[dict[str, float]] = []
-        texts: list[list[str]] = []
-        started = time.perf_counter()
-        for index in range(first, first + chunks):
-            texts.append([guide.hint(index * self._per_chunk / self.config.frequency_hz) for guide in guides])
-            given = None if commands is None else commands[:, (index - first) * self._per_chunk :][:, : self._per_chunk]
-            latents, past = self._chunk(past, seeds, texts[-1], given, steps, sampler)
-            video = self.tokenizer.decode(latents.flatten(0, 2))
-            videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
-            telemetry.append(chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:])))
-            if on_chunk is not None:
-                on_chunk(index - first, chunks, videos[-1])
-        timing = {"generate_s": time.perf_counter() - started, "chunks": float(chunks)}
-        return [
-            self._rollout(
-                i, past, videos, texts, telemetry, frames, first, seeds, commands is not None, timing, steps, sampler
-            )
-            for i in range(batch)
-        ]
-
-    def _commands(self, actions: Sequence[Trajectory], first: int, chunks: int) -> Tensor:
-        count = chunks * self._per_chunk
-        times = (first * self._per_chunk + np.arange(count + 1)) / self.config.frequency_hz
-        rows = []
-        for trajectory in actions:
-            end = trajectory.times_s[-1]
-            if (
-                len(trajectory) > 1
-                and end + 1e-6 < times[-1]
-                and end + 1e-6 >= times[-1] - (self._per_chunk - 1) / self.config.frequency_hz
-            ):
-                trajectory = _held(trajectory, times[-1])  # the last chunk may be cut short
-            rows.append(trajectory.resampled(times).motion().deltas)
-        return self._normalised_steps(np.stack(rows))
-
-    def _chunk(
-        self,
-        past: Past,
-        seeds: Sequence[int],
-        texts: Sequence[str],
-        given: Tensor | None,
-        steps: int,
-        sampler: str,
-    ) -> tuple[Tensor, Past]:
-        network, batch, cameras = self.config.network, len(past.rays), past.rays.shape[1]
-        shape = (self._per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
-        video = self._noise(shape, seeds, "video", past.chunks)
-        free = self._noise((self._per_chunk, 3), seeds, "steps", past.chunks)
-        frames = torch.arange(past.frames, past.frames + self._per_chunk, device=self.device)
-        recall, now = self._recall(past), float(past.frames)
-        guidance = self._guidance(texts, past.frames // self._per_chunk)
-        period = self._period(batch)
-
-        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
-            times = torch.full((batch, self._per_chunk), t, device=self.device)
-            part = FramesPart(
-                frames=frames,
-                clean=False,
-                steps=state[1] if given is None else given,
-                steps_time=times if given is None else torch.zeros_like(times),
-                video=state[0],
-                video_time=times,
-            )
-            sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=period, guidance=guidance)
-            output = self.network(sequence, recall, now=now)
-            return (output.video,) if given is not None else (output.video, output.steps)
-
-        noise = (video,) if given is not None else (video, free)
-        times = sampling_times(steps, self.config.video_shift)
-        result = find_sampler(sampler)(velocity, noise, times)
-        check_finite(f"chunk {past.chunks} of the rollout", *result)
-        latents, moved = result[0], given if given is not None else result[1]
-        return latents, self._extended(past, seeds, frames, latents, moved, recall)
-
-    def _extended(
-        self, past: Past, seeds: Sequence[int], frames: Tensor, latents: Tensor, steps: Tensor, recall: Recall | None
-    ) -> Past:
-        """Write the finished chunk into the memory: one clean pass that sees no guidance."""
-        level = self.config.history_noise
-        noise = self._noise(latents.shape[1:], seeds, "history", past.chunks)
-        shape = latents.shape[:2]
-        part = FramesPart(
-            frames=frames,
-            clean=True,
+        request = RolloutRequest(
+            frames=max(1, round(seconds * self.config.frequency_hz)),
+            seeds=tuple(seeds),
+            guides=tuple(guides or [FixedGuide(text=text) for text in past.instructions]),
+            actions=None if actions is None else tuple(actions),
             steps=steps,
-            steps_time=torch.zeros(shape, device=self.device),
-            video=mix(latents, noise, torch.tensor(level, device=self.device)),
-            video_time=torch.full(shape, level, device=self.device),
+            sampler=sampler,
+            on_chunk=on_chunk,
         )
-        sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=self._period(len(past.rays)))
-        entry = self.network(sequence, recall, now=float(past.frames), remember=True).entry
-        poses = []
-        for row, deltas in zip(past.trajectory, self._deltas(steps), strict=True):
-            grown = list(row)
-            for delta in deltas:
-                grown.append(compose(grown[-1], delta))
-            poses.append(np.stack(grown))
-        return replace(
-            past,
-            memory=past.memory.append(entry),
-            frames=past.frames + self._per_chunk,
-            chunks=past.chunks + 1,
-            trajectory=tuple(poses),
-        )
-
-    def _noise(self, shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
-        return torch.stack([stream_noise(shape, seed, stream, chunk) for seed in seeds]).to(self.device)
-
-    def _rollout(
-        self,
-        i: int,
-        past: Past,
-        videos: list[Array],
-        texts: list[list[str]],
-        telemetry: list[dict[str, float]],
-        frames: int,
-        first: int,
-        seeds: Sequence[int],
-        actions_given: bool,
-        timing: dict[str, float],
-        steps: int,
-        sampler: str,
-    ) -> Rollout:
-        start = first * self._per_chunk
-        poses = past.trajectory[i][start : start + frames + 1]
-        times = (start + np.arange(frames + 1)) / self.config.frequency_hz
-        return Rollout(
-            video=np.concatenate([video[i] for video in videos])[:frames],
-            trajectory=Trajectory(poses=poses, times_s=times),
-            rig=past.rigs[i],
-            frequency_hz=self.config.frequency_hz,
-            texts=tuple(row[i] for row in texts),
-            seed=seeds[i],
-            actions_given=actions_given,
-            chunk_s=self._per_chunk / self.config.frequency_hz,
-            timing=timing,
-            telemetry=tuple(telemetry),
-            provenance={
-                "model": self.hash,
-                "preset": self.config.preset,
-                "steps": steps,
-                "sampler": sampler,
-                "memory": type(past.memory).__name__.lower(),
-                "imagined": True,
-            },
-            memory_stats=memory_stats(past.memory),
-            past=past,
-        )
+        return roll_out(self, past, request)
 
     # -- plan and explain -----------------------------------------------------------------------------------------
 
@@ -604,9 +351,9 @@ class WorldModel:
         past = past or self.remember([observation])
         ready = time.perf_counter()
         many = replace(past, memory=past.memory.repeated(samples), rays=past.rays.expand(samples, -1, -1, -1, -1))
-        recall, now = self._recall(many), float(past.frames)
-        chunk = past.frames // self._per_chunk
-        guidance = self._guidance([text] * samples, chunk)
+        recall, now = self.recall(many), float(past.frames)
+        chunk = past.frames // self.per_chunk
+        guidance = self.guidance([text] * samples, chunk)
         chunks = torch.tensor([chunk], device=self.device)
         poses = self.config.network.plan_poses
         noise = torch.stack([stream_noise((1, poses, 3), seed, f"plan-{i}", chunk) for i in range(samples)]).to(
@@ -615,7 +362,7 @@ class WorldModel:
 
         def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
             part = PlanPart(chunks=chunks, values=state[0], time=torch.full((samples, 1), t, device=self.device))
-            sequence = TokenSequence(frames=(), period_s=self._period(samples), plan=part, guidance=guidance)
+            sequence = TokenSequence(frames=(), period_s=self.period(samples), plan=part, guidance=guidance)
             return (self.network(sequence, recall, now=now).plan,)
 
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
@@ -645,42 +392,42 @@ class WorldModel:
             raise BadRequest(
                 f"observations of one batch need equal length; got {counts} frames. Explain them one by one."
             )
-        chunks = len(observations[0].video) // self._per_chunk
+        chunks = len(observations[0].video) // self.per_chunk
         if chunks < 2:
             raise ClipTooShort(
-                f"explaining needs at least {2 * self._per_chunk} frames; got {len(observations[0].video)}. Use a longer clip."
+                f"explaining needs at least {2 * self.per_chunk} frames; got {len(observations[0].video)}. Use a longer clip."
             )
-        first = [_frames_of(observation, 0, self._per_chunk) for observation in observations]
+        first = [_frames_of(observation, 0, self.per_chunk) for observation in observations]
         past = self.remember(first, with_steps=False)
         found = []
         for chunk in range(1, chunks):
-            part = [_frames_of(o, chunk * self._per_chunk, (chunk + 1) * self._per_chunk) for o in observations]
+            part = [_frames_of(o, chunk * self.per_chunk, (chunk + 1) * self.per_chunk) for o in observations]
             steps_found, past = self._explained(past, part, seed, steps)
-            found.append(self._deltas(steps_found))
+            found.append(self.deltas(steps_found))
         return [Motion(deltas=row, period_s=1 / self.config.frequency_hz) for row in np.concatenate(found, axis=1)]
 
     def _explained(self, past: Past, observations: Sequence[Observation], seed: int, steps: int) -> tuple[Tensor, Past]:
         fitted = [self._fitted(observation) for observation in observations]
         latents = torch.stack([self.tokenizer.encode_video(observation.video) for observation in fitted])
-        batch, recall = len(fitted), self._recall(past)
-        frames = torch.arange(past.frames, past.frames + self._per_chunk, device=self.device)
-        zeros = torch.zeros(batch, self._per_chunk, device=self.device)
+        batch, recall = len(fitted), self.recall(past)
+        frames = torch.arange(past.frames, past.frames + self.per_chunk, device=self.device)
+        zeros = torch.zeros(batch, self.per_chunk, device=self.device)
 
         def part(values: Tensor, t: float, *, clean: bool) -> TokenSequence:
             one = FramesPart(
                 frames=frames, clean=clean, steps=values, steps_time=zeros + t, video=latents, video_time=zeros
             )
-            return TokenSequence(frames=(one,), rays=past.rays, period_s=self._period(batch))
+            return TokenSequence(frames=(one,), rays=past.rays, period_s=self.period(batch))
 
         def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
             return (self.network(part(state[0], t, clean=False), recall, now=float(past.frames)).steps,)
 
-        noise = self._noise((self._per_chunk, 3), [seed] * batch, "explain", past.frames // self._per_chunk)
+        noise = seeded_noise(self, (self.per_chunk, 3), [seed] * batch, "explain", past.frames // self.per_chunk)
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
         check_finite("the explanation", result)
         withheld = part(torch.zeros_like(result), 1.0, clean=True)
         entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
-        return result, replace(past, memory=past.memory.append(entry), frames=past.frames + self._per_chunk)
+        return result, replace(past, memory=past.memory.append(entry), frames=past.frames + self.per_chunk)
 
 
 def check_horizon(seconds: float) -> None:
@@ -714,15 +461,3 @@ def _only_chunk(entry: ChunkEntry, chunk: int) -> ChunkEntry:
 
 def _frames_of(observation: Observation, first: int, last: int) -> Observation:
     return replace(observation, video=observation.video[first:last], motion=None)
-
-
-def _held(trajectory: Trajectory, until_s: float) -> Trajectory:
-    """The trajectory with its last step repeated up to a time."""
-    poses, times = list(trajectory.poses), list(trajectory.times_s)
-    from worldmodel.geometry import relative
-
-    step, gap = relative(poses[-2], poses[-1]), times[-1] - times[-2]
-    while times[-1] + 1e-6 < until_s:
-        poses.append(compose(poses[-1], step))
-        times.append(times[-1] + gap)
-    return Trajectory(poses=np.stack(poses), times_s=np.array(times))

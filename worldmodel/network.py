@@ -7,167 +7,24 @@ Shape suffixes: B batch, F frames, C cameras, H heads, N tokens, D width; a stre
 [B, units, tokens per unit, D], where a unit shares one condition (a frame of video; a single token elsewhere).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
-from worldmodel.errors import BadCheckpoint
-from worldmodel.geometry import Rig
 from worldmodel.memory import ChunkEntry, KeysValues
-
-RAY_OCTAVES = 4
-RAY_FEATURES = 6 + 3 * 2 * RAY_OCTAVES
-TIME_OCTAVES = 6
-MAX_SIZE = 16384
-TIME_FEATURES = 1 + 2 * TIME_OCTAVES
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Sizes of the network.
-
-    Attributes:
-        latent_channels, latent_height, latent_width: Shape of one frame's latents.
-        patch: Latent cells per token and side.
-        frames_per_chunk: Frames generated at once.
-        width, action_width, guidance_width: Token widths of the three experts.
-        layers, heads, head_size, mlp_ratio: Shared by all experts.
-        adaln_rank: Rank of the adaptive layer norms.
-        text_width: Width of the frozen text features.
-        plan_poses: Poses in a plan.
-        oldest_frames: Largest age, in frames, that was trained.
-    """
-
-    latent_channels: int = 16
-    latent_height: int = 4
-    latent_width: int = 8
-    patch: int = 2
-    frames_per_chunk: int = 4
-    width: int = 192
-    action_width: int = 96
-    guidance_width: int = 64
-    layers: int = 6
-    heads: int = 6
-    head_size: int = 32
-    mlp_ratio: int = 4
-    adaln_rank: int = 32
-    text_width: int = 384
-    plan_poses: int = 8
-    oldest_frames: int = 32
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not (isinstance(value, int) and 1 <= value <= MAX_SIZE):
-                raise BadCheckpoint(
-                    f"the network's {name} is {value!r}; it must be a whole number from 1 to {MAX_SIZE}. "
-                    "Use an unmodified checkpoint, or correct the preset."
-                )
-        if self.latent_height % self.patch or self.latent_width % self.patch or self.head_size % 2:
-            raise BadCheckpoint(
-                f"latents of {self.latent_height}x{self.latent_width} with patch {self.patch} and head_size {self.head_size}: "
-                "patches must fill the latents and the head size must be even. Correct the preset."
-            )
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens per picture."""
-        return self.latent_height // self.patch, self.latent_width // self.patch
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FramesPart:
-    """Video and steps of some frames, either clean or being denoised.
-
-    Attributes:
-        frames: Frame numbers, int64 [F], whole chunks.
-        clean: Whether this is the copy that memory is made of.
-        steps: Normalised steps into each frame [B, F, 3]; None if the steps are absent.
-        steps_time: Noise time of each step [B, F]; 1 says "unknown".
-        video: Latents [B, F, C, channels, h, w]; None if the video is absent.
-        video_time: Noise time of each frame's video [B, F].
-        video_present: Per sample whether the video takes part [B], bool; None means all do.
-    """
-
-    frames: Tensor
-    clean: bool
-    steps: Tensor | None = None
-    steps_time: Tensor | None = None
-    video: Tensor | None = None
-    video_time: Tensor | None = None
-    video_present: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PlanPart:
-    """Plans being denoised: values [B, K, poses, 3] with times [B, K], one for each chunk number in `chunks` [K]."""
-
-    chunks: Tensor
-    values: Tensor
-    time: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GuidancePart:
-    """Text features [B, K, L, text_width] and which tokens are real [B, K, L], for the chunks [K]."""
-
-    chunks: Tensor
-    features: Tensor
-    valid: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Sequence:
-    """All that the network reads at once.
-
-    Attributes:
-        frames: Parts with video and steps.
-        rays: Camera rays of every token position [B, C, rows, columns, RAY_FEATURES]; None without video.
-        period_s: Seconds between frames [B].
-    """
-
-    frames: tuple[FramesPart, ...]
-    period_s: Tensor
-    rays: Tensor | None = None
-    plan: PlanPart | None = None
-    guidance: GuidancePart | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Output:
-    """Velocities of what was being denoised, in the shapes of the inputs; None for what was absent."""
-
-    video: Tensor | None
-    steps: Tensor | None
-    plan: Tensor | None
-    entry: ChunkEntry | None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Recall:
-    """A memory made ready for one chunk: per layer rotated keys and values, and what the cells are."""
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    cells: Cells
-
-
-def ray_features(rig: Rig, grid: tuple[int, int]) -> Tensor:
-    """Origin, direction and sines of the direction for every token of every camera, [C, rows, columns, RAY_FEATURES]."""
-    rows, columns = grid
-    origins, directions = rig.scaled(columns, rows).rays()
-    d = torch.from_numpy(directions).float()
-    o = torch.from_numpy(origins).float()[:, None, None, :].expand_as(d) / 2
-    waves = [f(d * torch.pi * 2**i) for i in range(RAY_OCTAVES) for f in (torch.sin, torch.cos)]
-    return torch.cat([d, o, *waves], dim=-1)
-
-
-def time_features(time: Tensor) -> Tensor:
-    """Noise times in [0, 1] as sines and cosines, [..., TIME_FEATURES]."""
-    waves = [f(time[..., None] * torch.pi * 2.0**i) for i in range(TIME_OCTAVES) for f in (torch.sin, torch.cos)]
-    return torch.cat([time[..., None], *waves], dim=-1)
+from worldmodel.sequence import (
+    RAY_FEATURES,
+    TIME_FEATURES,
+    FramesPart,
+    NetworkConfig,
+    Output,
+    Recall,
+    TokenSequence,
+    time_features,
+)
 
 
 def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
@@ -304,11 +161,11 @@ class WorldActionTransformer(nn.Module):
         grid = patches.unflatten(2, (cameras, rows, columns)).permute(0, 1, 2, 5, 3, 4)
         return functional.pixel_shuffle(grid.flatten(0, 2), self.config.patch).unflatten(0, grid.shape[:3])
 
-    def _period(self, name: str, sequence: Sequence) -> Tensor:
+    def _period(self, name: str, sequence: TokenSequence) -> Tensor:
         period: Tensor = self.period[name](torch.log2(sequence.period_s * 8)[:, None, None])
         return period
 
-    def _video_tokens(self, sequence: Sequence) -> _Tokens | None:
+    def _video_tokens(self, sequence: TokenSequence) -> _Tokens | None:
         parts = [part for part in sequence.frames if part.video is not None]
         if not parts:
             return None
@@ -323,7 +180,7 @@ class WorldActionTransformer(nn.Module):
             condition.append(self.video_time(time_features(part.video_time)) + moved)
         return _Tokens(x=torch.cat(x, 1), condition=torch.cat(condition, 1) + self._period("video", sequence))
 
-    def _action_tokens(self, sequence: Sequence) -> _Tokens | None:
+    def _action_tokens(self, sequence: TokenSequence) -> _Tokens | None:
         x, condition = [], []
         for part in sequence.frames:
             if part.steps is not None:
@@ -346,7 +203,7 @@ class WorldActionTransformer(nn.Module):
         condition: Tensor = self.action_time(torch.cat([time_features(time), kind], dim=-1))
         return condition
 
-    def _guidance_tokens(self, sequence: Sequence) -> _Tokens | None:
+    def _guidance_tokens(self, sequence: TokenSequence) -> _Tokens | None:
         if sequence.guidance is None:
             return None
         x = self.guidance_in(sequence.guidance.features).flatten(1, 2)
@@ -355,7 +212,7 @@ class WorldActionTransformer(nn.Module):
 
     # -- what the tokens are --------------------------------------------------------------------------------------
 
-    def cells(self, sequence: Sequence) -> Cells:
+    def cells(self, sequence: TokenSequence) -> Cells:
         """What each token is, in the order in which attention sees them: video, steps, plan, guidance."""
         video = [self._video_cells(part) for part in sequence.frames if part.video is not None]
         steps = [self._steps_cells(part) for part in sequence.frames if part.steps is not None]
@@ -392,7 +249,7 @@ class WorldActionTransformer(nn.Module):
             position=torch.stack([frame, row, column], dim=-1).float(),
         )
 
-    def _valid(self, sequence: Sequence, cells: Cells, batch: int) -> Tensor | None:
+    def _valid(self, sequence: TokenSequence, cells: Cells, batch: int) -> Tensor | None:
         """Which tokens take part, per sample, bool [B, N]; None when all do."""
         columns = []
         for part in (part for part in sequence.frames if part.video is not None):
@@ -408,7 +265,7 @@ class WorldActionTransformer(nn.Module):
             columns.append(sequence.guidance.valid.flatten(1))
         return torch.cat(columns, dim=1)
 
-    def mask(self, sequence: Sequence, cells: Cells, recall: Recall | None) -> Tensor:
+    def mask(self, sequence: TokenSequence, cells: Cells, recall: Recall | None) -> Tensor:
         """Who may look at whom, bool [B or 1, 1, N, memory + N]. A token always sees itself."""
         batch = len(sequence.period_s)
         seen = visibility(cells, cells)[None]
@@ -438,7 +295,7 @@ class WorldActionTransformer(nn.Module):
         )
 
     def forward(
-        self, sequence: Sequence, recall: Recall | None = None, *, now: float = 0.0, remember: bool = False
+        self, sequence: TokenSequence, recall: Recall | None = None, *, now: float = 0.0, remember: bool = False
     ) -> Output:
         """Run the sequence against a memory.
 
@@ -483,7 +340,7 @@ class WorldActionTransformer(nn.Module):
             part.x = experts[name].finish(part.x, share, modulations[name])
         return q, k, v
 
-    def _outputs(self, sequence: Sequence, streams: dict[str, _Tokens], entry: ChunkEntry | None) -> Output:
+    def _outputs(self, sequence: TokenSequence, streams: dict[str, _Tokens], entry: ChunkEntry | None) -> Output:
         video = steps = plan = None
         noisy = [part for part in sequence.frames if not part.clean]
         if any(part.video is not None for part in noisy):

@@ -1,18 +1,27 @@
 """Imagined continuations: the Rollout, the state that carries it on, and what is watched while it grows."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.clips import Clip, Instruction
 from worldmodel.errors import Diverged
-from worldmodel.geometry import Array, Rig, Trajectory
-from worldmodel.memory import AnyMemory
+from worldmodel.flow import mix, stream_noise
+from worldmodel.geometry import Array, Rig, Trajectory, compose, relative
+from worldmodel.guidance import Guide
+from worldmodel.memory import AnyMemory, memory_stats
+from worldmodel.sampler import State, find_sampler, sampling_times
+from worldmodel.sequence import FramesPart, Recall, TokenSequence
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,3 +128,208 @@ def chunk_telemetry(latents: Tensor, frames: Array) -> dict[str, float]:
         "sharpness": sharpness,
         "still_share": still,
     }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RolloutRequest:
+    """What to imagine from a past.
+
+    Attributes:
+        frames: Frames wanted; whole chunks are made, the video is cut.
+        seeds: One per sample.
+        guides: One per sample; time counts from the first imagined frame of all.
+        actions: Poses to drive, one trajectory per sample, or None: the steps are imagined too.
+        steps, sampler: How the noise is removed.
+        on_chunk: Called with (chunk, chunks, the chunk's video [B, F, C, 3, h, w]).
+    """
+
+    frames: int
+    seeds: tuple[int, ...]
+    guides: tuple[Guide, ...]
+    actions: tuple[Trajectory, ...] | None = None
+    steps: int = 8
+    sampler: str = "euler"
+    on_chunk: Callable[[int, int, Array], None] | None = None
+
+
+@torch.no_grad()
+def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[Rollout]:
+    """Imagine chunk after chunk; one rollout per sample of the past.
+
+    Raises:
+        Diverged: naming the chunk.
+        BadMotion: if the actions do not cover the horizon.
+    """
+    per, hertz, first = model.per_chunk, model.config.frequency_hz, past.chunks
+    chunks = -(-request.frames // per)
+    commands = None if request.actions is None else _commands(model, request.actions, first, chunks)
+    videos: list[Array] = []
+    telemetry: list[dict[str, float]] = []
+    texts: list[tuple[str, ...]] = []
+    started = time.perf_counter()
+    for index in range(chunks):
+        texts.append(tuple(guide.hint((first + index) * per / hertz) for guide in request.guides))
+        given = None if commands is None else commands[:, index * per : (index + 1) * per]
+        latents, past = _next_chunk(model, past, request, texts[-1], given)
+        video = model.tokenizer.decode(latents.flatten(0, 2))
+        videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
+        telemetry.append(chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:])))
+        if request.on_chunk is not None:
+            request.on_chunk(index, chunks, videos[-1])
+    made = _Made(
+        videos=np.concatenate(videos, axis=1)[:, : request.frames],
+        texts=tuple(zip(*texts, strict=True)),
+        telemetry=tuple(telemetry),
+        timing={"generate_s": time.perf_counter() - started, "chunks": float(chunks)},
+        first_frame=first * per,
+    )
+    return [_one_rollout(model, past, request, made, sample) for sample in range(len(past.rays))]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Made:
+    """What the loop over chunks made, for all samples."""
+
+    videos: Array  # [B, time, C, 3, h, w]
+    texts: tuple[tuple[str, ...], ...]  # per sample, per chunk
+    telemetry: tuple[dict[str, float], ...]
+    timing: dict[str, float]
+    first_frame: int
+
+
+def seeded_noise(model: "WorldModel", shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
+    """The noise of one stream and chunk, one row per seed, on the model's device."""
+    return torch.stack([stream_noise(shape, seed, stream, chunk) for seed in seeds]).to(model.device)
+
+
+def _commands(model: "WorldModel", actions: Sequence[Trajectory], first: int, chunks: int) -> Tensor:
+    """Normalised steps [B, chunks * F, 3] of the commanded trajectories."""
+    per, hertz = model.per_chunk, model.config.frequency_hz
+    times = (first * per + np.arange(chunks * per + 1)) / hertz
+    rows = []
+    for trajectory in actions:
+        missing_s = times[-1] - trajectory.times_s[-1]
+        if len(trajectory) > 1 and 1e-6 < missing_s <= (per - 1) / hertz + 1e-6:
+            trajectory = _held(trajectory, times[-1])  # the last chunk may be cut short
+        rows.append(trajectory.resampled(times).motion().deltas)
+    return model.normalised_steps(np.stack(rows))
+
+
+def _held(trajectory: Trajectory, until_s: float) -> Trajectory:
+    """The trajectory with its last step repeated up to a time."""
+    poses, times = list(trajectory.poses), list(trajectory.times_s)
+    step, gap = relative(poses[-2], poses[-1]), times[-1] - times[-2]
+    while times[-1] + 1e-6 < until_s:
+        poses.append(compose(poses[-1], step))
+        times.append(times[-1] + gap)
+    return Trajectory(poses=np.stack(poses), times_s=np.array(times))
+
+
+def _next_chunk(
+    model: "WorldModel", past: Past, request: RolloutRequest, texts: Sequence[str], given: Tensor | None
+) -> tuple[Tensor, Past]:
+    """Denoise one chunk; its latents [B, F, C, ch, h, w] and the past that includes it."""
+    network, cameras = model.config.network, past.rays.shape[1]
+    shape = (model.per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
+    noise: State = (seeded_noise(model, shape, request.seeds, "video", past.chunks),)
+    if given is None:
+        noise = (*noise, seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks))
+    recall = model.recall(past)
+    velocity = _chunk_velocity(model, past, recall, texts, given)
+    times = sampling_times(request.steps, model.config.video_shift)
+    result = find_sampler(request.sampler)(velocity, noise, times)
+    check_finite(f"chunk {past.chunks} of the rollout", *result)
+    moved = given if given is not None else result[1]
+    return result[0], _extended(model, past, request.seeds, result[0], moved, recall)
+
+
+def _frame_numbers(model: "WorldModel", past: Past) -> Tensor:
+    return torch.arange(past.frames, past.frames + model.per_chunk, device=model.device)
+
+
+def _chunk_velocity(
+    model: "WorldModel", past: Past, recall: Recall | None, texts: Sequence[str], given: Tensor | None
+) -> Callable[[State, float], State]:
+    """The network as a function of (video, steps) and time; steps are an input where they are given."""
+    frames, batch = _frame_numbers(model, past), len(past.rays)
+    guidance = model.guidance(texts, past.frames // model.per_chunk)
+    period = model.period(batch)
+
+    def velocity(state: State, t: float) -> State:
+        times = torch.full((batch, model.per_chunk), t, device=model.device)
+        part = FramesPart(
+            frames=frames,
+            clean=False,
+            steps=state[1] if given is None else given,
+            steps_time=times if given is None else torch.zeros_like(times),
+            video=state[0],
+            video_time=times,
+        )
+        sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=period, guidance=guidance)
+        output = model.network(sequence, recall, now=float(past.frames))
+        return (output.video,) if given is not None else (output.video, output.steps)
+
+    return velocity
+
+
+def _extended(
+    model: "WorldModel", past: Past, seeds: Sequence[int], latents: Tensor, steps: Tensor, recall: Recall | None
+) -> Past:
+    """Write the finished chunk into the memory: one clean pass that sees no guidance."""
+    level = model.config.history_noise
+    noise = seeded_noise(model, latents.shape[1:], seeds, "history", past.chunks)
+    shape = latents.shape[:2]
+    part = FramesPart(
+        frames=_frame_numbers(model, past),
+        clean=True,
+        steps=steps,
+        steps_time=torch.zeros(shape, device=model.device),
+        video=mix(latents, noise, torch.tensor(level, device=model.device)),
+        video_time=torch.full(shape, level, device=model.device),
+    )
+    sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=model.period(len(past.rays)))
+    entry = model.network(sequence, recall, now=float(past.frames), remember=True).entry
+    driven = zip(past.trajectory, model.deltas(steps), strict=True)
+    return replace(
+        past,
+        memory=past.memory.append(entry),
+        frames=past.frames + model.per_chunk,
+        chunks=past.chunks + 1,
+        trajectory=tuple(_driven_on(poses, deltas) for poses, deltas in driven),
+    )
+
+
+def _driven_on(poses: Array, deltas: Array) -> Array:
+    grown = list(poses)
+    for delta in deltas:
+        grown.append(compose(grown[-1], delta))
+    return np.stack(grown)
+
+
+def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
+    hertz, start = model.config.frequency_hz, made.first_frame
+    count = request.frames + 1
+    return Rollout(
+        video=made.videos[sample],
+        trajectory=Trajectory(
+            poses=past.trajectory[sample][start : start + count], times_s=(start + np.arange(count)) / hertz
+        ),
+        rig=past.rigs[sample],
+        frequency_hz=hertz,
+        texts=made.texts[sample],
+        seed=request.seeds[sample],
+        actions_given=request.actions is not None,
+        chunk_s=model.per_chunk / hertz,
+        timing=made.timing,
+        telemetry=made.telemetry,
+        provenance={
+            "model": model.hash,
+            "preset": model.config.preset,
+            "steps": request.steps,
+            "sampler": request.sampler,
+            "memory": type(past.memory).__name__.lower(),
+            "imagined": True,
+        },
+        memory_stats=memory_stats(past.memory),
+        past=past,
+    )

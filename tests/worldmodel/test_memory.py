@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from worldmodel.attention import Cells, Stream, rotary_angles, rotate
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.memory import ChunkEntry, Full, KeysValues, Window, make_memory, memory_stats
-from worldmodel.network import Sequence
+from worldmodel.sequence import TokenSequence
 
 
 def entry(number, cells=3, layers=2):
@@ -124,7 +124,7 @@ def only(sequence, k, *, clean):
     """One chunk of a training layout: its clean copy alone, or its noisy copy with plan and text."""
     part = chunk_of(sequence.frames[0 if clean else 1], k)
     if clean:
-        return Sequence(frames=(part,), rays=sequence.rays, period_s=sequence.period_s)
+        return TokenSequence(frames=(part,), rays=sequence.rays, period_s=sequence.period_s)
     plan, text = sequence.plan, sequence.guidance
     return replace(
         sequence,

@@ -9,8 +9,9 @@ from conftest import make_model, make_network, make_observation
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file, save_file
 
+from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort, Diverged
-from worldmodel.model import WorldModel, WorldModelConfig, check_horizon
+from worldmodel.model import WorldModel, check_horizon
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.tokenizer import Tokenizer
 

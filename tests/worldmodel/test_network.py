@@ -6,13 +6,13 @@ from conftest import make_network, make_rig
 from test_attention import G, P, S, V, allowed
 from torch.testing import assert_close
 
-from worldmodel.network import (
+from worldmodel.network import WorldActionTransformer
+from worldmodel.sequence import (
     RAY_FEATURES,
     FramesPart,
     GuidancePart,
     PlanPart,
-    Sequence,
-    WorldActionTransformer,
+    TokenSequence,
     ray_features,
     time_features,
 )
@@ -46,7 +46,7 @@ def training_layout(chunks=CHUNKS, cameras=CAMERAS, batch=BATCH, seed=0):
 
     valid = torch.ones(batch, chunks, 5, dtype=torch.bool)
     valid[:, :, 4] = False
-    return Sequence(
+    return TokenSequence(
         frames=(part(True, seed + 10), part(False, seed + 20)),
         rays=torch.stack([ray_features(make_rig(cameras), (1, 2))] * batch),
         period_s=torch.full((batch,), 0.125),
@@ -128,7 +128,7 @@ def test_in_the_whole_network_a_change_reaches_exactly_the_closure_of_the_table(
 def test_memory_is_written_without_guidance_or_plans_or_noisy_copies():
     network, sequence = make_network(), training_layout()
     whole = network(sequence, remember=True).entry
-    clean = Sequence(frames=sequence.frames[:1], rays=sequence.rays, period_s=sequence.period_s)
+    clean = TokenSequence(frames=sequence.frames[:1], rays=sequence.rays, period_s=sequence.period_s)
     alone = network(clean, remember=True).entry
     assert alone.cells.remembered.all()
     assert alone.cells.clean.all()

@@ -6,6 +6,7 @@ import torch
 from conftest import make_model, make_observation
 from numpy.testing import assert_allclose
 
+from worldmodel import rollout as rollout_module
 from worldmodel.errors import BadMotion, BadRequest, Diverged, UnknownName
 from worldmodel.geometry import Motion, Trajectory
 from worldmodel.guidance import FixedGuide, ScheduleGuide
@@ -250,17 +251,17 @@ def test_every_rollout_of_a_batch_keeps_its_own_calibration(tiny_model, observat
         assert_allclose(rollout.rig.cameras[1].intrinsics, one.rig.cameras[1].intrinsics)
 
 
-def test_swapped_cameras_swap_the_pictures(observation):
+def test_swapped_cameras_swap_the_pictures(observation, monkeypatch):
     order = [2, 0, 1]
     model = make_model()
     plain = model.imagine(observation, seconds=1, steps=2)
-    drawn = model._noise
+    drawn = rollout_module.seeded_noise
 
-    def noise(shape, seeds, stream, chunk):
-        values = drawn(shape, seeds, stream, chunk)
+    def noise(model, shape, seeds, stream, chunk):
+        values = drawn(model, shape, seeds, stream, chunk)
         return values[:, :, order] if len(shape) == 5 else values
 
-    model._noise = noise
+    monkeypatch.setattr(rollout_module, "seeded_noise", noise)
     swapped = replace(
         observation,
         video=observation.video[:, order],

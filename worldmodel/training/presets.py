@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
+from worldmodel.config import WorldModelConfig
 from worldmodel.errors import UnknownName
-from worldmodel.model import WorldModelConfig
-from worldmodel.network import NetworkConfig
+from worldmodel.sequence import NetworkConfig
 from worldmodel.tokenizer import TokenizerConfig
 
 TRAINING_MIX = (

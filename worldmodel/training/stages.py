@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName
 from worldmodel.guidance import make_text_encoder
-from worldmodel.model import WorldModel, WorldModelConfig
-from worldmodel.network import WorldActionTransformer, ray_features
+from worldmodel.model import WorldModel
+from worldmodel.network import WorldActionTransformer
+from worldmodel.sequence import ray_features
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.loop import LoopConfig, Progress, TrainingResult, train
 from worldmodel.training.presets import Preset, find_preset

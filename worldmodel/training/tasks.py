@@ -12,20 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worldmodel.config import WorldModelConfig
 from worldmodel.flow import clean_from_velocity, draw_times, mix, velocity_target
 from worldmodel.geometry import Array
 from worldmodel.guidance import TextEncoder
-from worldmodel.model import WorldModelConfig
-from worldmodel.network import (
-    FramesPart,
-    GuidancePart,
-    Output,
-    PlanPart,
-    WorldActionTransformer,
-)
-from worldmodel.network import (
-    Sequence as TokenSequence,
-)
+from worldmodel.network import WorldActionTransformer
+from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.presets import Modes, Preset
 from worldmodel.training.store import Store, plan_labels
