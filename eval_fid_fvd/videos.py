@@ -182,7 +182,7 @@ def _check_pairs(a: ClipSource, b: ClipSource) -> None:
     if a.frequency_hz and b.frequency_hz and abs(a.frequency_hz - b.frequency_hz) > 1e-3 * b.frequency_hz:
         raise BadRequest(
             f"{a.label} runs at {a.frequency_hz:g} Hz and {b.label} at {b.frequency_hz:g} Hz; both must be equal. "
-            "Convert one with `detour import --frequency-hz`."
+            "Convert one with `detour import --frequency`."
         )
 
 

@@ -154,6 +154,9 @@ def import_(
     height: Annotated[int | None, typer.Option(help="Of the pictures, px; default: as recorded.")] = None,
     letterbox: Annotated[bool, typer.Option(help="Keep proportions with black bars.")] = False,
     clips: Annotated[list[str] | None, typer.Option("--clip", help="Only this one; may be repeated.")] = None,
+    fov: Annotated[float | None, typer.Option(help="Degrees, of cameras without calibration; default 70.")] = None,
+    wheelbase: Annotated[float | None, typer.Option(help="Metres, where motion comes from steering.")] = None,
+    steering_lock: Annotated[float | None, typer.Option(help="Radians at full lock, likewise.")] = None,
     as_json: Json = False,
 ) -> None:
     """Turn recordings into a dataset, checked."""
@@ -171,6 +174,8 @@ def import_(
         height_px=height,
         letterbox=letterbox,
         clips=clips or None,
+        fov_deg=fov,
+        vehicle={k: v for k, v in (("wheelbase_m", wheelbase), ("steering_lock_rad", steering_lock)) if v is not None},
         on_clip=lambda done, total, _: count(done, total),
     )
     notes = [f"  note: {note}" for note in dataset.notes]
@@ -349,6 +354,7 @@ def train(
     data: Annotated[str, typer.Option(help="'town' to render scenes, or a dataset folder.")] = "town",
     start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with: weights only.")] = None,
     scenes: Annotated[int | None, typer.Option(help="Town scenes; default: the preset's.")] = None,
+    episodes: Annotated[list[int] | None, typer.Option("--episode", help="Of the dataset; may be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length in steps; default: the preset's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length in minutes; whichever ends first.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak; default: the preset's.")] = None,
@@ -367,6 +373,7 @@ def train(
         data=data,
         start=start,
         scenes=scenes,
+        episodes=tuple(episodes) if episodes else None,
         steps=steps,
         minutes=minutes,
         learning_rate=learning_rate,

@@ -252,7 +252,7 @@ def _check_first(clip: Clip) -> None:
     if abs(clip.frequency_hz - round(clip.frequency_hz)) > 1e-9:
         raise BadDataset(
             f"clip '{clip.id}' has {clip.frequency_hz} Hz, but LeRobot needs a whole number. Resample it, for example "
-            f"with `detour import --frequency-hz {max(1, round(clip.frequency_hz))}`."
+            f"with `detour import --frequency {max(1, round(clip.frequency_hz))}`."
         )
     bad = [name for name in clip.rig.names if not name or "/" in name or "\\" in name or name.startswith(".")]
     if bad:

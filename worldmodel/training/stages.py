@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.config import WorldModelConfig
-from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName
+from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort, UnknownName
 from worldmodel.guidance import make_text_encoder
 from worldmodel.model import WorldModel
 from worldmodel.network import WorldActionTransformer
@@ -116,6 +116,12 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
 
     dataset = Dataset.open(config.data)
     episodes = config.episodes if config.episodes is not None else tuple(range(dataset.episodes))
+    frames = min([frames, *(dataset.length(episode) for episode in episodes)])
+    if frames < preset.chunks * model.network.frames_per_chunk:
+        raise ClipTooShort(
+            f"the shortest episode of '{config.data}' has {frames} frames; preset '{preset.name}' trains on at least "
+            f"{preset.chunks * model.network.frames_per_chunk}. Leave it out with --episode, or import longer clips."
+        )
     return dataset_store(
         folder,
         dataset,
