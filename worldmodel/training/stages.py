@@ -224,6 +224,8 @@ def _train_network(
     loop = _loop(config, preset, steps, preset.network_rate)
     if config.stage == "vision":
         loop = replace(loop, steps=steps, minutes=None)
+    if config.stage == "vision" and config.start is not None:
+        return _with_new_tokenizer(config, tokenizer)
     say(f"{config.stage}: training")
     run = config.out / f"{config.stage}-run"
     result = _finished(train(task, loop, run, start_weights=start, on_progress=on_progress))
@@ -236,6 +238,19 @@ def _train_network(
     model = WorldModel(replace(model_config, stages=stages), tokenizer, network)
     card = f"# Detour world model, preset {preset.name}\n\n" + "\n".join(f"- {stage}" for stage in stages) + "\n"
     model.save_pretrained(config.out / "model", card, overwrite=True)
+    return config.out / "model"
+
+
+def _with_new_tokenizer(config: StageConfig, tokenizer: Tokenizer) -> Path:
+    """A start checkpoint whose tokenizer was trained on; its network waits for stage 'chunk' to get used to it."""
+    assert config.start is not None
+    begun = WorldModel.from_pretrained(config.start)
+    stages = (
+        *begun.config.stages,
+        f"tokenizer trained on, {config.minutes or config.steps or 'preset'} minutes or steps",
+    )
+    model = WorldModel(replace(begun.config, stages=stages), tokenizer, begun.network)
+    model.save_pretrained(config.out / "model", "# Tokenizer trained on; run stage chunk next\n", overwrite=True)
     return config.out / "model"
 
 
