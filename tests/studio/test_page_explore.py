@@ -7,8 +7,9 @@ import torch
 
 from studio.demo import wish_of
 from studio.moments import find_moment
-from studio.pages.explore import COMMAND, POLICY, Handlers, build_page
+from studio.pages.explore import Handlers, build_page
 from studio.pages.imagining import ImagineRequest, ImagineView, chunks_of, imagine
+from studio.pages.layout import COMMAND, POLICY
 from studio.pages.shared_model import SharedModel
 from studio.pages.shelf import Choice, clip_cards, clip_names, moment_paths, moment_range
 from studio.pages.visitors import Visitors
