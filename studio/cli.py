@@ -276,6 +276,8 @@ def stitch(
         f"sideways {row['lateral_shift_m']:+.2f} m"
         for name, row in record["responses"].items()
     ]
+    if record["town"] is not None:
+        lines.append(f"  {record['town']['sentence']}")
     notes = [f"  note: {text}" for text in (*record["skipped"], *record["stitch"]["notes"])]
     emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
 

@@ -41,6 +41,16 @@ class EditedClip:
     stitched: StitchedClip | None
 
 
+def response_row(response: Response) -> dict[str, float | None]:
+    """A Response as plain data, metres and seconds."""
+    return {
+        "path_length_change_m": response.path_length_change_m,
+        "endpoint_shift_m": response.endpoint_shift_m,
+        "lateral_shift_m": response.lateral_shift_m,
+        "braking_onset_s": response.braking_onset_s,
+    }
+
+
 def apply_edit(clip: Clip, edit: Edit, *, sprite: Sprite | None = None) -> EditedClip:
     """The clip with one thing changed. Recordings can be stitched and told something else; the rest needs the town.
 

@@ -17,6 +17,7 @@ from policy.planner import JointPlanner, Planner
 from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of
 from studio.moments import Moment, Wish, find_moment
 from studio.runs import RunWriter, new_folder, refuse_existing
+from studio.town_answer import TownAnswer, town_answer
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadEdit, MissingMotion
@@ -95,6 +96,7 @@ class Story:
         replay: The rollout driven as logged; None without motion.
         pairs: Plans before and after.
         edited: The stitched clip; None when the clip cannot be stitched.
+        town: What the embedded town answers to the stitched obstacle; None for other clips.
         scores: Rows with name, value and unit.
         skipped: What could not be done, in words.
     """
@@ -105,6 +107,7 @@ class Story:
     replay: "Rollout | None" = None
     pairs: list[Pair] = field(default_factory=list)
     edited: EditedClip | None = None
+    town: TownAnswer | None = None
     scores: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -234,6 +237,7 @@ def _stitch(story: Story, request: DemoRequest) -> None:
     edit = StitchSprite(variant="near", kind=request.kind, at_s=story.moment.at_s)
     try:
         story.edited = apply_edit(story.moment.clip, edit)
+        story.town = town_answer(story.moment, edit)
     except (MissingMotion, BadEdit) as error:
         story.skipped.append(f"No obstacle was stitched: {error}")
 

@@ -11,9 +11,10 @@ from studio.html_report import Block, Figure, Note, Section, Table, Video, write
 from studio.overlays import COLORS, PathLayer, birds_eye_svg, display_rig, mosaic, upscaled, with_path
 from studio.runs import RunWriter
 from studio.stitch import place_of
+from studio.town_answer import DRIVER, TownAnswer, add_town_paths, town_facts, town_layers
 from worldmodel.clips import Clip
 from worldmodel.geometry import Array
-from worldmodel.plans import Plan
+from worldmodel.plans import Plan, Response
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -39,6 +40,7 @@ def write_demo_report(run: RunWriter, story: Story, world: "WorldModel") -> None
         "model": model,
         "skipped": story.skipped,
         "stitch": None if story.edited is None or story.edited.stitched is None else story.edited.stitched.provenance,
+        "town": town_facts(story.town),
     }
     record = run.finish(story.scores, facts)
     write_report(
@@ -183,6 +185,7 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
                 label=f"{first.planner}, with", points_m=first.edited.trajectory.poses[:, :2], color=COLORS["after"]
             )
         )
+    layers += town_layers(story.town)
     boxes = story.moment.clip.boxes[story.moment.now] if story.moment.clip.boxes is not None else ()
     obstacle = None if stitched is None else place_of(stitched)
     svg = birds_eye_svg(
@@ -192,7 +195,9 @@ def _obstacle(run: RunWriter, story: Story) -> Section:
         Figure(svg=svg, caption="From above: a dot each 0.5 s, a line each 10 m, the cross is the stitched object.")
     )
     if stitched is not None:
-        blocks.append(responses_table(story.pairs))
+        blocks.append(responses_table(story.pairs, story.town))
+    if story.town is not None:
+        blocks.append(story.town.sentence)
     return Section(heading="An obstacle that was never there", blocks=blocks)
 
 
@@ -211,23 +216,11 @@ def plans_drawn(clip: Clip, now: int, before: Plan, after: Plan | None) -> UInt8
     return np.concatenate([seen, np.repeat(held, max(1, round(HOLD_S * clip.frequency_hz)), axis=0)])
 
 
-def responses_table(pairs: list[Pair]) -> Table:
-    """How each planner's 4 s changed."""
-    rows = []
-    for pair in pairs:
-        r = pair.response
-        onset = r.braking_onset_s
-        rows.append(
-            (
-                pair.planner,
-                f"{r.factual.path_length_m:.2f}",
-                f"{r.edited.path_length_m:.2f}",
-                f"{r.path_length_change_m:+.2f}",
-                f"{r.endpoint_shift_m:.2f}",
-                f"{r.lateral_shift_m:+.2f}",
-                "never" if onset is None else f"{onset:.1f}",
-            )
-        )
+def responses_table(pairs: list[Pair], town: TownAnswer | None = None) -> Table:
+    """How each planner's 4 s changed, and those of the town's driver where the clip is from the town."""
+    rows = [_response_cells(pair.planner, pair.response) for pair in pairs]
+    if town is not None and town.response is not None:
+        rows.append(_response_cells(f"{DRIVER} (a real obstacle)", town.response))
     return Table(
         caption="How the plans moved. Planners without eyes cannot react; that is what they are for.",
         head=(
@@ -240,6 +233,19 @@ def responses_table(pairs: list[Pair]) -> Table:
             "brakes after s",
         ),
         rows=rows,
+    )
+
+
+def _response_cells(who: str, response: Response) -> tuple[str, ...]:
+    onset = response.braking_onset_s
+    return (
+        who,
+        f"{response.factual.path_length_m:.2f}",
+        f"{response.edited.path_length_m:.2f}",
+        f"{response.path_length_change_m:+.2f}",
+        f"{response.endpoint_shift_m:.2f}",
+        f"{response.lateral_shift_m:+.2f}",
+        "never" if onset is None else f"{onset:.1f}",
     )
 
 
@@ -282,6 +288,7 @@ def _paths(run: RunWriter, story: Story) -> None:
     driven = story.moment.driven()
     if driven is not None:
         run.paths["driven"] = driven
+    add_town_paths(run, story.town)
     for i, (_, rollout) in enumerate(story.rollouts):
         run.paths[f"imagined-{i + 1}"] = rollout.trajectory
     for pair in story.pairs:

@@ -15,7 +15,14 @@ from worldmodel.geometry import Array, Camera, Rig
 
 GAP_PX = 4
 NEAR_M = 0.5  # ground points nearer to the camera plane than this are not drawn
-COLORS = {"history": "#8a8f98", "truth": "#2e9e5b", "before": "#2f6fde", "after": "#d9542b", "other": "#9a5bd0"}
+COLORS = {
+    "history": "#8a8f98",
+    "truth": "#2e9e5b",
+    "before": "#2f6fde",
+    "after": "#d9542b",
+    "other": "#9a5bd0",
+    "town": "#c2378f",
+}
 
 
 def grid_of(rig: Rig) -> list[list[int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from eval_fid_fvd.planning import COLUMN_STEPS, displacement_errors
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.planner import JointPlanner, Planner
-from studio.counterfactual import apply_edit, pair_of
+from studio.counterfactual import apply_edit, pair_of, response_row
 from studio.demo import DEFAULT_MODEL, plan_errors, wish_of
 from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
 from studio.html_report import Block, Figure, Note, Section, Video, write_report
@@ -20,6 +20,7 @@ from studio.overlays import COLORS, PathLayer, birds_eye_svg
 from studio.runs import RunWriter, new_folder, refuse_existing
 from studio.sprites import read_sprite
 from studio.stitch import StitchedClip, place_of
+from studio.town_answer import TownAnswer, add_town_paths, town_answer, town_facts, town_layers
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion, UnknownName
 from worldmodel.io.lerobot import Dataset, find_clip
@@ -121,6 +122,7 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
             )
         except MissingMotion as error:
             skipped.append(f"{planner.name}: {error}")
+    town = town_answer(moment, edit, picture=sprite is not None)
     with new_folder(Path(out)) as folder:
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(request).items()}
         run = RunWriter(folder=folder, command="detour stitch", request=plain, seed=request.seed)
@@ -130,11 +132,13 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
             "stitch": edited.stitched.provenance,
             "placements": [asdict(placement) for placement in edited.stitched.placements],
             "responses": {pair.planner: response_row(pair.response) for pair in pairs},
+            "town": town_facts(town),
             "skipped": skipped,
         }
         for pair in pairs:
             run.paths[f"plan {pair.planner} without"] = pair.factual.trajectory
             run.paths[f"plan {pair.planner} with"] = pair.edited.trajectory
+        add_town_paths(run, town)
         run.add_video("stitched", edited.clip.video, edited.clip.rig, edited.clip.frequency_hz, imagined=False)
         blocks: list[Block] = [Note(text=text) for text in skipped]
         if pairs:
@@ -148,11 +152,13 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
                     caption="Blue: without. Orange: with the object.",
                 ),
                 Figure(
-                    svg=_above(moment, first.factual, first.edited, edited.stitched),
+                    svg=_above(moment, first.factual, first.edited, edited.stitched, town),
                     caption="From above; a line each 10 m, the cross is the object.",
                 ),
-                responses_table(pairs),
+                responses_table(pairs, town),
             ]
+        if town is not None:
+            blocks.append(town.sentence)
         record = run.finish([], facts)
         name = "no model" if world is None else f"{world.config.preset}, weights {world.hash}"
         sections = [
@@ -169,17 +175,7 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         return record
 
 
-def response_row(response: Any) -> dict[str, float | None]:
-    """A Response as plain data, metres and seconds."""
-    return {
-        "path_length_change_m": response.path_length_change_m,
-        "endpoint_shift_m": response.endpoint_shift_m,
-        "lateral_shift_m": response.lateral_shift_m,
-        "braking_onset_s": response.braking_onset_s,
-    }
-
-
-def _above(moment: Moment, before: Plan, after: Plan, stitched: StitchedClip) -> str:
+def _above(moment: Moment, before: Plan, after: Plan, stitched: StitchedClip, town: TownAnswer | None) -> str:
     layers = [
         PathLayer(label="without", points_m=before.trajectory.poses[:, :2], color=COLORS["before"]),
         PathLayer(label="with", points_m=after.trajectory.poses[:, :2], color=COLORS["after"]),
@@ -187,6 +183,7 @@ def _above(moment: Moment, before: Plan, after: Plan, stitched: StitchedClip) ->
     driven = moment.driven()
     if driven is not None:
         layers.append(PathLayer(label="driven", points_m=driven.poses[:, :2], color=COLORS["truth"], dashed=True))
+    layers += town_layers(town)
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
     return birds_eye_svg(layers, boxes=boxes, obstacle_m=place_of(stitched), title="Plans from above")
 

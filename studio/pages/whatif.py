@@ -13,9 +13,11 @@ from studio.overlays import COLORS, birds_eye_svg, mosaic
 from studio.pages import shown
 from studio.pages.imagining import FUTURE_LAYERS_S, known_paths, path_layer
 from studio.pages.shelf import Choice
+from studio.town_answer import TownAnswer, town_answer, town_layers
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest
 from worldmodel.io.video import write_video
+from worldmodel.plans import Response
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -105,8 +107,10 @@ def what_if(load: "Callable[[], WorldModel]", request: WhatIfRequest, folder: Pa
         history_s=moment.history_s,
         seed=int(request.seed),
     )
+    town = town_answer(moment, edit)
+    said = sentence(request, pair) if town is None else f"{sentence(request, pair)} {town.sentence}"
     yield WhatIfView(
-        status=shown.status(sentence(request, pair), 1.0), birds_eye=_birds_eye(moment, pair), response=_response(pair)
+        status=shown.status(said, 1.0), birds_eye=_birds_eye(moment, pair, town), response=_response(pair, town)
     )
 
 
@@ -144,11 +148,12 @@ def _film(moment: Moment, edited: EditedClip, folder: Path) -> Path:
     return path
 
 
-def _birds_eye(moment: Moment, pair: Pair) -> str:
+def _birds_eye(moment: Moment, pair: Pair, town: TownAnswer | None) -> str:
     layers = [
         *known_paths(moment),
         path_layer("plan before", pair.factual.trajectory, COLORS["before"]),
         path_layer("plan after", pair.edited.trajectory, COLORS["after"]),
+        *town_layers(town),
     ]
     place = pair.stitched.provenance["place_m"] if pair.stitched is not None else None
     pasted = isinstance(place, list) and isinstance(pair.edit, StitchSprite) and pair.edit.variant != "empty"
@@ -157,15 +162,32 @@ def _birds_eye(moment: Moment, pair: Pair) -> str:
     return birds_eye_svg(layers, boxes=boxes, obstacle_m=obstacle, title="Plans before and after the edit, from above")
 
 
-def _response(pair: Pair) -> str:
-    response, onset = pair.response, pair.response.braking_onset_s
+def _response(pair: Pair, town: TownAnswer | None) -> str:
+    response = pair.response
     lengths = (f"{plan.path_length_m:.2f} m" for plan in (pair.factual, pair.edited))
-    rows = [
-        ("path length over 4 s", *lengths, f"{response.path_length_change_m:+.2f} m"),
-        ("end point", "", "", f"{response.endpoint_shift_m:.2f} m away"),
-        ("sideways", "", "", f"{response.lateral_shift_m:+.2f} m (left is +)"),
-        ("braking begins", "", "", "never" if onset is None else f"{onset:g} s"),
+    head: tuple[str, ...] = ("response", "before", "after", "change")
+    blanks = ("", "")
+    columns = [
+        ("path length over 4 s", *lengths),
+        ("end point", *blanks),
+        ("sideways", *blanks),
+        ("braking begins", *blanks),
     ]
-    return shown.table(
-        ("response", "before", "after", "change"), rows, f"Planner '{pair.planner}', seed {pair.seed} shared."
+    changes = [_changes(response)]
+    caption = f"Planner '{pair.planner}', seed {pair.seed} shared."
+    if town is not None and town.response is not None:
+        head = (*head, "of the town's driver")
+        changes.append(_changes(town.response))
+        caption += " The town's driver meets a real obstacle in the same scene."
+    rows = [(*column, *cells) for column, cells in zip(columns, zip(*changes, strict=True), strict=True)]
+    return shown.table(head, rows, caption)
+
+
+def _changes(response: Response) -> tuple[str, ...]:
+    onset = response.braking_onset_s
+    return (
+        f"{response.path_length_change_m:+.2f} m",
+        f"{response.endpoint_shift_m:.2f} m away",
+        f"{response.lateral_shift_m:+.2f} m (left is +)",
+        "never" if onset is None else f"{onset:g} s",
     )

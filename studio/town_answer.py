@@ -1,0 +1,148 @@
+"""What the embedded town itself answers: the recorded scene once more, with a real obstacle where the picture is stitched."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.counterfactual import response_row
+from studio.moments import Moment
+from studio.overlays import COLORS, PathLayer
+from studio.runs import RunWriter
+from studio.sprites import KINDS
+from studio.stitch import DISTANCES_M
+from worldmodel.edits import InsertActor, StitchSprite
+from worldmodel.errors import BadEdit, BadRequest, DetourError
+from worldmodel.geometry import wrap_angle
+from worldmodel.plans import PLAN_TIMES_S, Response
+
+if TYPE_CHECKING:
+    from worldmodel.town.scene import Scene
+
+SAME = 1e-3  # metres and radians up to which a scene counts as the recorded one
+DRIVER = "the town's driver"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TownAnswer:
+    """How the expert that drove a town clip drives with and without the obstacle.
+
+    Attributes:
+        response: Its two paths over the 4 s from now; None when the town cannot say.
+        sentence: The answer, or why there is none.
+    """
+
+    response: Response | None
+    sentence: str
+
+
+def town_answer(moment: Moment, edit: StitchSprite, *, picture: bool = False) -> TownAnswer | None:
+    """The town's answer to a stitched object; None for a clip that the town did not make.
+
+    Args:
+        moment: Of the clip; the scene is named by the clip's id, '<situation>-<seed>'.
+        edit: What is stitched. The obstacle stands, and its near side is where the picture touches the ground. A twin in
+            the sky and an empty edit leave the road free, so the driver changes nothing.
+        picture: Whether a user's picture is stitched, of which the town has no body.
+    """
+    from worldmodel.town.dataset import SOURCE
+
+    if moment.clip.source != SOURCE:
+        return None
+    try:
+        if picture:
+            raise BadEdit("it has no body for a picture from elsewhere. Stitch one of its own kinds.")
+        response = _response(moment, edit)
+    except DetourError as error:
+        return TownAnswer(response=None, sentence=f"The town's own answer is not known: {error}")
+    return TownAnswer(response=response, sentence=_sentence(edit, response))
+
+
+def _response(moment: Moment, edit: StitchSprite) -> Response:
+    from worldmodel.town.oracle import Oracle, plan_of
+
+    at_s, rate = moment.start_s + moment.at_s, moment.clip.frequency_hz
+    situation, seed = scene_of(moment.clip.id)
+    oracle = Oracle(seconds=at_s + float(PLAN_TIMES_S[-1]) + 2 / rate, frequency_hz=rate)
+    factual = oracle.scene(situation, seed)
+    _check_same(factual, moment)
+    if edit.variant not in ("near", "far"):
+        plan = plan_of(factual, at_s)
+        return Response(factual=plan, edited=plan)
+    ahead = DISTANCES_M[edit.variant] + KINDS[edit.kind][0] / 2
+    return oracle.truth(situation, seed, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
+
+
+def scene_of(name: str) -> tuple[str, int]:
+    """Situation and seed of a town clip.
+
+    Raises:
+        BadRequest: if the name is not '<situation>-<seed>', as of edited scenes and renamed clips.
+    """
+    situation, _, seed = name.rpartition("-")
+    if not situation or not (seed.isascii() and seed.isdigit()):
+        raise BadRequest(
+            f"clip '{name}' is not named '<situation>-<seed>', so its scene cannot be told. Do not rename it."
+        )
+    return situation, int(seed)
+
+
+def _check_same(scene: "Scene", moment: Moment) -> None:
+    """Refuse a scene that does not move as recorded, as after a change of the town or of the clip."""
+    if moment.clip.motion is None:
+        raise BadRequest(f"clip '{moment.clip.id}' has no motion, so its scene cannot be recognised. Use longer clips.")
+    first = round(moment.start_s * scene.frequency_hz)
+    driven = scene.trajectory()
+    poses = driven.seen_from(driven.poses[first]).poses[first:]
+    logged = moment.clip.motion.trajectory().poses
+    frames = min(len(poses), len(logged))
+    apart = poses[:frames] - logged[:frames]
+    apart[:, 2] = wrap_angle(apart[:, 2])
+    worst = float(np.abs(apart).max())
+    if worst > SAME:
+        raise BadRequest(
+            f"scene '{scene.id}' no longer moves as clip '{moment.clip.id}' was recorded ({worst:.3g} m or rad apart, at "
+            f"most {SAME:g} is allowed). Make the clip again with `detour town`."
+        )
+
+
+def _sentence(edit: StitchSprite, response: Response) -> str:
+    if edit.variant not in ("near", "far"):
+        return "The town's own answer: nothing stands on the road, so its driver changes nothing."
+    change, onset = response.path_length_change_m, response.braking_onset_s
+    if response.endpoint_shift_m < 0.005:
+        return (
+            f"The town's own answer: a {edit.kind} that really stands there changes nothing; its driver's way does not lead "
+            "through that place, or it stands anyway."
+        )
+    slower = "it is never clearly slower" if onset is None else f"it is clearly slower after {onset:g} s"
+    return (
+        f"The town's own answer: with a {edit.kind} that really stands there, its driver covers {abs(change):.2f} m "
+        f"{'less' if change < 0 else 'more'} in 4 s; {slower}."
+    )
+
+
+def town_layers(answer: TownAnswer | None) -> list[PathLayer]:
+    """The driver's path with the obstacle, for the bird's-eye view; without it, it drove as recorded."""
+    if answer is None or answer.response is None:
+        return []
+    points = answer.response.edited.trajectory.poses[:, :2]
+    return [PathLayer(label=f"{DRIVER}, with", points_m=points, color=COLORS["town"])]
+
+
+def town_facts(answer: TownAnswer | None) -> dict[str, Any] | None:
+    """The answer as plain data for `run.json`; None for a clip that the town did not make."""
+    if answer is None:
+        return None
+    return {
+        "response": None if answer.response is None else response_row(answer.response),
+        "sentence": answer.sentence,
+    }
+
+
+def add_town_paths(run: RunWriter, answer: TownAnswer | None) -> None:
+    """Write the driver's two paths into the run's trajectories."""
+    if answer is None or answer.response is None:
+        return
+    run.paths["town driver without"] = answer.response.factual.trajectory
+    run.paths["town driver with"] = answer.response.edited.trajectory
