@@ -116,13 +116,6 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
-def clamped_age(position: Tensor, now: float, oldest_frames: float) -> Tensor:
-    """Positions relative to frame `now`, with the time axis never below -oldest_frames."""
-    relative = position.clone()
-    relative[:, 0] = (position[:, 0] - now).clamp(min=-oldest_frames)
-    return relative
-
-
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention, [B, H, Q, D] on [B, H, N, D]; mask bool, broadcast to [B, H, Q, N], True = visible."""
     return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)

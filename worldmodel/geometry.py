@@ -33,6 +33,17 @@ def wrap_angle(angle_rad: Array | float) -> Array:
     return np.where(wrapped <= -np.pi, np.pi, wrapped)  # the remainder of a tiny negative number rounds to a whole turn
 
 
+def mean_pose(poses: Array) -> Array:
+    """Mean over the first axis of planar poses [k, ..., 3]: of the positions, and of the headings as directions.
+
+    >>> float(mean_pose(np.array([[0.0, 0.0, 3.0], [0.0, 0.0, -3.0]]))[2]) == np.pi
+    True
+    """
+    mean = poses.mean(axis=0)
+    mean[..., 2] = wrap_angle(np.arctan2(np.sin(poses[..., 2]).mean(axis=0), np.cos(poses[..., 2]).mean(axis=0)))
+    return np.asarray(mean)
+
+
 def compose(world_from_a: Array, a_from_b: Array) -> Array:
     """Pose of b in the world, from the pose of a and the pose of b in a; shapes [..., 3] broadcast."""
     a, b = np.asarray(world_from_a, np.float64), np.asarray(a_from_b, np.float64)

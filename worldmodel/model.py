@@ -14,7 +14,7 @@ from worldmodel.checkpoints import content_hash, load_folder, save_folder
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
 from worldmodel.flow import stream_noise
-from worldmodel.geometry import Array, Motion, Rig, Trajectory, wrap_angle
+from worldmodel.geometry import Array, Motion, Rig, Trajectory, mean_pose, wrap_angle
 from worldmodel.guidance import FixedGuide, Guide, TextEncoder, make_text_encoder
 from worldmodel.memory import AnyMemory, ChunkEntry, Window
 from worldmodel.network import WorldActionTransformer
@@ -341,7 +341,7 @@ class WorldModel:
         """What should I do? Video and steps are absent; only the narrow expert runs against the memory.
 
         Args:
-            samples: Plans drawn; the answer is their mean.
+            samples: Plans drawn; the answer is their mean (of headings: as directions).
             past: A ready memory of this observation (`remember`), to save reading it again.
         """
         if not 1 <= samples <= 256:
@@ -368,7 +368,7 @@ class WorldModel:
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
         check_finite("the plan", result)
         values = (result[:, 0] * self._stat("plan_std") + self._stat("plan_mean")).cpu().numpy().astype(np.float64)
-        mean = Trajectory(poses=values.mean(axis=0), times_s=PLAN_TIMES_S)
+        mean = Trajectory(poses=mean_pose(values), times_s=PLAN_TIMES_S)
         timing = {"remember_s": ready - started, "plan_s": time.perf_counter() - ready}
         return Plan(trajectory=mean, samples=values if samples > 1 else None, timing=timing)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from worldmodel.attention import Cells, Stream, attend, clamped_age, rotary_angles, rotate, visibility
+from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
 
 V, S, P, G = Stream.VIDEO, Stream.STEPS, Stream.PLAN, Stream.GUIDANCE
 
@@ -67,12 +67,6 @@ def test_every_axis_turns_some_pairs(axis):
     angles = rotary_angles(position, 16)
     assert angles.shape == (2, 8)
     assert int((angles[0] != angles[1]).sum()) >= 2
-
-
-def test_ages_are_clamped_in_time_alone():
-    position = torch.tensor([[0.0, 3, 7], [10.0, 0, 0], [12.0, 1, 1]])
-    assert clamped_age(position, 12.0, 8.0).tolist() == [[-8, 3, 7], [-2, 0, 0], [0, 1, 1]]
-    assert position[0, 0] == 0
 
 
 def test_masked_sources_have_no_influence_at_all():

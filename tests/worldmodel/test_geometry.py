@@ -19,6 +19,7 @@ from worldmodel.geometry import (
     invert,
     look_along,
     matrix_from_pose,
+    mean_pose,
     relative,
     wrap_angle,
 )
@@ -331,3 +332,11 @@ def test_a_rig_needs_distinct_cameras_of_one_size():
     with pytest.raises(BadRig, match="Call `scaled`"):
         Rig(cameras=(camera(), camera(name="other").scaled(32, 24)))
     assert replace(Rig(cameras=(camera(),)), nominal=True).nominal
+
+
+def test_headings_are_averaged_as_directions() -> None:
+    poses = np.array([[0.0, 2.0, 3.0], [2.0, 4.0, -2.8]])
+    np.testing.assert_allclose(mean_pose(poses), [1.0, 3.0, 0.1 - np.pi])
+    np.testing.assert_allclose(mean_pose(poses[:1]), poses[0])
+    batch = np.stack([poses, poses], axis=1)
+    np.testing.assert_allclose(mean_pose(batch), [mean_pose(poses)] * 2)

@@ -1,5 +1,6 @@
 import json
 import math
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort, Diverged
+from worldmodel.geometry import mean_pose
 from worldmodel.model import WorldModel, check_horizon
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.tokenizer import Tokenizer
@@ -35,9 +37,17 @@ def test_equal_seeds_plan_equally_and_other_seeds_otherwise(tiny_model, observat
 def test_the_plan_is_the_mean_of_its_samples_and_more_samples_keep_the_first_ones(tiny_model, observation):
     few, more = (tiny_model.plan(observation, seed=3, samples=n) for n in (2, 4))
     assert few.samples.shape == (2, 8, 3)
-    assert_allclose(few.trajectory.poses, few.samples.mean(0))
+    assert_allclose(few.trajectory.poses, mean_pose(few.samples))
     assert_allclose(more.samples[:2], few.samples, atol=1e-4)
     assert_allclose(tiny_model.plan(observation, seed=3).trajectory.poses, few.samples[0], atol=1e-4)
+
+
+def test_plans_that_turn_round_keep_their_heading(tiny_model, observation):
+    model = copy(tiny_model)
+    around = replace(tiny_model.config, plan_mean=((0.0, 0.0, 3.5),) * 8, plan_std=((1.0, 1.0, 0.05),) * 8)
+    model.config = around
+    yaws = model.plan(observation, seed=3, samples=8).trajectory.poses[:, 2]
+    assert_allclose(yaws, 3.5 - 2 * np.pi, atol=0.3)
 
 
 def test_a_ready_memory_gives_the_same_plan(tiny_model, observation):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_a_store_that_is_there_is_used(tmp_path):
     config = StageConfig(stage="vision", out=tmp_path, preset="test")
     found = prepare_store(config, find_preset("test"), lambda _: None)
     assert found.made_from == made.made_from
+
+
+@pytest.mark.parametrize(
+    ("made_from", "asked", "said"),
+    [
+        ({"town": [["street", 1], ["street", 2]]}, {"data": "drives"}, "begun with data 'town', but 'drives'"),
+        ({"town": [["street", 1], ["street", 2]]}, {"scenes": 3}, "begun with 2 scenes, but 3"),
+        ({"dataset": "drives", "episodes": [0]}, {}, "begun with data 'drives', but 'town'"),
+        ({"dataset": "drives", "episodes": [0, 1]}, {"data": "a/drives", "episodes": (1,)}, "begun with episodes"),
+    ],
+)
+def test_a_run_keeps_its_data(tmp_path, made_from, asked, said):
+    random_store(tmp_path / "store")
+    path = tmp_path / "store" / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"made_from": made_from}))
+    config = StageConfig(stage="vision", out=tmp_path, preset="test", **asked)
+    with pytest.raises(BadRequest, match=said):
+        prepare_store(config, find_preset("test"), lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +130,28 @@ def test_a_finished_stage_can_be_asked_for_again(trained):
     again = WorldModel.from_pretrained(train_stage(StageConfig(stage="horizon", out=out, preset="test")))
     assert again.hash == before.hash
     assert again.config == before.config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["vision", "chunk"])
+def test_an_earlier_stage_does_not_replace_a_later_checkpoint(trained, stage):
+    out, _, after = trained
+    with pytest.raises(BadRequest, match=r"went through stage 'horizon'.*another --out"):
+        train_stage(StageConfig(stage=stage, out=out, preset="test"))
+    assert WorldModel.from_pretrained(out / "model").hash == after[-1][1]
+
+
+@pytest.mark.slow
+def test_a_stage_goes_on_with_the_same_data_only(trained):
+    out, _, _ = trained
+    path = out / "store" / "store.json"
+    kept = path.read_text()
+    path.write_text(json.dumps(json.loads(kept) | {"made_from": {"town": [["street", 5]]}}))
+    try:
+        with pytest.raises(BadRequest, match="was trained with data"):
+            train_stage(StageConfig(stage="horizon", out=out, preset="test"))
+    finally:
+        path.write_text(kept)
 
 
 @pytest.mark.slow

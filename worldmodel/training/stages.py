@@ -4,6 +4,7 @@ A run is a folder: `store/` (training data as arrays), `tokenizer/`, `model/` (c
 `WorldModel.from_pretrained`), and one folder per training loop with its state and log.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -73,9 +74,12 @@ def train_stage(
     """Run one stage, resuming what the folder holds; returns the checkpoint folder.
 
     Raises:
-        BadRequest, BadDataset, BadCheckpoint, Diverged, and SystemExit 130 or 143 when a signal stopped it (saved).
+        BadRequest: also for a stage that comes before the one that the folder's checkpoint went through last, and for a
+            continuation on other data.
+        BadDataset, BadCheckpoint, Diverged, and SystemExit 130 or 143 when a signal stopped it (saved).
     """
     preset = find_preset(config.preset)
+    _refuse_earlier(config)
     stores = [prepare_store(config, preset, say)]
     if config.stage == "vision":
         _train_tokenizer(config, preset, stores, say, on_progress)
@@ -83,11 +87,31 @@ def train_stage(
     return _train_network(config, preset, stores, tokenizer, say, on_progress)
 
 
+def _refuse_earlier(config: StageConfig) -> None:
+    """An earlier stage would replace what later ones made of its result."""
+    if not (config.out / "model").exists():
+        return
+    stages = WorldModel.from_pretrained(config.out / "model").config.stages
+    last = stages[-1].partition(":")[0] if stages else ""
+    if last in STAGES and STAGES.index(config.stage) < STAGES.index(last):
+        raise BadRequest(
+            f"'{config.out}' holds a checkpoint that went through stage '{last}', and stage '{config.stage}' comes before it. "
+            f"Running it would replace that checkpoint. Name another --out (with --start '{config.out / 'model'}' to begin "
+            "with its weights)."
+        )
+
+
 def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
-    """The run's training data: opened if it is there, else rendered or cut from the dataset."""
+    """The run's training data: opened if it is there, else rendered or cut from the dataset.
+
+    Raises:
+        BadRequest: if what is there was made from other data than what is asked for.
+    """
     folder = config.out / "store"
     if (folder / "store.json").exists():
-        return Store.open(folder)
+        store = Store.open(folder)
+        _refuse_other_data(config, store)
+        return store
     config.out.mkdir(parents=True, exist_ok=True)
 
     def progress(done: int, total: int) -> None:
@@ -134,6 +158,34 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
     )
 
 
+def _refuse_other_data(config: StageConfig, store: Store) -> None:
+    made = store.made_from
+    asked = "town" if config.data == "town" else Path(config.data).name
+    there = "town" if "town" in made else made.get("dataset", asked)
+    if asked != there:
+        raise BadRequest(_other_data(config, f"data '{there}'", f"'{asked}'"))
+    if "town" in made and config.scenes not in (None, len(made["town"])):
+        raise BadRequest(_other_data(config, f"{len(made['town'])} scenes", str(config.scenes)))
+    if "episodes" in made and config.episodes is not None and list(config.episodes) != made["episodes"]:
+        raise BadRequest(_other_data(config, f"episodes {made['episodes']}", str(list(config.episodes))))
+
+
+def _other_data(config: StageConfig, there: str, asked: str) -> str:
+    return (
+        f"'{config.out}' was begun with {there}, but {asked} is asked for. A run keeps its data: ask for the same, or name "
+        "another --out (with --start to begin with this run's weights)."
+    )
+
+
+def _same(preset: Preset, stores: Sequence[Store], **more: Any) -> dict[str, Any]:
+    """What a continued loop must not change beside its own settings."""
+    data = []
+    for store in stores:
+        digest = hashlib.sha256(json.dumps(store.made_from, sort_keys=True).encode()).hexdigest()[:12]
+        data.append(f"{store.made_from.get('dataset', 'town')}, {len(store)} clips, {digest}")
+    return {"preset": preset.name, "data": data, **more}
+
+
 def _loop(config: StageConfig, preset: Preset, steps: int, rate: float, **changes: Any) -> LoopConfig:
     return LoopConfig(
         steps=config.steps or steps,
@@ -160,7 +212,16 @@ def _train_tokenizer(
     task = TokenizerTask(stores, preset, config.seed)
     start = None if config.start is None else _part(config.start, "tokenizer", config.out / "start")
     loop = _loop(config, preset, preset.tokenizer_steps, preset.tokenizer_rate)
-    result = _finished(train(task, loop, config.out / "tokenizer-run", start_weights=start, on_progress=on_progress))
+    result = _finished(
+        train(
+            task,
+            loop,
+            config.out / "tokenizer-run",
+            start_weights=start,
+            same=_same(preset, stores, batch_frames=preset.batch_frames),
+            on_progress=on_progress,
+        )
+    )
     tokenizer = Tokenizer(preset.model.tokenizer)
     tokenizer.load_state_dict(result.weights)
     tokenizer.mean[:], tokenizer.std[:] = measure_latents(tokenizer, stores, 480, config.seed)
@@ -228,7 +289,8 @@ def _train_network(
         return _with_new_tokenizer(config, tokenizer)
     say(f"{config.stage}: training")
     run = config.out / f"{config.stage}-run"
-    result = _finished(train(task, loop, run, start_weights=start, on_progress=on_progress))
+    same = _same(preset, stores, batch_clips=preset.batch_clips, tokenizer=tokenizer.hash)
+    result = _finished(train(task, loop, run, start_weights=start, same=same, on_progress=on_progress))
     network = WorldActionTransformer(model_config.network)
     network.load_state_dict(result.weights)
     earlier = model_config.stages

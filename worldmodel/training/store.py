@@ -256,19 +256,24 @@ def dataset_store(
 
 
 def plan_labels(deltas: Array, known: Array, start: int, frequency_hz: float) -> tuple[Array, Array]:
-    """Poses at 0.5 ... 4 s in the frame of frame `start`, [8, 3], and which of them are known, [8]."""
+    """Poses at 0.5 ... 4 s in the frame of frame `start`, [8, 3], and which of them are known, [8].
+
+    Where such a moment falls between two frames, the pose lies between theirs (linear in position and yaw).
+    """
     poses = np.zeros((len(PLAN_TIMES_S), 3))
     valid = np.zeros(len(PLAN_TIMES_S), dtype=bool)
-    here, ok, j = np.zeros(3), True, 0
-    for step in range(round(PLAN_TIMES_S[-1] * frequency_hz)):
+    wanted = PLAN_TIMES_S * frequency_hz  # in steps from `start`
+    wanted = np.where(np.abs(wanted - wanted.round()) < 1e-6, wanted.round(), wanted)
+    here, j = np.zeros(3), 0
+    for step in range(int(np.ceil(wanted[-1]))):
         index = start + step
-        ok = ok and 0 <= index < len(deltas) and bool(known[index])
-        if not ok:
+        if not (0 <= index < len(deltas) and known[index]):
             break
         cos, sin = np.cos(here[2]), np.sin(here[2])
         dx, dy, dyaw = deltas[index]
-        here = here + np.array([cos * dx - sin * dy, sin * dx + cos * dy, dyaw])
-        if abs((step + 1) / frequency_hz - PLAN_TIMES_S[j]) < 0.5 / frequency_hz:
-            poses[j], valid[j] = here, True
+        before, here = here, here + np.array([cos * dx - sin * dy, sin * dx + cos * dy, dyaw])
+        while j < len(wanted) and wanted[j] <= step + 1:
+            share = wanted[j] - step
+            poses[j], valid[j] = (1 - share) * before + share * here, True
             j += 1
     return poses, valid
