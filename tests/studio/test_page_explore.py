@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -275,7 +277,25 @@ def test_commands_name_the_chosen_moment_and_quote_what_was_typed(clips: Dataset
     assert POLICY != COMMAND
 
 
+@pytest.fixture
+def event_loops_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradio makes event loops for the thread and leaves them open."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(new())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", noted)
+    yield
+    asyncio.set_event_loop(None)
+    for loop in made:
+        loop.close()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("event_loops_closed")
 def test_page_is_built_offline_without_reading_the_model(checkpoint: Path, clips: Dataset) -> None:
     page = build_page(checkpoint, clips.path)
     assert not page.analytics_enabled
