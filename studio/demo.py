@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worldmodel.rollout import Rollout
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-DEFAULT_CLIP = f"{ASSETS / 'clips'}:0"
+DEFAULT_CLIP = f"{ASSETS / 'clips'}:2"  # a street where the town's own driver brakes for the obstacle
 DEFAULT_MODEL = str(ASSETS / "default")
 MAX_HISTORY_S = 2.0  # more is not needed for the story, and shorter clips can tell it too
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_clip
+from makers import make_clip
 from numpy.testing import assert_allclose
 
 from worldmodel.clips import Box, Clip, Instruction, check_instruction

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_network
+from makers import make_network
 from test_network import training_layout
 from torch.testing import assert_close
 

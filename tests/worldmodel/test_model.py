@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import make_model, make_network, make_observation
+from makers import make_model, make_network, make_observation
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file, save_file
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_network, make_rig
+from makers import make_network, make_rig
 from test_attention import G, P, S, V, allowed
 from torch.testing import assert_close
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import make_model, make_observation
+from makers import make_model, make_observation
 from numpy.testing import assert_allclose
 
 from worldmodel import rollout as rollout_module

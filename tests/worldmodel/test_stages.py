@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_observation
+from makers import make_observation
 from test_tasks import random_store
 
 from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName

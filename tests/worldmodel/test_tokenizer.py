@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import make_clip
+from makers import make_clip
 from torch.testing import assert_close
 
 from worldmodel.errors import BadCheckpoint, BadVideo

@@ -230,6 +230,15 @@ def stopped_after(steps, out, config):
     return result
 
 
+@pytest.fixture
+def listens_to_ctrl_c():
+    """A process started in the background ignores SIGINT; here it interrupts, as in a terminal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ctrl_c_saves_and_a_second_one_interrupts_at_once(whole, tmp_path):
     class Interrupted(Line):
         def batch(self, step, rank, world):
