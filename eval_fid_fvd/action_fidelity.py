@@ -17,6 +17,7 @@ from worldmodel.plans import Observation
 from worldmodel.rollout import Rollout
 
 MAX_LATERAL_MPS2 = 3.0
+SHUFFLES = 16
 
 
 class Obedient(Protocol):
@@ -44,7 +45,7 @@ class ActionFidelity:
     Attributes:
         commands: How many were driven.
         correlation: Pearson for 'speed' and 'yaw_rate'.
-        shuffled: The same against commands of other rollouts.
+        shuffled: The same against commands of other rollouts, mean over SHUFFLES orders.
         speed_error_mps, yaw_rate_error_radps: Mean absolute errors.
     """
 
@@ -99,7 +100,7 @@ def action_fidelity(
     return ActionFidelity(
         commands=len(commands),
         correlation=motion_correlation(read, asked),
-        shuffled=motion_correlation(read, _others(asked, seed)),
+        shuffled=_mean_over([motion_correlation(read, _others(asked, seed + i)) for i in range(SHUFFLES)]),
         speed_error_mps=_mean_error([m.speeds_mps for m in read], [m.speeds_mps for m in asked]),
         yaw_rate_error_radps=_mean_error([m.yaw_rates_radps for m in read], [m.yaw_rates_radps for m in asked]),
     )
@@ -130,6 +131,10 @@ def _others(motions: Sequence[Motion], seed: int) -> list[Motion]:
     shifted = np.empty(len(motions), dtype=int)
     shifted[order] = np.roll(order, 1)
     return [motions[i] for i in shifted]
+
+
+def _mean_over(correlations: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in correlations])) for name in correlations[0]}
 
 
 def _mean_error(a: Sequence[Array], b: Sequence[Array]) -> float:

@@ -1,6 +1,5 @@
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from makers import make_network, make_rig
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from worldmodel.geometry import Motion, compose, integrate_rates
+from worldmodel.geometry import Motion, integrate_rates
 from worldmodel.guidance import HashTextEncoder
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.sequence import ray_features
@@ -23,7 +22,6 @@ from worldmodel.training.tasks import (
     draw_modes,
     motion_statistics,
     reconstruction_loss,
-    steps_between,
 )
 
 PRESET = find_preset("test")
@@ -282,29 +280,3 @@ def test_reconstruction_loss_is_zero_for_equal_pictures_and_weighs_objects():
     shifted = pictures + 0.1
     assert float(reconstruction_loss(shifted, pictures, weight)) == pytest.approx(0.1, rel=1e-4)
     assert float(reconstruction_loss(shifted, pictures, 4 * weight)) == pytest.approx(0.4, rel=1e-4)
-
-
-def test_steps_between_frames_that_are_skipped_or_repeated():
-    deltas = np.tile([1.0, 0.0, 0.1], (10, 1))
-    steps, seen = steps_between(deltas, np.ones(10, bool), np.array([0, 1, 3, 3, 4]))
-    assert_allclose(steps[1], compose(deltas[1], deltas[2]), atol=1e-12)
-    assert_allclose(steps[2], 0)
-    assert_allclose(steps[[0, 3]], deltas[:2])
-    assert seen.all()
-    known = np.ones(10, bool)
-    known[2] = False
-    assert steps_between(deltas, known, np.array([0, 1, 3, 4]))[1].tolist() == [True, False, True]
-
-
-def test_a_warped_sample_keeps_its_history_and_changes_pace_at_a_chunk():
-    task = SimpleNamespace(chunks=5, per_chunk=4, preset=SimpleNamespace(warp=1.0))
-    for seed in range(50):
-        index = WorldActionTask._frame_indices(task, 32, 20, np.random.default_rng(seed))
-        paces = np.diff(index)
-        assert len(index) == 20
-        assert index[0] >= 0
-        assert index[-1] < 32
-        assert (paces[:3] == 1).all()
-        assert (paces >= 0).all()
-    task.preset.warp = 0.0
-    assert (np.diff(WorldActionTask._frame_indices(task, 32, 20, np.random.default_rng(0))) == 1).all()

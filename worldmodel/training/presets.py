@@ -56,8 +56,6 @@ class Preset:
         modes: Training modes.
         steps_weight, plan_weight: Weights of the steps' and the plan's loss beside the video's.
         text_drop: Share of samples that train without their instruction.
-        warp: Share of samples whose time runs faster or stands still from some chunk on. A recording's motion goes on
-            smoothly, so nothing in it teaches that the commanded steps, not the past ones, decide what comes.
         own_history: Share of stage 3 batches whose history is the model's own.
         tokenizer_steps, single_steps, chunk_steps, horizon_steps: Default lengths.
     """
@@ -78,7 +76,6 @@ class Preset:
     steps_weight: float = 0.3
     plan_weight: float = 0.3
     text_drop: float = 0.15
-    warp: float = 0.35
     own_history: float = 0.5
     tokenizer_steps: int = 3000
     single_steps: int = 300

@@ -5,7 +5,6 @@ A batch is a pure function of (seed, step, rank), so data order needs no state a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn import functional
 
 from worldmodel.config import WorldModelConfig
 from worldmodel.flow import clean_from_velocity, draw_times, mix, velocity_target
-from worldmodel.geometry import Array, compose
+from worldmodel.geometry import Array
 from worldmodel.guidance import TextEncoder
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence
@@ -193,36 +192,22 @@ class WorldActionTask:
         return batch
 
     def _row(self, encoded: Encoded, frames: int, random: np.random.Generator) -> dict[str, Array]:
-        store, clip = encoded.store, int(random.integers(len(encoded.store)))
-        index = self._frame_indices(encoded.latents.shape[1], frames, random)
-        warped = bool((np.diff(index) != 1).any())
-        deltas, seen = steps_between(store.deltas[clip], store.known[clip], index)
+        store, clip = encoded.store, random.integers(len(encoded.store))
+        start = random.integers(encoded.latents.shape[1] - frames + 1)
         steps, known = np.zeros((frames, 3)), np.zeros(frames, dtype=bool)
-        steps[1:], known[1:] = (deltas - self._mean[0]) / self._std[0], seen
-        starts = [int(index[0]) + k * self.per_chunk - 1 for k in range(self.first_noisy, self.chunks)]
+        steps[1:] = (store.deltas[clip, start : start + frames - 1] - self._mean[0]) / self._std[0]
+        known[1:] = store.known[clip, start : start + frames - 1]
+        starts = [start + k * self.per_chunk - 1 for k in range(self.first_noisy, self.chunks)]
         labels = [plan_labels(store.deltas[clip], store.known[clip], s, store.frequency_hz) for s in starts]
         plans = np.stack([(poses - self._mean[1]) / self._std[1] for poses, _ in labels])
         return {
-            "latents": np.asarray(encoded.latents[clip][index], np.float32),
+            "latents": np.asarray(encoded.latents[clip, start : start + frames], np.float32),
             "steps": (steps * known[:, None]).astype(np.float32),
             "known": known,
             "plans": plans.astype(np.float32),
-            "plans_known": np.stack([valid & (not warped) for _, valid in labels]),
+            "plans_known": np.stack([valid for _, valid in labels]),
             "text": np.asarray(len(store.texts) if random.random() < self.preset.text_drop else clip),
         }
-
-    def _frame_indices(self, available: int, frames: int, random: np.random.Generator) -> Array:
-        """Which frames of the clip a sample shows: in a row, or (a share of samples) at another pace from some chunk on."""
-        spare = available - frames
-        strides = np.ones(frames - 1, dtype=int)
-        if self.chunks > 1 and random.random() < self.preset.warp:
-            first = int(random.integers(1, self.chunks)) * self.per_chunk - 1
-            paces = random.choice([0, 2, 2, 3], size=self.chunks)
-            for chunk, at in enumerate(range(first, frames - 1, self.per_chunk)):
-                strides[at : at + self.per_chunk] = paces[min(chunk, 0) if random.random() < 0.7 else chunk]
-            strides = np.where(np.maximum(strides - 1, 0).cumsum() > spare, np.minimum(strides, 1), strides)
-        index = np.concatenate([[0], strides.cumsum()])
-        return index + int(random.integers(available - int(index[-1])))
 
     # -- layout ---------------------------------------------------------------------------------------------------
 
@@ -305,16 +290,6 @@ class WorldActionTask:
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
-def steps_between(deltas: Array, known: Array, index: Array) -> tuple[Array, Array]:
-    """SE(2) steps [n - 1, 3] between frames `index` [n] (not decreasing), and whether all their parts are known."""
-    steps, seen = np.zeros((len(index) - 1, 3)), np.zeros(len(index) - 1, dtype=bool)
-    for i, (start, end) in enumerate(pairwise(index.tolist())):
-        for part in range(start, end):
-            steps[i] = compose(steps[i], deltas[part])
-        seen[i] = bool(known[start:end].all()) and (end > start or bool(known.any()))
-    return steps, seen
-
-
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     weight = mask.to(values.dtype)
     return (values * weight).sum() / weight.sum().clamp(min=1)
@@ -361,7 +336,7 @@ class _Draw:
         noisy_chunks = task.chunks - task.first_noisy
         random = _Randoms(generator, latents.device)
         mode = random.moved(draw_modes(task.preset.modes, size, generator))
-        withheld = ((mode == 3) | (mode == 1)) & (random.uniform(size) < 0.5) | (random.uniform(size) < 0.05)
+        withheld = (mode == 3) & (random.uniform(size) < 0.5) | (random.uniform(size) < 0.05)
         level = random.uniform(size) * HISTORY_NOISE
         history_noise = random.normal(latents.shape)
         clean_unknown = withheld[:, None] | ~known[:, :past]
