@@ -1,5 +1,8 @@
 """A small dataset, a stand-in for the world model, and the real one at its tiniest."""
 
+import gc
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,3 +136,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sockets_that_servers_leave_are_collected() -> Iterator[None]:
+    """A closed web server leaves sockets to the garbage collector, whose warnings would strike a later, innocent test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
