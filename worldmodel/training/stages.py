@@ -260,6 +260,8 @@ def _train_network(
     say: Say,
     on_progress: Callable[[Progress], None] | None,
 ) -> Path:
+    if config.stage == "vision" and config.start is not None:
+        return _with_new_tokenizer(config, tokenizer)
     source = config.start or ((config.out / "model") if (config.out / "model").exists() else None)
     before = None if source is None else WorldModel.from_pretrained(source).config
     model_config = _model_config(preset, stores, before, config.stage)
@@ -285,8 +287,6 @@ def _train_network(
     loop = _loop(config, preset, steps, preset.network_rate)
     if config.stage == "vision":
         loop = replace(loop, steps=steps, minutes=None)
-    if config.stage == "vision" and config.start is not None:
-        return _with_new_tokenizer(config, tokenizer)
     say(f"{config.stage}: training")
     run = config.out / f"{config.stage}-run"
     same = _same(preset, stores, batch_clips=preset.batch_clips, tokenizer=tokenizer.hash)
