@@ -9,11 +9,12 @@ from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
 from worldmodel.town.ground import LaneIndex
 from worldmodel.town.render import render, render_body_rgba
-from worldmodel.town.scene import KINDS, Body, Building, Lane, Light, Prop, Scene, Stage, town_rig
+from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 
 RED = (0.9, 0.1, 0.1)
 SIZES = {"car": (4.4, 1.8, 1.5), "van": (5.2, 2.0, 2.2), "truck": (9.0, 2.5, 3.5), "bus": (11.5, 2.5, 3.1),
-         "pedestrian": (0.5, 0.55, 1.75), "cyclist": (1.8, 0.6, 1.75), "cone": (0.4, 0.4, 0.7), "box": (0.8, 0.8, 0.7)}  # fmt: skip
+         "pedestrian": (0.5, 0.55, 1.75), "cyclist": (1.8, 0.6, 1.75), "cone": (0.4, 0.4, 0.7),
+         "barrier": (0.35, 1.8, 1.0), "box": (0.8, 0.8, 0.7)}  # fmt: skip
 
 
 def body(kind: str, track: str = "a") -> Body:
@@ -46,7 +47,10 @@ def street(*bodies: tuple[Body, tuple[float, float, float]], frames: int = 3, li
         ego_poses=np.stack([np.arange(frames) * 0.8, np.full(frames, -1.75), np.zeros(frames)], axis=-1),
         ego_speeds_mps=np.full(frames, 6.4), bodies=tuple(b for b, _ in bodies), body_poses=poses,
         body_present=np.ones((frames, count), bool), body_speeds_mps=np.full((frames, count), 2.4),
-        body_braking=np.zeros((frames, count), bool),
+        body_braking=np.zeros((frames, count), bool), body_indicators=np.zeros((frames, count), np.int8),
+        signal_states=np.zeros((frames, 0), np.int8), route=np.array([[0.0, -1.75], [100.0, -1.75]]),
+        route_s=np.arange(frames) * 0.8, wish_mps=6.4, ego_braking=np.zeros(frames, bool),
+        ego_indicators=np.zeros(frames, np.int8), ego_causes=(Cause(),) * frames,
     )  # fmt: skip
 
 

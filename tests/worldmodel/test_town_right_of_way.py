@@ -28,7 +28,9 @@ def test_straight_paths_cross_where_they_meet() -> None:
 def test_who_is_further_away_waits_before_the_crossing(ahead: float, waits: int) -> None:
     lines = RightOfWay().stop_lines([car(EAST, ahead), car(NORTH, 20.0)])
     assert list(lines) == [waits]
-    assert 0 < lines[waits][0] < 50
+    gap, track = lines[waits][0]
+    assert 0 < gap < 50
+    assert track == "ego"
 
 
 def test_rank_decides_between_equals() -> None:

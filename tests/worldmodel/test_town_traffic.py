@@ -211,7 +211,7 @@ def test_the_sun_is_high_at_noon_and_in_the_east_in_the_morning() -> None:
     ("edit", "error", "words"),
     [
         (ChangeInstruction(text="stop"), BadEdit, "ChangeInstruction"),
-        (ChangeWeather(weather="snow"), BadEdit, "clear, overcast, fog"),
+        (ChangeWeather(weather="hail"), BadEdit, "clear, overcast, fog, rain, wet, snow"),
         (ChangeWeather(weather="fog", hour=30), BadEdit, "between 0 and 24"),
         (InsertActor(kind="cat", x_m=9, y_m=0), UnknownName, "Known"),
         (InsertActor(kind="car", x_m=1, y_m=0), BadEdit, "into 'ego'"),

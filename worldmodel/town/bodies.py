@@ -26,6 +26,7 @@ def body_parts(body: Body) -> Parts:
         "pedestrian": _pedestrian,
         "cyclist": _cyclist,
         "cone": _cone,
+        "barrier": _barrier,
         "box": _box,
     }
     if body.kind not in makers:
@@ -156,6 +157,18 @@ def _cone(b: Builder, body: Body) -> None:
     foot = Slab(rear=-half, front=half, half=half, z=0.0)
     b.hull(foot, Slab(rear=-half, front=half, half=half, z=0.06 * height), _darker(body.color_rgb, 0.6))
     b.pole((0, 0, 0.06 * height), 0.94 * height, half * 0.75, body.color_rgb, Material.CONE, taper=0.86)
+
+
+def _barrier(b: Builder, body: Body) -> None:
+    x, half, height = body.length_m / 2, body.width_m / 2, body.height_m
+    low, high = (
+        Slab(rear=-0.04, front=0.04, half=half, z=0.72 * height),
+        Slab(rear=-0.04, front=0.04, half=half, z=height),
+    )
+    b.hull(low, high, body.color_rgb)
+    for side in (0.8 * half, -0.8 * half):
+        b.patch((0, side, 0.36 * height), (0, 0.05, 0), (0, 0, 0.36 * height), (0.3, 0.3, 0.32), facing=Facing.BOTH)
+        b.patch((0, side, 0.04), (x, 0, 0), (0, 0, 0.04), (0.2, 0.2, 0.22), facing=Facing.BOTH)
 
 
 def _box(b: Builder, body: Body) -> None:

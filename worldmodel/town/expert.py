@@ -15,7 +15,7 @@ import numpy as np
 from worldmodel.geometry import Array
 from worldmodel.town.paths import Path
 from worldmodel.town.right_of_way import RightOfWay
-from worldmodel.town.scene import Body
+from worldmodel.town.scene import OFF, Body, Cause
 
 COMFORT_MPS2 = 1.8  # strongest usual acceleration
 BRAKE_MPS2 = 2.6  # comfortable braking
@@ -63,6 +63,13 @@ class Agent:
     changed: tuple[float, float, float] | None = None  # lane change: (from s, over m, offset at its start)
     around: set[str] = field(default_factory=set)  # tracks of the obstacles in `bumps`
     known: int = -1  # version of the standing obstacles that `bumps` belongs to
+    indicator: int = OFF
+    cause: Cause = field(default_factory=Cause)  # what held it back most at its last decision
+
+    @property
+    def braking(self) -> bool:
+        """Whether its brake lights are on."""
+        return self.acceleration < -0.8 and self.speed > 0.2
 
     @property
     def walks(self) -> bool:
@@ -135,8 +142,8 @@ class Crowd:
 
     # -- what is ahead ------------------------------------------------------------------------------------------
 
-    def obstacles(self, me: int) -> list[tuple[float, float]]:
-        """(gap, speed along my path) of everything that stands or drives in my corridor, or will walk into it."""
+    def obstacles(self, me: int) -> list[tuple[float, float, Cause]]:
+        """(gap, speed along my path, cause) of all that stands or drives in my corridor, or will walk into it."""
         agent = self.agents[me]
         start = agent.s + agent.back_m
         s, d, h = agent.path.see(max(agent.s, 0.0), SIGHT_M, self.places[:, :2])
@@ -152,11 +159,15 @@ class Crowd:
             free = abs(d[other_index] - agent.target_d(float(s[other_index])))
             gap = float(s[other_index]) - deep - agent.s - agent.nose_m
             if free < wide + agent.body.width_m / 2 + SIDE_MARGIN_M:
-                found.append((gap, other.speed * cos(angle)))
+                kind = "walker" if other.walks else "obstacle" if other.standing else "leader"
+                if other.speed > 0.5 and cos(angle) < -0.5:
+                    kind = "oncoming"
+                found.append((gap, other.speed * cos(angle), Cause(kind=kind, track=other.body.track)))
             elif other.walks or (across > 0.5 and not self.crossings):
                 walked_in = self._walks_in(agent, other, gap)
                 if walked_in:
-                    found.append((gap, 0.0))
+                    kind = "walker" if other.walks else "crossing"
+                    found.append((gap, 0.0, Cause(kind=kind, track=other.body.track)))
         return found
 
     def _walks_in(self, agent: Agent, other: Agent, gap: float) -> bool:
@@ -193,10 +204,19 @@ class Crowd:
             if any(first - 25 < agent.s < last + 2 for first, last, _ in agent.bumps):
                 limit = min(limit, 8.0)
             wish = max(min(agent.wish, limit), 0.3)
-            options = [-BRAKE_MPS2 if halting else idm(agent.speed, wish, float("inf"), 0.0)]
-            options += [idm(agent.speed, wish, gap, max(speed, 0.0)) for gap, speed in self.obstacles(i)]
-            options += [idm(agent.speed, wish, gap + JAM_GAP_M - 0.5, 0.0) for gap in lines.get(i, [])]
-            wanted = min(max(min(options), -EMERGENCY_MPS2), COMFORT_MPS2)
+            free = Cause() if limit >= agent.wish else Cause(kind="curve")
+            options = [
+                (-BRAKE_MPS2, Cause(kind="halt")) if halting else (idm(agent.speed, wish, float("inf"), 0.0), free)
+            ]
+            options += [
+                (idm(agent.speed, wish, gap, max(speed, 0.0)), cause) for gap, speed, cause in self.obstacles(i)
+            ]
+            options += [
+                (idm(agent.speed, wish, gap + JAM_GAP_M - 0.5, 0.0), Cause(kind="crossing", track=track))
+                for gap, track in lines.get(i, [])
+            ]
+            least, agent.cause = min(options, key=lambda option: option[0])
+            wanted = min(max(least, -EMERGENCY_MPS2), COMFORT_MPS2)
             urgent = 0.9 if wanted < -3.0 else 0.45
             agent.acceleration += urgent * (wanted - agent.acceleration)
 

@@ -72,7 +72,14 @@ def build_stage(road: RoadMap, situation: Situation, rng: np.random.Generator) -
             buildings += _houses(lane, ground, rng, rural)
     for lane in kerbs:
         props += _lamps(lane, ground, rng, rural) + _trees(lane, ground, rng, rural)
-    return Stage(lanes=road.lanes, buildings=tuple(buildings), props=tuple(props))
+    return Stage(
+        lanes=road.lanes,
+        buildings=tuple(buildings),
+        props=tuple(props),
+        crosswalks=road.crosswalks,
+        stop_lines=road.stop_lines,
+        signals=road.signals,
+    )
 
 
 def _beside(lane: Lane, index: int, right_m: float) -> tuple[float, float, float]:

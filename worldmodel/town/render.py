@@ -27,7 +27,7 @@ from worldmodel.town.picture import (
     smooth,
     subsamples,
 )
-from worldmodel.town.scene import Body, Light, Scene, Stage
+from worldmodel.town.scene import Body, Cause, Light, Scene, Stage
 
 BATCH_PX = 2**18  # pixels worked on at once
 SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side
@@ -171,6 +171,14 @@ def _alone(body: Body, light: Light) -> Scene:
         body_present=np.ones((1, 1), dtype=bool),
         body_speeds_mps=np.full((1, 1), 0.35),
         body_braking=np.zeros((1, 1), dtype=bool),
+        body_indicators=np.zeros((1, 1), dtype=np.int8),
+        signal_states=np.zeros((1, 0), dtype=np.int8),
+        route=np.zeros((1, 2)),
+        route_s=np.zeros(1),
+        wish_mps=0.0,
+        ego_braking=np.zeros(1, dtype=bool),
+        ego_indicators=np.zeros(1, dtype=np.int8),
+        ego_causes=(Cause(),),
     )
 
 

@@ -37,9 +37,9 @@ class RightOfWay:
             self._zones[key] = crossing_zone(first, second)
         return self._zones[key]
 
-    def stop_lines(self, agents: "Sequence[Agent]") -> dict[int, list[float]]:
-        """For each agent, by its index, the gaps from its nose to the places where it has to let others pass."""
-        lines: dict[int, list[float]] = {}
+    def stop_lines(self, agents: "Sequence[Agent]") -> dict[int, list[tuple[float, str]]]:
+        """For each agent, by its index: gaps from its nose to places where it has to let somebody pass, and whom."""
+        lines: dict[int, list[tuple[float, str]]] = {}
         moving = [i for i, agent in enumerate(agents) if agent.present and not agent.standing and not agent.walks]
         for position, a in enumerate(moving):
             for b in moving[position + 1 :]:
@@ -51,7 +51,8 @@ class RightOfWay:
                 if waits is not None:
                     agent = agents[waits]
                     entry = zone[0] if waits == a else zone[2]
-                    lines.setdefault(waits, []).append(entry - agent.s - agent.nose_m - 0.5)
+                    other = agents[b if waits == a else a]
+                    lines.setdefault(waits, []).append((entry - agent.s - agent.nose_m - 0.5, other.body.track))
         return lines
 
     def _who_waits(self, agents: "Sequence[Agent]", a: int, b: int, zone: Zone) -> int | None:

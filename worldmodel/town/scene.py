@@ -7,13 +7,18 @@ A scene is a pure function of (situation, seed, edits).
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int8
 
 from worldmodel.clips import Box, Instruction
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera, Rig, Trajectory, look_along, relative
 
-KINDS = ("car", "van", "truck", "bus", "pedestrian", "cyclist", "cone", "box")
+KINDS = ("car", "van", "truck", "bus", "pedestrian", "cyclist", "cone", "barrier", "box")
+WEATHERS = ("clear", "overcast", "fog", "rain", "wet", "snow")  # 'wet' is the hour after the rain
+RED, AMBER, GREEN = 0, 1, 2  # states of a traffic light
+SIGNAL_NAMES = ("red", "amber", "green")
+RIGHT, OFF, LEFT, HAZARD = -1, 0, 1, 2  # states of a pair of indicators
+CAUSES = ("free", "curve", "leader", "walker", "crossing", "signal", "obstacle", "oncoming", "halt")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,7 +52,12 @@ class Building:
 
 @dataclass(frozen=True, kw_only=True)
 class Prop:
-    """Something that stands beside the road: 'tree', 'lamp', 'pole' or 'sign'."""
+    """Something that stands beside the road: 'tree', 'bush', 'lamp', 'pole', 'sign', ... (`scenery.PROPS` has them all).
+
+    Attributes:
+        yaw_rad: Where its front points; for a sign, towards those who are to read it.
+        style: An integer that chooses among looks; for a sign, its place in `scenery.SIGNS`.
+    """
 
     kind: str
     x_m: float
@@ -55,15 +65,68 @@ class Prop:
     height_m: float
     radius_m: float
     style: int
+    yaw_rad: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crosswalk:
+    """A zebra crossing: a rectangle of stripes on the road.
+
+    Attributes:
+        x_m, y_m: Its middle.
+        yaw_rad: Direction of the traffic that it crosses; the stripes run along it.
+        length_m: Along the traffic.
+        width_m: Across the road, from kerb to kerb.
+    """
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    length_m: float
+    width_m: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopLine:
+    """A line across one lane at which traffic waits: `x_m`, `y_m` its middle, `yaw_rad` the driving direction.
+
+    Attributes:
+        kind: 'solid' (stop, signal) or 'teeth' (give way).
+    """
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    width_m: float
+    kind: str = "solid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """A traffic light on a pole beside the road.
+
+    Attributes:
+        x_m, y_m: The foot of its pole.
+        yaw_rad: Driving direction of the traffic that it is for; its lamps face the other way.
+        height_m: Of the pole; the head hangs at its top.
+    """
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    height_m: float = 3.4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """Everything that never moves: lanes, houses, props."""
+    """Everything that never moves."""
 
     lanes: tuple[Lane, ...]
     buildings: tuple[Building, ...]
     props: tuple[Prop, ...]
+    crosswalks: tuple[Crosswalk, ...] = ()
+    stop_lines: tuple[StopLine, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +135,7 @@ class Light:
 
     sun_azimuth_rad: float
     sun_elevation_rad: float
-    weather: str = "clear"  # 'clear', 'overcast' or 'fog'
+    weather: str = "clear"  # one of WEATHERS
     hour: float = 12.0
 
 
@@ -88,6 +151,22 @@ class Body:
     color_rgb: tuple[float, float, float]  # in [0, 1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """What held the ego back most at a moment.
+
+    Attributes:
+        kind: One of CAUSES: 'free' (nothing), 'curve' (of its own route), 'leader' (somebody ahead in its lane), 'walker'
+            (somebody on foot who is in the way or steps into it), 'crossing' (somebody who goes first where paths
+            meet), 'signal', 'obstacle' (something that stands in the lane), 'oncoming' (somebody who comes the other way
+            past an obstacle, or in its lane), 'halt' (it was told to stand).
+        track: Of the body it is about; 'signal-<index>' for a signal; '' where nobody is.
+    """
+
+    kind: str = "free"
+    track: str = ""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scene:
     """One scene over `time` frames.
@@ -101,7 +180,16 @@ class Scene:
         body_present: Whether the body is there, shape [time, body].
         body_speeds_mps: Shape [time, body].
         body_braking: Brake lights, shape [time, body].
+        body_indicators: RIGHT, OFF, LEFT or HAZARD, shape [time, body]; whether the lamp shines at this moment of its
+            blinking is the renderer's business.
+        signal_states: RED, AMBER or GREEN of each of the stage's signals, shape [time, signal].
+        route: Where the ego is to drive, in the world, points about 1 m apart, shape [n, 2].
+        route_s: How far along `route` the ego is, metres, shape [time].
+        wish_mps: The speed that the ego would drive on a free straight road.
+        ego_braking, ego_indicators: As of the bodies, shape [time].
+        ego_causes: What held the ego back, one per frame.
         instructions: What the driver was told.
+        to_be_followed: False where the instruction is misleading (asks for a turn that does not exist): the driver goes on.
     """
 
     id: str
@@ -117,10 +205,21 @@ class Scene:
     body_present: Bool[Array, "time body"]
     body_speeds_mps: Float[Array, "time body"]
     body_braking: Bool[Array, "time body"]
+    body_indicators: Int8[Array, "time body"]
+    signal_states: Int8[Array, "time signal"]
+    route: Float[Array, "n 2"]
+    route_s: Float[Array, " time"]
+    wish_mps: float
+    ego_braking: Bool[Array, " time"]
+    ego_indicators: Int8[Array, " time"]
+    ego_causes: tuple[Cause, ...]
     instructions: tuple[Instruction, ...] = ()
+    to_be_followed: bool = True
 
     def __post_init__(self) -> None:
         time, count = len(self.ego_poses), len(self.bodies)
+        if len(self.ego_causes) != time:
+            raise ValueError(f"Scene.ego_causes has {len(self.ego_causes)} entries, expected {time}")
         shapes = {
             "ego_poses": (time, 3),
             "ego_speeds_mps": (time,),
@@ -128,6 +227,11 @@ class Scene:
             "body_present": (time, count),
             "body_speeds_mps": (time, count),
             "body_braking": (time, count),
+            "body_indicators": (time, count),
+            "signal_states": (time, len(self.stage.signals)),
+            "route_s": (time,),
+            "ego_braking": (time,),
+            "ego_indicators": (time,),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:

@@ -19,8 +19,15 @@ from worldmodel.town.scene import Light
 Rgb = tuple[Tensor, Tensor, Tensor]
 Tone = tuple[float, float, float]
 NOISE_SIZE = 256
-HAZE_M = {"clear": 420.0, "overcast": 260.0, "fog": 45.0}  # distance after which 63 % is haze
-SUN_SHARE = {"clear": 1.0, "overcast": 0.22, "fog": 0.12}
+HAZE_M = {
+    "clear": 420.0,
+    "overcast": 260.0,
+    "fog": 45.0,
+    "rain": 150.0,
+    "wet": 380.0,
+    "snow": 110.0,
+}  # distance after which 63 % is haze
+SUN_SHARE = {"clear": 1.0, "overcast": 0.22, "fog": 0.12, "rain": 0.1, "wet": 0.6, "snow": 0.15}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ def mood(light: Light) -> Mood:
     elevation = light.sun_elevation_rad
     day = _ramp(elevation, -0.12, 0.14)
     warm = 1 - _ramp(elevation, 0.05, 0.55)
-    grey = {"clear": 0.0, "overcast": 0.85, "fog": 1.0}[light.weather]
+    grey = {"clear": 0.0, "overcast": 0.85, "fog": 1.0, "rain": 0.95, "wet": 0.3, "snow": 0.9}[light.weather]
     sun = _blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
     share = SUN_SHARE[light.weather] * day * 0.70
     ambient = _blend(_blend((0.60, 0.64, 0.70), (0.60, 0.55, 0.60), warm), (0.86, 0.87, 0.89), grey)
@@ -90,7 +97,7 @@ def mood(light: Light) -> Mood:
         day=day,
         shadow=0.72 if light.weather == "clear" and elevation > 0.05 else 0.0,
         haze_m=HAZE_M[light.weather],
-        clouds={"clear": 0.55, "overcast": 1.0, "fog": 0.0}[light.weather],
+        clouds={"clear": 0.55, "overcast": 1.0, "fog": 0.0, "rain": 1.0, "wet": 0.8, "snow": 1.0}[light.weather],
     )
 
 

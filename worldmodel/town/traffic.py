@@ -19,7 +19,7 @@ from worldmodel.town.language import instructions_for
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.paths import Path
 from worldmodel.town.roads import RoadMap
-from worldmodel.town.scene import KINDS, Body, Scene, Stage
+from worldmodel.town.scene import KINDS, WEATHERS, Body, Cause, Scene, Stage
 from worldmodel.town.situations import (
     SITUATIONS,
     Situation,
@@ -37,7 +37,6 @@ MAX_SECONDS = 30.0
 MAX_SEED = 2**63 - 1
 VIEW_M = 130.0  # the stage reaches this far around the ego's way
 OFF_MAP_M = 80.0
-WEATHERS = ("clear", "overcast", "fog")
 
 
 def simulate(
@@ -91,7 +90,11 @@ def simulate(
         frequency_hz=float(frequency_hz),
         stage=_visible(stage, road, wish * seconds),
         light=light,
-        instructions=instructions_for(road, log.ego_s, frequency_hz, generator(situation, seed, "language")),
+        route=road.routes["ego"].points[::2],
+        wish_mps=wish,
+        instructions=instructions_for(
+            road, [row[4] for row in log.ego], frequency_hz, generator(situation, seed, "language")
+        ),
         **log.arrays(crowd),
     )
 
@@ -290,18 +293,20 @@ class LaneChanges:
 class Log:
     """States at the frames."""
 
-    rows: list[list[tuple[float, float, float, float, bool, bool]]] = field(default_factory=list)
-    ego: list[tuple[float, float, float, float]] = field(default_factory=list)
-    ego_s: list[float] = field(default_factory=list)
+    rows: list[list[tuple[float, float, float, float, bool, bool, int]]] = field(default_factory=list)
+    ego: list[tuple[float, float, float, float, float, bool, int]] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    signals: list[list[int]] = field(default_factory=list)
 
-    def write(self, crowd: Crowd) -> None:
-        """Note where everybody is."""
+    def write(self, crowd: Crowd, signals: Sequence[int] = ()) -> None:
+        """Note where everybody is, and what the signals show."""
         ego = crowd.agents[0]
-        self.ego.append((*ego.pose(), ego.speed))
-        self.ego_s.append(ego.s)
+        self.ego.append((*ego.pose(), ego.speed, ego.s, ego.braking, ego.indicator))
+        self.causes.append(ego.cause)
+        self.signals.append(list(signals))
         self.rows.append(
             [
-                (*agent.centre(), agent.speed, agent.present, agent.acceleration < -0.8 and agent.speed > 0.2)
+                (*agent.centre(), agent.speed, agent.present, agent.braking, agent.indicator)
                 for agent in crowd.agents[1:]
             ]
         )
@@ -309,7 +314,7 @@ class Log:
     def arrays(self, crowd: Crowd) -> dict[str, Any]:
         """Fields of `Scene`; somebody who came later is not present before."""
         time, count = len(self.rows), len(crowd.agents) - 1
-        states = np.zeros((time, count, 6))
+        states = np.zeros((time, count, 7))
         for t, row in enumerate(self.rows):
             if row:
                 states[t, : len(row)] = row
@@ -327,6 +332,12 @@ class Log:
             "body_present": states[..., 4] > 0.5,
             "body_speeds_mps": states[..., 3],
             "body_braking": states[..., 5] > 0.5,
+            "body_indicators": states[..., 6].astype(np.int8),
+            "signal_states": np.array(self.signals, np.int8).reshape(time, -1),
+            "route_s": ego[:, 4],
+            "ego_braking": ego[:, 5] > 0.5,
+            "ego_indicators": ego[:, 6].astype(np.int8),
+            "ego_causes": tuple(self.causes),
         }
 
 
@@ -349,4 +360,7 @@ def _visible(stage: Stage, road: RoadMap, travel_m: float) -> Stage:
         lanes=tuple(lanes),
         buildings=tuple(house for house in stage.buildings if near(house.x_m, house.y_m)),
         props=tuple(prop for prop in stage.props if near(prop.x_m, prop.y_m)),
+        crosswalks=stage.crosswalks,
+        stop_lines=stage.stop_lines,
+        signals=stage.signals,
     )
