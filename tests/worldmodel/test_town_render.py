@@ -55,7 +55,7 @@ def street(*bodies: tuple[Body, tuple[float, float, float]], frames: int = 3, li
 
 
 def crowded() -> Scene:
-    places = [(12, -1.0), (15, 2.0), (28, -3.0), (40, 2.2), (9, 1.2), (10, -4.0), (7, -3.0), (8, 0.2)]
+    places = [(12, -1.0), (15, 2.0), (28, -3.0), (40, 2.2), (9, 1.2), (10, -4.0), (7, -3.0), (18, 0.5), (8, 0.2)]
     return street(*((body(kind, kind), (x, y, 0.2)) for kind, (x, y) in zip(SIZES, places, strict=True)))
 
 
