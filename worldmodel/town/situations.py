@@ -8,7 +8,7 @@ import numpy as np
 
 from worldmodel.town.expert import EGO_BODY, STEP_OFF_M, STEP_OFF_MPS2, Agent, boxes_overlap
 from worldmodel.town.paths import Path
-from worldmodel.town.roads import PARKING_M, RoadMap, Segment, highway, intersection, two_way
+from worldmodel.town.roads import PARKING_M, RoadMap
 from worldmodel.town.scene import Body
 
 REAR_AXLE_M = 1.4  # of the ego, behind its centre
@@ -137,68 +137,6 @@ def draw_body(rng: np.random.Generator, kind: str, track: str) -> Body:
 def back_of(body: Body) -> float:
     """From the rear axle (or the point that follows the path) to the body's centre."""
     return 0.3 * body.length_m if body.kind in ("car", "van", "truck", "bus") else 0.0
-
-
-# -- roads ------------------------------------------------------------------------------------------------------
-
-
-def draw_road(situation: Situation, rng: np.random.Generator, *, seed: int, wish: float, length_m: float) -> RoadMap:
-    """The road of a scene; `length_m` must lie ahead of the ego."""
-    heading = float(rng.uniform(-pi, pi))
-    segments: list[Segment]
-    if situation.road == "intersection":
-        turn = ("left", "right", "straight", "left", "right")[seed % 5]  # balanced over any run of seeds
-        side = {"left": 1, "straight": 2, "right": 3}[turn]
-        missing = int(rng.choice([arm for arm in (1, 2, 3) if arm != side])) if rng.random() < 0.3 else None
-        approach = float(wish * rng.uniform(0.3, 3.4) + 4.0)
-        return intersection(
-            heading=heading,
-            turn=turn,
-            approach_m=approach,
-            reach_m=length_m + 40,
-            missing=missing,
-            width=float(rng.uniform(3.6, 4.0)),
-        )
-    if situation.road == "highway":
-        segments = []
-        bend = 1.0 if rng.random() < 0.5 else -1.0
-        while sum(_length(s) for s in segments) < length_m + 120:
-            radius = float(rng.uniform(350, 900))
-            segments.append(("arc", radius, bend * float(rng.uniform(80, 220)) / radius))
-            if rng.random() < 0.4:
-                segments.append(("straight", float(rng.uniform(40, 150)), 0.0))
-            bend = -bend if rng.random() < 0.5 else bend
-        return highway(segments, heading=heading, start_s=100.0, ego_lane=int(rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
-    parking = situation.half_blocked or situation.parked[0] > 1 or bool(rng.random() < 0.5)
-    if situation.road == "curvy":
-        segments = _bends(rng, length_m + 70, right_first=seed % 2 == 0)
-    else:
-        segments = [("straight", length_m + 100, 0.0)]
-        if rng.random() < 0.6:  # a street is seldom straight for long
-            radius = float(rng.uniform(120, 350))
-            turn_rad = float(rng.uniform(0.15, 0.5)) * (1 if rng.random() < 0.5 else -1)
-            before = float(rng.uniform(60, 140))
-            segments = [("straight", before, 0.0), ("arc", radius, turn_rad), ("straight", length_m + 60, 0.0)]
-    width = float(rng.uniform(3.5, 4.0))
-    return two_way(segments, heading=heading, start_s=60.0, width=width, parking=parking)
-
-
-def _length(segment: Segment) -> float:
-    return segment[1] if segment[0] == "straight" else segment[1] * abs(segment[2])
-
-
-def _bends(rng: np.random.Generator, length_m: float, *, right_first: bool) -> list[Segment]:
-    segments: list[Segment] = [("straight", float(rng.uniform(45, 85)), 0.0)]
-    heading = 0.0
-    while sum(_length(s) for s in segments) < length_m:
-        angle = float(rng.uniform(0.35, 1.4))
-        to_left = not right_first if len(segments) == 1 else bool(rng.random() < 0.5)
-        if heading + angle > 1.5 or (heading - angle > -1.5 and to_left):
-            angle = -angle  # never so far round that the road meets itself
-        radius = float(rng.uniform(18, 40)) if abs(angle) > 0.8 else float(rng.uniform(30, 90))
-        heading += angle
-        segments += [("arc", radius, angle), ("straight", float(rng.uniform(12, 55)), 0.0)]
-    return segments
 
 
 # -- casting ----------------------------------------------------------------------------------------------------

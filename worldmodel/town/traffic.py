@@ -18,14 +18,13 @@ from worldmodel.town.expert import Agent, Crowd, boxes_overlap, idm
 from worldmodel.town.language import instructions_for
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.paths import Path
-from worldmodel.town.roads import RoadMap
+from worldmodel.town.roads import RoadMap, draw_road
 from worldmodel.town.scene import KINDS, WEATHERS, Body, Cause, Scene, Stage
 from worldmodel.town.situations import (
     SITUATIONS,
     Situation,
     cast_scene,
     draw_body,
-    draw_road,
     generator,
 )
 
