@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from worldmodel.edits import ChangeInstruction, ChangeWeather, InsertActor, MoveActor, RemoveActor
-from worldmodel.errors import BadEdit, BadRequest, UnknownName
+from worldmodel.errors import BadEdit, BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import relative, wrap_angle
 from worldmodel.town.expert import EGO_BODY, boxes_overlap
 from worldmodel.town.scene import Scene
-from worldmodel.town.traffic import SITUATIONS, simulate
+from worldmodel.town.traffic import SITUATIONS, EgoState, Simulation, simulate
 
 ARRAYS = ("ego_poses", "ego_speeds_mps", "body_poses", "body_present", "body_speeds_mps", "body_braking")
 
@@ -63,6 +63,38 @@ def test_same_arguments_give_the_same_bytes_and_other_seeds_differ(situation: st
 def test_a_longer_scene_begins_with_the_shorter_one() -> None:
     short, long = simulate("intersection", 0, seconds=2), simulate("intersection", 0, seconds=5)
     assert same(short, long, frames=len(short))
+
+
+def test_a_simulation_stepped_by_the_expert_is_the_simulated_scene() -> None:
+    simulation = Simulation("street", 1)
+    for _ in range(24 * 2 - 3):
+        simulation.step()
+    assert simulation.time_s == pytest.approx(1.875)
+    assert same(simulation.scene(), simulate("street", 1, seconds=2))
+
+
+def test_somebody_from_outside_drives_the_ego_and_others_react() -> None:
+    factual = simulate("stop_and_go", 3, seconds=4)
+    simulation = Simulation("stop_and_go", 3)
+    x, y, yaw = factual.ego_poses[0]
+    for tick in range(60):
+        simulation.step(EgoState(x_m=x + 0.2 * tick, y_m=y + 0.1 * tick, yaw_rad=yaw, speed_mps=5.0))
+    scene = simulation.scene()
+    assert np.array_equal(scene.ego_poses[5], [x + 0.2 * 14, y + 0.1 * 14, wrap_angle(yaw)])
+    assert scene.ego_speeds_mps[5] == 5.0
+    assert scene.route_s[-1] != scene.route_s[0]
+    with pytest.raises(BadMotion, match="finite"):
+        EgoState(x_m=float("nan"), y_m=0.0, yaw_rad=0.0, speed_mps=0.0)
+
+
+def test_the_expert_can_take_over() -> None:
+    simulation = Simulation("street", 1)
+    x, y, yaw = simulation.scene().ego_poses[0]
+    simulation.step(EgoState(x_m=x, y_m=y, yaw_rad=yaw, speed_mps=4.0))
+    for _ in range(71):
+        simulation.step()
+    moved = relative(np.array([x, y, yaw]), simulation.scene().ego_poses[-1])
+    assert moved[0] > 5
 
 
 def test_frames_of_another_rate_are_the_same_moments() -> None:

@@ -12,7 +12,7 @@ from math import cos, hypot, sin, sqrt
 
 import numpy as np
 
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, wrap_angle
 from worldmodel.town.paths import Path
 from worldmodel.town.right_of_way import RightOfWay
 from worldmodel.town.scene import OFF, Body, Cause
@@ -63,6 +63,7 @@ class Agent:
     changed: tuple[float, float, float] | None = None  # lane change: (from s, over m, offset at its start)
     around: set[str] = field(default_factory=set)  # tracks of the obstacles in `bumps`
     known: int = -1  # version of the standing obstacles that `bumps` belongs to
+    driven: tuple[float, float, float] | None = None  # world pose that somebody from outside drives it to
     indicator: int = OFF
     cause: Cause = field(default_factory=Cause)  # what held it back most at its last decision
 
@@ -78,6 +79,8 @@ class Agent:
 
     def pose(self) -> tuple[float, float, float]:
         """World pose of the reference point."""
+        if self.driven is not None:
+            return self.driven
         x, y, heading = self.path.at(self.s, self.d)
         return x, y, heading + np.arctan(self.drift) + self.yaw_offset
 
@@ -280,9 +283,20 @@ class Crowd:
 
     # -- movement -----------------------------------------------------------------------------------------------
 
-    def move(self, seconds: float) -> None:
-        """Move everybody; whoever would touch somebody stops dead instead."""
+    def place_ego(self, pose: tuple[float, float, float], speed: float, seconds: float) -> None:
+        """Put the ego where somebody drives it to within `seconds`; its place on the path is that pose's projection."""
+        ego = self.agents[0]
+        ego.s, ego.d = ego.path.project_near(pose[0], pose[1], ego.s)
+        ego.drift = float(np.tan(np.clip(wrap_angle(pose[2] - ego.path.at(ego.s)[2]), -1.2, 1.2)))
+        change = (speed - ego.speed) / seconds
+        ego.acceleration, ego.speed, ego.driven = min(max(change, -EMERGENCY_MPS2), COMFORT_MPS2), speed, pose
+        self.places[0] = ego.centre()
+
+    def move(self, seconds: float, *, besides_ego: bool = False) -> None:
+        """Move everybody (but not the ego, if so wanted); whoever would touch somebody stops dead instead."""
         for i, agent in enumerate(self.agents):
+            if besides_ego and i == 0:
+                continue
             if not agent.present or agent.standing or (agent.speed <= 0 and agent.acceleration <= 0):
                 agent.speed = 0.0 if agent.speed <= 0 else agent.speed
                 continue

@@ -91,6 +91,15 @@ class Path:
         dx, dy = x - px, y - py
         return i * self.step_m + cos(h) * dx + sin(h) * dy, -sin(h) * dx + cos(h) * dy
 
+    def project_near(self, x: float, y: float, s: float, reach_m: float = 12.0) -> tuple[float, float]:
+        """(s, d) of the closest place not further than `reach_m` from `s`: paths may pass the same place twice."""
+        first = min(max(int((s - reach_m) / self.step_m), 0), len(self.points) - 2)
+        window = self.points[first : first + 2 + int(2 * reach_m / self.step_m)]
+        i = first + int(((window - (x, y)) ** 2).sum(axis=1).argmin())
+        px, py, h = self._rows[i]
+        dx, dy = x - px, y - py
+        return i * self.step_m + cos(h) * dx + sin(h) * dy, -sin(h) * dx + cos(h) * dy
+
     def see(
         self, s: float, reach_m: float, places: Float[Array, "n 2"]
     ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
