@@ -10,10 +10,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from worldmodel.town.lamps import BRAKE, LEFT_LAMP, RIGHT_LAMP, SIGNAL_LAMPS
 from worldmodel.town.shading import Mood, Rgb, Tone, above, band, cell_noise, mix, noise, pulses, tinted
 from worldmodel.town.shapes import Material
 
 FLOOR_M = 3.1
+AMBER_LIT: Tone = (1.0, 0.62, 0.05)
+SIGNAL_LIT: tuple[Tone, ...] = ((1.0, 0.10, 0.06), (1.0, 0.70, 0.05), (0.10, 0.95, 0.45))  # red, amber, green
 Paint = tuple[Rgb, Tensor]
 
 
@@ -28,7 +31,8 @@ class Hits:
         size_u, size_v: Size of the whole patch, metres.
         seed: Variation.
         color, second: The part's two colours.
-        brake: 1 where the brake lights are on.
+        lamps: Which lamps shine, a sum of the codes in `lamps.py`, int64.
+        turned: 1 on the left side of a hull, -1 on its right side, else 0.
     """
 
     u: Tensor
@@ -45,7 +49,12 @@ class Hits:
     red2: Tensor
     green2: Tensor
     blue2: Tensor
-    brake: Tensor
+    lamps: Tensor
+    turned: Tensor
+
+    def shining(self, lamp: int) -> Tensor:
+        """1 where the lamp with this code is on, else 0."""
+        return ((self.lamps & lamp) > 0).float()
 
     @property
     def color(self) -> Rgb:
@@ -174,11 +183,19 @@ def _wheel(h: Hits, _: Mood) -> Paint:
 def _tail(h: Hits, mood: Mood) -> Paint:
     color = mix(h.color, (0.14, 0.14, 0.15), above(-h.v, 0.52, h.dv) * 0.85)
     color = mix(color, (0.94, 0.94, 0.88), _rect(h, (0.0, 0.27), (-0.38, 0.02)))
-    lamp = torch.maximum(_rect(h, (0.58, 0.97), (0.12, 0.80)), h.brake * _rect(h, (0.46, 1.0), (-0.02, 0.90)))
-    red = tuple(a + (b - a) * h.brake for a, b in ((0.80, 1.0), (0.05, 0.16), (0.06, 0.10)))
+    brake = h.shining(BRAKE)
+    lamp = torch.maximum(_rect(h, (0.58, 0.97), (0.12, 0.80)), brake * _rect(h, (0.46, 1.0), (-0.02, 0.90)))
+    red = tuple(a + (b - a) * brake for a, b in ((0.80, 1.0), (0.05, 0.16), (0.06, 0.10)))
     color = mix(color, (0.13, 0.06, 0.07), _rect(h, (0.50, 1.0), (0.02, 0.90)) * 0.8)
     color = mix(color, (red[0], red[1], red[2]), lamp)
-    return color, lamp * (h.brake * 0.5 + 0.5) * (1.0 - 0.35 * mood.day)
+    shine = lamp * (brake * 0.5 + 0.5) * (1.0 - 0.35 * mood.day)
+    return _blinking(h, color, shine, LEFT_LAMP, RIGHT_LAMP, (0.70, 1.0))
+
+
+def _blinking(h: Hits, color: Rgb, shine: Tensor, low: int, high: int, v: tuple[float, float]) -> Paint:
+    """Amber lamps at both ends of a nose or tail, lit while they blink; `low` is the one where u is negative."""
+    on = torch.where(h.u < 0, h.shining(low), h.shining(high)) * _rect(h, (0.62, 1.0), v)
+    return mix(color, AMBER_LIT, on), torch.maximum(shine, on)
 
 
 def _nose(h: Hits, _: Mood) -> Paint:
@@ -186,7 +203,7 @@ def _nose(h: Hits, _: Mood) -> Paint:
     color = mix(color, (0.10, 0.10, 0.11), _rect(h, (0.0, 0.46), (-0.30, 0.30)))
     lamp = _rect(h, (0.56, 0.96), (0.02, 0.62))
     color = mix(color, (1.0, 0.98, 0.88), lamp)
-    return color, lamp * 0.9
+    return _blinking(h, color, lamp * 0.9, RIGHT_LAMP, LEFT_LAMP, (-0.30, 0.05))
 
 
 def _doors(h: Hits, _: Mood) -> Paint:
@@ -194,7 +211,11 @@ def _doors(h: Hits, _: Mood) -> Paint:
     seam = band((h.u.abs() - 0.02), -0.006, 0.012, h.du) * 0.5
     handle = band(h.v, 0.38, 0.52, h.dv) * band((h.u - 0.12).abs(), 0.0, 0.03, h.du) * 0.6
     color = mix(h.color, (0.12, 0.12, 0.13), torch.maximum(seam, handle))
-    return mix(color, (0.13, 0.13, 0.14), sill * 0.8), _none(h)
+    color = mix(color, (0.13, 0.13, 0.14), sill * 0.8)
+    ends = band(h.u, 0.91, 0.99, h.du) + band(-h.u, 0.91, 0.99, h.du)
+    lit = torch.where(h.turned > 0, h.shining(LEFT_LAMP), h.shining(RIGHT_LAMP))
+    on = lit * ends * band(h.v, 0.25, 0.75, h.dv)
+    return mix(color, AMBER_LIT, on), on
 
 
 def _cardboard(h: Hits, _: Mood) -> Paint:
@@ -227,6 +248,24 @@ def _lamp(h: Hits, mood: Mood) -> Paint:
     return h.color, torch.full_like(h.u, 0.85 - 0.35 * mood.day)
 
 
+def _signal(h: Hits, _: Mood) -> Paint:
+    """A dark head with three round lamps in a white-rimmed board; only the one that is on shines."""
+    x, y = h.u * h.size_u / 2, h.v * h.size_v / 2
+    pixel = torch.maximum(h.du * h.size_u, h.dv * h.size_v) / 2
+    third = h.size_v / 3
+    edge = torch.minimum(h.size_u / 2 - x.abs(), h.size_v / 2 - y.abs())
+    color = mix(h.color, h.second, above(-edge, -0.055, pixel))
+    shine = _none(h)
+    for place, (code, tone) in enumerate(zip(SIGNAL_LAMPS, SIGNAL_LIT, strict=True)):
+        off_y = y - (1 - place) * third * 0.92
+        lens = above(-torch.sqrt(x * x + off_y * off_y), -0.155, pixel)
+        on = h.shining(code)
+        dull = tuple(0.05 + 0.12 * part for part in tone)
+        color = mix(mix(color, (dull[0], dull[1], dull[2]), lens), tone, lens * on)
+        shine = torch.maximum(shine, lens * on)
+    return color, shine
+
+
 def _panel(h: Hits, _: Mood) -> Paint:
     stripe = band(h.v, -0.30, 0.12, h.dv)
     seams = pulses((h.u + 1) / 2 * h.size_u, 1.2, 0.05, h.du * h.size_u / 2) * 0.2
@@ -257,4 +296,5 @@ PAINTERS: dict[Material, Callable[[Hits, Mood], Paint]] = {
     Material.BUS_GLASS: _bus_glass,
     Material.PANEL: _panel,
     Material.FACE: _face,
+    Material.SIGNAL: _signal,
 }

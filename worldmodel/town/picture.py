@@ -23,6 +23,7 @@ from worldmodel.town.casting import (
     times,
 )
 from worldmodel.town.ground import LaneIndex, ground_color
+from worldmodel.town.lamps import body_lamps, signal_lamps
 from worldmodel.town.paint import Hits, paint
 from worldmodel.town.scene import Scene, Stage
 from worldmodel.town.scenery import stage_parts
@@ -100,7 +101,9 @@ class World:
         pose = self.scene.body_poses[frames][:, self.owner]
         local = np.broadcast_to(self.moving.vectors, (len(frames), *self.moving.vectors.shape)).copy()
         swing = self.moving.numbers[:, COLUMN["swing_m"]]
-        local[:, :, 0, 0] += swing * np.sin(2 * np.pi * self.walked_m[frames][:, self.owner] / STRIDE_M)
+        stride = 2 * np.pi * self.walked_m[frames][:, self.owner] / STRIDE_M
+        local[:, :, 0, 0] += swing * np.sin(stride)
+        local[:, :, 0, 2] += self.moving.numbers[:, COLUMN["lift_m"]] * np.cos(stride)
         cos, sin = np.cos(pose[:, :, 2, None]), np.sin(pose[:, :, 2, None])
         x, y = local[..., 0], local[..., 1]
         turned = np.stack([cos * x - sin * y, sin * x + cos * y, local[..., 2]], axis=-1)
@@ -113,6 +116,12 @@ class World:
         fixed = np.full((len(frames), len(self.still)), still)
         return torch.from_numpy(np.concatenate([fixed, values[frames][:, self.owner]], axis=1)).to(self.device)
 
+    def lamps(self, frames: list[int]) -> Tensor:
+        """Which lamps of each part shine, [time, part]; see `lamps.py`."""
+        still = signal_lamps(self.scene, self.still, frames)
+        moving = body_lamps(self.scene, frames)[:, self.owner]
+        return torch.from_numpy(np.concatenate([still, moving], axis=1)).to(self.device)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Batch:
@@ -123,7 +132,7 @@ class Batch:
     sights: Sights
     ground: Tensor  # [view, 9]
     rays: Tensor  # [view, 9], pixel to world direction
-    brake: Tensor  # [sight]
+    lamps: Tensor  # [sight], which lamps shine, see `lamps.py`
     sun: Tensor  # [sight, 3], the sun along the sight's axes
     shade: Shade
     heading: Tensor  # [view, 2], where the ego points
@@ -139,14 +148,14 @@ def prepared(world: World, views: Views, sights: Sights, frames: list[int]) -> B
     rays = torch.stack([times(views.turn, inverse[:, :, k]) for k in range(3)], dim=-1)
     to_sun = torch.tensor(world.mood.to_sun, device=views.turn.device)
     yaw = world.scene.ego_poses[frames, 2]
-    braking = world.rows(world.scene.body_braking, frames, False)
+    lamps = world.lamps(frames)
     return Batch(
         world=world,
         views=views,
         sights=sights,
         ground=ground.float(),
         rays=rays.reshape(-1, 9).float(),
-        brake=braking[views.frame[sights.view], sights.part].float(),
+        lamps=lamps[views.frame[sights.view], sights.part],
         sun=torch.stack([dot(sights.axes[:, k], to_sun) for k in range(3)], dim=-1),
         heading=torch.from_numpy(np.stack([np.cos(yaw), np.sin(yaw)], axis=-1))
         .float()
@@ -286,7 +295,8 @@ def _shade_parts(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tens
         red2=colors[3],
         green2=colors[4],
         blue2=colors[5],
-        brake=batch.brake[winner],
+        lamps=batch.lamps[winner],
+        turned=number[COLUMN["side"]],
     )
     color, shine = paint(number[COLUMN["material"]], hits, at)
     direct, up = _facing_light(batch, winner, (u, v, w), ball, number[COLUMN["facing"]] == Facing.CAMERA)

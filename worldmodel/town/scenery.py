@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from worldmodel.errors import UnknownName
-from worldmodel.town.scene import Building, Prop, Stage
+from worldmodel.town.scene import Building, Prop, Signal, Stage
 from worldmodel.town.shapes import Builder, Color, Facing, Form, Material, Parts, Slab
 
 FACADES: tuple[Color, ...] = (
@@ -32,7 +32,8 @@ def stage_parts(stage: Stage) -> Parts:
     Raises:
         UnknownName: for a kind of prop that does not exist.
     """
-    return Parts.joined([*map(building_parts, stage.buildings), *map(prop_parts, stage.props)])
+    signals = [signal_parts(signal, number) for number, signal in enumerate(stage.signals)]
+    return Parts.joined([*map(building_parts, stage.buildings), *map(prop_parts, stage.props), *signals])
 
 
 def building_parts(building: Building) -> Parts:
@@ -91,6 +92,22 @@ def prop_parts(prop: Prop) -> Parts:
     makers[prop.kind](b, prop)
     turn = 0.7 * abs(prop.style) % (2 * math.pi) if prop.kind == "tree" else 0.0
     return b.build().placed((prop.x_m, prop.y_m, turn))
+
+
+def signal_parts(signal: Signal, number: int) -> Parts:
+    """A traffic light: pole, head and board; its lamps face against the driving direction.
+
+    The part with the lamps carries the signal's number as its seed.
+    """
+    b = Builder()
+    height = signal.height_m
+    b.pole((0, 0, 0), height, 0.07, STEEL)
+    half_w, half_h = 0.34, 0.62
+    middle = (-0.12, 0, height - half_h)
+    dark: Color = (0.06, 0.06, 0.07)
+    b.patch(middle, (0, -half_w, 0), (0, 0, half_h), dark, Material.SIGNAL, second=(0.96, 0.96, 0.96), seed=number)
+    b.patch(middle, (0, half_w, 0), (0, 0, half_h), dark)
+    return b.build().placed((signal.x_m, signal.y_m, signal.yaw_rad))
 
 
 def _tree(b: Builder, prop: Prop) -> None:

@@ -55,9 +55,12 @@ class Material(IntEnum):
     BUS_GLASS = 14
     PANEL = 15
     FACE = 16
+    SIGNAL = 17
 
 
-NUMBERS = ("material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m")
+NUMBERS = (
+    "material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m", "lift_m", "side"
+)  # fmt: skip
 COLUMN = {name: i for i, name in enumerate(NUMBERS)}
 
 
@@ -68,12 +71,13 @@ class Parts:
     Attributes:
         vectors: Centre and half axes u, v, w, shape [n, 4, 3], metres; w matters for ellipsoids alone.
         colors: First and second colour, shape [n, 2, 3], in [0, 1].
-        numbers: The columns of `NUMBERS`, shape [n, 9].
+        numbers: The columns of `NUMBERS`, shape [n, 11]: `swing_m` and `lift_m` are how far a part moves back and forth
+            and up and down when walking; `side` is 1 on the left side of a hull, -1 on the right.
     """
 
     vectors: Float[Array, "n 4 3"]
     colors: Float[Array, "n 2 3"]
-    numbers: Float[Array, "n 9"]
+    numbers: Float[Array, "n 11"]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -144,12 +148,13 @@ class Builder:
         facing: Facing = Facing.OUTSIDE,
         taper: tuple[float, float] = (0.0, 0.0),
         seed: float = 0.0,
+        side: float = 0.0,
     ) -> None:
         """A flat patch; `taper` cuts these shares of the width off the left and right end of its upper edge."""
         sizes = 2 * float(np.linalg.norm(u)), 2 * float(np.linalg.norm(v))
         self._vectors.append([centre, u, v, (0.0, 0.0, 0.0)])
         self._colors.append([color, second])
-        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0])
+        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0, 0.0, side])
 
     def ellipsoid(
         self,
@@ -161,13 +166,17 @@ class Builder:
         second: Color = (1.0, 1.0, 1.0),
         lean: float = 0.0,
         swing: float = 0.0,
+        lift: float = 0.0,
     ) -> None:
-        """An ellipsoid; `lean` tips its top forward (radians), `swing` moves it back and forth when walking (m)."""
+        """An ellipsoid; `lean` tips its top forward (radians).
+
+        When walking, `swing` moves it back and forth and `lift` up and down (m).
+        """
         cos, sin = np.cos(lean), np.sin(lean)
         axes = [(radii[0] * cos, 0, -radii[0] * sin), (0, radii[1], 0), (radii[2] * sin, 0, radii[2] * cos)]
         self._vectors.append([centre, *axes])
         self._colors.append([color, second])
-        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing])
+        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing, lift, 0])
 
     def pole(
         self,
@@ -215,11 +224,13 @@ class Builder:
         mid_x = (low.front + low.rear) / 2
         end = inset / low.half
 
-        def add(centre: Vector, u: Vector, v: Vector, material: Material, taper: tuple[float, float]) -> None:
-            self.patch(centre, u, v, color, material, second=second, taper=taper, seed=seed)
+        def add(
+            centre: Vector, u: Vector, v: Vector, material: Material, taper: tuple[float, float], side: float = 0.0
+        ) -> None:
+            self.patch(centre, u, v, color, material, second=second, taper=taper, seed=seed, side=side)
 
-        add((mid_x, half, mid_z), (-length / 2, 0, 0), (0, -inset, half_z), sides, (nose, tail))
-        add((mid_x, -half, mid_z), (length / 2, 0, 0), (0, inset, half_z), sides, (tail, nose))
+        add((mid_x, half, mid_z), (-length / 2, 0, 0), (0, -inset, half_z), sides, (nose, tail), 1.0)
+        add((mid_x, -half, mid_z), (length / 2, 0, 0), (0, inset, half_z), sides, (tail, nose), -1.0)
         back = (low.rear + high.rear) / 2
         add((back, 0, mid_z), (0, -low.half, 0), ((high.rear - low.rear) / 2, 0, half_z), rear, (end, end))
         ahead = (low.front + high.front) / 2
