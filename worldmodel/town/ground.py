@@ -172,8 +172,24 @@ def _seen(segment: Tensor, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: 
     )
 
 
-def ground_color(index: LaneIndex, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: tuple[Tensor, Tensor]) -> Rgb:
-    """Unlit colour of the ground at points (x, y).
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Soil:
+    """The ground at some points: its unlit colour, the share that is road, metres left of its lane's middle, pixel size.
+
+    Attributes:
+        paint: Share of the points that is covered with white or yellow paint.
+        pixel: Size of a pixel on the ground, metres, the longer of its sides.
+    """
+
+    color: Rgb
+    road: Tensor
+    left: Tensor
+    paint: Tensor
+    pixel: Tensor
+
+
+def ground_color(index: LaneIndex, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: tuple[Tensor, Tensor]) -> Soil:
+    """What the ground is at points (x, y), unlit and in dry weather.
 
     Args:
         index: The lanes.
@@ -203,11 +219,13 @@ def ground_color(index: LaneIndex, x: Tensor, y: Tensor, dx: tuple[Tensor, Tenso
     color = mix(color, kerb, above(road, -KERB_M, wide) * paved)
     asphalt = _asphalt(x, y, left, coarse, lane)
     paved_road = sum((above(lane.inside, -0.04, lane.wide) for lane in near), torch.zeros_like(x))
-    color = mix(color, asphalt, paved_road.clamp(max=1))  # a sum, so that no seam shows between neighbours
+    paved_road = paved_road.clamp(max=1)
+    color = mix(color, asphalt, paved_road)  # a sum, so that no seam shows between neighbours
     white, yellow = _markings(near)
     worn = 1 - 0.22 * noise(x * 2.3, y * 2.3)
     color = mix(color, (0.95, 0.95, 0.93), white * worn)
-    return mix(color, (0.98, 0.76, 0.16), yellow * worn)
+    color = mix(color, (0.98, 0.76, 0.16), yellow * worn)
+    return Soil(color=color, road=paved_road, left=left, paint=torch.maximum(white, yellow), pixel=coarse)
 
 
 def _side_line(lane: _Near) -> Tensor:

@@ -262,7 +262,7 @@ def _shade_ground(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, _: Tensor) 
     east, north = p * z, q * z
     dx = (m[0] - east * m[6]) * z, (m[3] - north * m[6]) * z
     dy = (m[1] - east * m[7]) * z, (m[4] - north * m[7]) * z
-    unlit = ground_color(batch.world.index, east, north, dx, dy)
+    unlit = ground_color(batch.world.index, east, north, dx, dy).color
     at = batch.world.mood
     visible = 1 - at.shadow * batch.shade.sun[pixel]
     color = lit(unlit, at.to_sun[2] * visible, 1 - batch.shade.contact[pixel], at)
