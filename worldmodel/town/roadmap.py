@@ -15,7 +15,8 @@ class Gate:
 
     Attributes:
         s_m: Of the stop line, metres along the route.
-        kind: 'signal', 'stop' (stands first), 'yield' (lets everybody on the other road pass) or 'crosswalk'.
+        kind: 'signal', 'stop' (stands first, then as 'yield'), 'yield' (lets everybody pass who has no such gate ahead of
+            the place where they meet) or 'crosswalk' (lets people pass who walk on it or step onto it).
         number: Of the signal or crosswalk on the stage; -1 for the others.
     """
 
@@ -58,15 +59,23 @@ class RoadMap:
         lanes: For the stage.
         routes: Paths to drive, by name; 'ego' is the ego's.
         start_s: Where the ego starts on its route, metres.
-        manoeuvre: What the route asks for: 'follow', 'left', 'right', 'straight' or 'exit 1' ... 'exit 3'.
+        manoeuvre: What the route asks for: 'follow', 'left', 'right', 'straight', 'exit 1' ... 'exit 3' (of a roundabout),
+            'merge' (from a ramp onto a highway) or 'exit' (leave a highway).
         done_s: Where on its route the manoeuvre is over, metres; the start for 'follow'.
+        turns: All manoeuvres along the ego's route with where each is over, in order; empty for 'follow'.
         parking: Whether parking strips lie beside the driving lanes.
         width_m: Width of a driving lane.
         gates: Where one may have to wait, by route; a route without gates may be missing.
         ranks: Which routes go first where they cross others: the higher; 0 for a route that is missing.
         neighbours: For routes with a parallel lane to change into: names of the routes to the left and to the right ('' none).
+        changes: Stretch (from, to) of a route on which its lane may be left for a neighbour, metres; all of it if missing.
+            After it the route itself moves over into the neighbour to the left.
         crosswalks, stop_lines, signals: For the stage.
         programme: Of the signals; None where there are none.
+        core: World x, y and radius of the crossing or roundabout where nobody may start or stand; None without one.
+        rural: Whether the road leads through fields: no pavement, few houses.
+        hides: Houses (x, y, yaw, length, width) that must stand there, so that they hide what is behind a bend.
+        hidden_s: Stretch (from, to) of the ego's route that houses hide until the bend is reached.
     """
 
     lanes: tuple[Lane, ...]
@@ -74,12 +83,18 @@ class RoadMap:
     start_s: float
     manoeuvre: str = "follow"
     done_s: float = 0.0
+    turns: tuple[tuple[str, float], ...] = ()
     parking: bool = False
     width_m: float = 4.0
     gates: dict[str, tuple[Gate, ...]] = field(default_factory=dict)
     ranks: dict[str, float] = field(default_factory=dict)
     neighbours: dict[str, tuple[str, str]] = field(default_factory=dict)
+    changes: dict[str, tuple[float, float]] = field(default_factory=dict)
     crosswalks: tuple[Crosswalk, ...] = ()
     stop_lines: tuple[StopLine, ...] = ()
     signals: tuple[Signal, ...] = ()
     programme: Programme | None = None
+    core: tuple[float, float, float] | None = None
+    rural: bool = False
+    hides: tuple[tuple[float, float, float, float, float], ...] = ()
+    hidden_s: tuple[float, float] | None = None

@@ -1,7 +1,21 @@
 """The road of a scene: which kind, how long, how it bends.
 
-Kinds of road: 'street', 'curvy', 'highway', 'intersection', 'signals', 'crossing', 'roundabout', 'merge', 'exit',
-'two_lanes', 'block' and 'blind_bend'.
+kind            what it is                                       routes besides 'ego'
+'street'        one lane each way                                'oncoming'
+'curvy'         the same with bends                              'oncoming'
+'crossing'      the same with a zebra crosswalk ahead            'oncoming'
+'blind_bend'    the same with a tight bend between houses        'oncoming'
+'two_lanes'     two lanes each way                               'lane0' (left), 'lane1', 'oncoming0', 'oncoming1'
+'highway'       three lanes each way                             'lane0' ... 'lane2', 'oncoming0' ... 'oncoming2'
+'merge'         a highway that a ramp joins                      as 'highway' and 'ramp'
+'exit'          a highway that a ramp leaves                     as 'highway' and 'ramp'
+'intersection'  a crossing without signals                       '0-1' ... '3-2': from arm to arm
+'signals'       a crossing with signals                          '0-1' ... '3-2'
+'roundabout'    a ring with three or four arms                   '0-1' ... '3-2'
+'block'         streets around a block                           'oncoming' (round the other way), 'through0' ... 'through7'
+
+The ego comes from arm 0. At crossings arms 1, 2 and 3 lie to its left, ahead and to its right; at a roundabout they are
+counted as one passes them. 'oncoming0' is the lane next to the middle.
 """
 
 from math import pi

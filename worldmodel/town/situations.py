@@ -44,6 +44,7 @@ class Situation:
         walkers: Range of the number of people on the pavements.
         half_blocked: Whether a parked car stands half in the ego's lane.
         crossing: Whether somebody crosses the road on foot before the ego.
+        laps: How often the route goes round a roundabout before it leaves.
         max_seconds: The longest scene; the road is long enough for it.
     """
 
@@ -56,6 +57,7 @@ class Situation:
     walkers: tuple[int, int] = (0, 3)
     half_blocked: bool = False
     crossing: bool = False
+    laps: int = 0
     max_seconds: float = 30.0
 
 
