@@ -7,7 +7,7 @@ import pytest
 
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
-from worldmodel.town.ground import LaneIndex
+from worldmodel.town.lane_index import LaneIndex
 from worldmodel.town.render import render, render_body_rgba
 from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 
@@ -170,7 +170,7 @@ def test_lines_are_not_painted_across_another_lane() -> None:
 def test_the_lane_index_finds_both_lanes_between_them_and_none_far_away() -> None:
     import torch
 
-    index = LaneIndex.of((lane(-1.75), lane(1.75, backwards=True)))
+    index = LaneIndex.of(Stage(lanes=(lane(-1.75), lane(1.75, backwards=True)), buildings=(), props=()))
     found = index.segments[index.near(torch.tensor([10.2, 10.2]), torch.tensor([0.1, 300.0]))][:, :, 9]
     assert sorted(set(found[0].tolist()) - {-1.0}) == [0.0, 1.0]
     assert set(found[1].tolist()) == {-1.0}

@@ -22,8 +22,9 @@ from worldmodel.town.casting import (
     plane_matrix,
     times,
 )
-from worldmodel.town.ground import LaneIndex, ground_color
+from worldmodel.town.ground import ground_color
 from worldmodel.town.lamps import body_lamps, signal_lamps
+from worldmodel.town.lane_index import LaneIndex
 from worldmodel.town.paint import Hits, paint
 from worldmodel.town.scene import Scene, Stage
 from worldmodel.town.scenery import stage_parts
@@ -47,7 +48,7 @@ class _Fixed:
 
 @lru_cache(maxsize=4)
 def _fixed(stage: Stage, device: str) -> _Fixed:
-    return _Fixed(parts=stage_parts(stage), index=LaneIndex.of(stage.lanes, device))
+    return _Fixed(parts=stage_parts(stage), index=LaneIndex.of(stage, device))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
