@@ -16,10 +16,7 @@ from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera, Rig, look_along, matrix_from_pose
 from worldmodel.town.casting import GROUND, SKY, Sights, Views, cast, see
 from worldmodel.town.picture import (
-    GROUND_INSTANCE,
-    NO_INSTANCE,
     Batch,
-    World,
     background,
     pixel_centres,
     prepared,
@@ -28,6 +25,7 @@ from worldmodel.town.picture import (
     subsamples,
 )
 from worldmodel.town.scene import Body, Cause, Light, Scene, Stage
+from worldmodel.town.world import GROUND_INSTANCE, NO_INSTANCE, World
 
 BATCH_PX = 2**18  # pixels worked on at once
 SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side

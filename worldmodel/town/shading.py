@@ -19,15 +19,40 @@ from worldmodel.town.scene import Light
 Rgb = tuple[Tensor, Tensor, Tensor]
 Tone = tuple[float, float, float]
 NOISE_SIZE = 256
-HAZE_M = {
-    "clear": 420.0,
-    "overcast": 260.0,
-    "fog": 45.0,
-    "rain": 150.0,
-    "wet": 380.0,
-    "snow": 110.0,
-}  # distance after which 63 % is haze
-SUN_SHARE = {"clear": 1.0, "overcast": 0.22, "fog": 0.12, "rain": 0.1, "wet": 0.6, "snow": 0.15}
+MOONRISE = 0.35  # of `Mood.day`: below it the moon takes the sun's place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Air:
+    """What a weather does to the light.
+
+    Attributes:
+        haze_m: Distance after which 63 % of a colour is haze.
+        sun: Share of the sun's (or moon's) light that arrives directly.
+        grey: How much of the sky's colour is lost, 0 to 1.
+        dim: Factor of the whole sky's light.
+        clouds: 0 none to 1 covered.
+        wet: How wet the ground is, 0 to 1.
+        snow: How much snow lies, 0 to 1.
+    """
+
+    haze_m: float
+    sun: float
+    grey: float
+    dim: float = 1.0
+    clouds: float = 1.0
+    wet: float = 0.0
+    snow: float = 0.0
+
+
+AIRS = {
+    "clear": Air(haze_m=420.0, sun=1.0, grey=0.0, clouds=0.55),
+    "overcast": Air(haze_m=260.0, sun=0.22, grey=0.85),
+    "fog": Air(haze_m=45.0, sun=0.12, grey=1.0, clouds=0.0),
+    "rain": Air(haze_m=130.0, sun=0.06, grey=0.95, dim=0.78, wet=1.0),
+    "wet": Air(haze_m=380.0, sun=0.75, grey=0.15, clouds=0.75, wet=0.8),
+    "snow": Air(haze_m=120.0, sun=0.12, grey=0.9, dim=0.97, snow=1.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +60,14 @@ class Mood:
     """The light of one scene.
 
     Attributes:
-        to_sun: Unit vector towards the sun (kept a little above the horizon).
-        sun, ambient: Colours that multiply what the sun and the whole sky light.
+        to_sun: Unit vector towards the sun (kept a little above the horizon), or towards the moon at night.
+        sun, ambient: Colours that multiply what the sun (or the moon) and the whole sky light.
         zenith, horizon, glow: Sky colours above, at the horizon, and around the sun.
         day: 1 by day, 0 at night.
+        lamps: How much lamps light, 0 by day to 1 at night.
         shadow: How dark a sun shadow is, 0 to 1.
         haze_m: Distance after which 63 % of a colour is haze.
-        clouds: 0 none to 1 covered.
+        clouds, wet, snow: As in `Air`.
     """
 
     to_sun: Tone
@@ -51,12 +77,16 @@ class Mood:
     horizon: Tone
     glow: Tone
     day: float
+    lamps: float
     shadow: float
     haze_m: float
     clouds: float
+    wet: float
+    snow: float
 
 
-def _blend(a: Tone, b: Tone, share: float) -> Tone:
+def blend(a: Tone, b: Tone, share: float) -> Tone:
+    """`a` where the share is 0, `b` where it is 1."""
     return tuple(x + (y - x) * share for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
@@ -71,34 +101,52 @@ def mood(light: Light) -> Mood:
     Raises:
         UnknownName: for a weather that does not exist.
     """
-    if light.weather not in HAZE_M:
-        raise UnknownName("weather", light.weather, HAZE_M)
-    elevation = light.sun_elevation_rad
-    day = _ramp(elevation, -0.12, 0.14)
-    warm = 1 - _ramp(elevation, 0.05, 0.55)
-    grey = {"clear": 0.0, "overcast": 0.85, "fog": 1.0, "rain": 0.95, "wet": 0.3, "snow": 0.9}[light.weather]
-    sun = _blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
-    share = SUN_SHARE[light.weather] * day * 0.70
-    ambient = _blend(_blend((0.60, 0.64, 0.70), (0.60, 0.55, 0.60), warm), (0.86, 0.87, 0.89), grey)
-    zenith = _blend(_blend((0.24, 0.48, 0.86), (0.30, 0.38, 0.66), warm), (0.66, 0.69, 0.73), grey)
-    horizon = _blend(_blend((0.74, 0.85, 0.95), (0.98, 0.74, 0.54), warm), (0.78, 0.79, 0.80), grey)
-    glow = _blend(_blend((1.0, 0.96, 0.82), (1.0, 0.62, 0.30), warm), (0.84, 0.84, 0.82), grey)
+    if light.weather not in AIRS:
+        raise UnknownName("weather", light.weather, AIRS)
+    air, elevation = AIRS[light.weather], light.sun_elevation_rad
+    day = _ramp(elevation, -0.16, 0.14)
+    warm = (1 - _ramp(elevation, 0.05, 0.55)) * (1 - 0.6 * air.grey)
     night = 1 - day
-    height = max(elevation, 0.12)
-    azimuth = light.sun_azimuth_rad
-    to_sun = (math.cos(azimuth) * math.cos(height), math.sin(azimuth) * math.cos(height), math.sin(height))
+    sun = blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
+    ambient = blend(blend((0.60, 0.64, 0.70), (0.62, 0.56, 0.62), warm), (0.86, 0.87, 0.89), air.grey)
+    zenith = blend(blend((0.24, 0.48, 0.86), (0.30, 0.36, 0.66), warm), (0.66, 0.69, 0.73), air.grey)
+    horizon = blend(blend((0.74, 0.85, 0.95), (1.0, 0.72, 0.50), warm), (0.78, 0.79, 0.80), air.grey)
+    glow = blend(blend((1.0, 0.96, 0.82), (1.0, 0.60, 0.28), warm), (0.84, 0.84, 0.82), air.grey)
+    murk = 0.5 * air.grey
+    dark = blend((0.035, 0.055, 0.16), (0.10, 0.11, 0.16), murk), blend((0.13, 0.17, 0.34), (0.20, 0.20, 0.26), murk)
+    shares = (0.70 * air.sun * day, 0.20 * air.sun * night)  # of the sun and of the moon
+    direct = tuple(shares[0] * a + shares[1] * b for a, b in zip(sun, (0.62, 0.74, 1.0), strict=True))
     return Mood(
-        to_sun=to_sun,
-        sun=tuple(share * value for value in sun),  # type: ignore[arg-type]
-        ambient=_blend(ambient, (0.27, 0.30, 0.44), night),
-        zenith=_blend(zenith, (0.03, 0.05, 0.14), night),
-        horizon=_blend(horizon, (0.14, 0.16, 0.28), night),
-        glow=_blend(glow, (0.16, 0.18, 0.30), night),
+        to_sun=_towards(light.sun_azimuth_rad, max(elevation, 0.12))
+        if day > MOONRISE
+        else _towards(light.sun_azimuth_rad + 2.4, 0.2),
+        sun=direct,  # type: ignore[arg-type]
+        ambient=_dimmed(blend(ambient, (0.27, 0.31, 0.47), night), air.dim),
+        zenith=_dimmed(blend(zenith, dark[0], night), air.dim),
+        horizon=_dimmed(blend(horizon, dark[1], night), air.dim),
+        glow=_dimmed(blend(glow, blend((0.40, 0.46, 0.66), dark[1], air.grey), night), air.dim),
         day=day,
-        shadow=0.72 if light.weather == "clear" and elevation > 0.05 else 0.0,
-        haze_m=HAZE_M[light.weather],
-        clouds={"clear": 0.55, "overcast": 1.0, "fog": 0.0, "rain": 1.0, "wet": 0.8, "snow": 1.0}[light.weather],
+        lamps=1 - _ramp(elevation, -0.06, 0.10),
+        shadow=0.72 if casts_shadows(light) else 0.0,
+        haze_m=air.haze_m,
+        clouds=air.clouds,
+        wet=air.wet,
+        snow=air.snow,
     )
+
+
+def casts_shadows(light: Light) -> bool:
+    """Whether the sun stands high and clear enough for shadows with an outline."""
+    return AIRS[light.weather].sun > 0.5 and light.sun_elevation_rad > 0.05
+
+
+def _towards(azimuth_rad: float, elevation_rad: float) -> Tone:
+    flat = math.cos(elevation_rad)
+    return math.cos(azimuth_rad) * flat, math.sin(azimuth_rad) * flat, math.sin(elevation_rad)
+
+
+def _dimmed(tone: Tone, factor: float) -> Tone:
+    return tone[0] * factor, tone[1] * factor, tone[2] * factor
 
 
 @lru_cache(maxsize=4)
@@ -113,10 +161,9 @@ def noise(x: Tensor, y: Tensor) -> Tensor:
     left, low = x.floor(), y.floor()
     fx, fy = x - left, y - low
     fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
-    i0, j0 = left.long() % NOISE_SIZE, low.long() % NOISE_SIZE
-    i1, j1 = (i0 + 1) % NOISE_SIZE, (j0 + 1) % NOISE_SIZE
-    a, b = table[j0 * NOISE_SIZE + i0], table[j0 * NOISE_SIZE + i1]
-    c, d = table[j1 * NOISE_SIZE + i0], table[j1 * NOISE_SIZE + i1]
+    i0, j0 = left.long() & (NOISE_SIZE - 1), (low.long() & (NOISE_SIZE - 1)) * NOISE_SIZE
+    i1, j1 = (i0 + 1) & (NOISE_SIZE - 1), (j0 + NOISE_SIZE) & (NOISE_SIZE * NOISE_SIZE - 1)
+    a, b, c, d = (table[place] for place in (j0 + i0, j0 + i1, j1 + i0, j1 + i1))
     below = a + (b - a) * fx
     return below + (c + (d - c) * fx - below) * fy
 
@@ -168,47 +215,3 @@ def lit(color: Rgb, direct: Tensor, skylight: Tensor, at: Mood) -> Rgb:
 def hazed(color: Rgb, distance_m: Tensor, at: Mood) -> Rgb:
     """A colour seen through the air."""
     return mix(color, at.horizon, 1 - torch.exp(-distance_m / at.haze_m))
-
-
-def sky(x: Tensor, y: Tensor, z: Tensor, at: Mood) -> Rgb:
-    """The sky in unit directions (x, y, z): gradient, sun, clouds, and wooded hills at the horizon."""
-    height = z.clamp(min=0)
-    up = 1 - (1 - height) * (1 - height) * (1 - height)
-    color = mix((torch.full_like(z, at.horizon[0]), torch.full_like(z, at.horizon[1]),
-                 torch.full_like(z, at.horizon[2])), at.zenith, up)  # fmt: skip
-    towards = (x * at.to_sun[0] + y * at.to_sun[1] + z * at.to_sun[2]).clamp(0, 1)
-    wide = towards * towards
-    wide = wide * wide * wide
-    narrow = wide * wide * wide
-    narrow = narrow * narrow * narrow * narrow * narrow
-    disc = above(towards, 0.9985, torch.full_like(z, 6e-4)) if at.shadow else torch.zeros_like(z)
-    color = mix(color, at.glow, 0.30 * wide + 0.55 * narrow)
-    color = mix(color, (1.0, 0.99, 0.93), disc)
-    if at.clouds:
-        color = _clouds(color, x / (height + 0.18), y / (height + 0.18), height, at)
-    else:
-        color = mix(color, at.horizon, (1 - 2.5 * height).clamp(0, 1))
-    return _hills(color, x, y, z, at)
-
-
-def _clouds(color: Rgb, x: Tensor, y: Tensor, height: Tensor, at: Mood) -> Rgb:
-    puffs = 0.6 * noise(x * 1.3 + 9, y * 1.3 + 4) + 0.3 * noise(x * 3.1, y * 3.1) + 0.1 * noise(x * 7.3, y * 7.3)
-    cover = ((puffs - (0.72 - 0.36 * at.clouds)) * 5).clamp(0, 1) * (height * 8).clamp(0, 1)
-    shade = 0.90 + 0.14 * noise(x * 3.1 + 0.5, y * 3.1 + 0.5)
-    bright = _blend(at.horizon, (1.0, 1.0, 1.0), 0.65 * at.day)
-    white = tinted(bright if at.clouds < 1 else _blend(at.horizon, (0.9, 0.9, 0.92), 0.4 * at.day), shade)
-    return mix(color, white, cover * (0.85 if at.clouds < 1 else 0.6))
-
-
-def _hills(color: Rgb, x: Tensor, y: Tensor, z: Tensor, at: Mood) -> Rgb:
-    flat = torch.rsqrt((x * x + y * y).clamp(min=1e-6))
-    x, y, slope = x * flat, y * flat, z * flat
-    width = torch.full_like(z, 0.004)
-    for far, scale, base, tall in ((0.80, 5.0, 0.016, 0.055), (0.55, 17.0, 0.006, 0.035)):
-        ridge = base + tall * noise(x * scale + 40 * far, y * scale + 17)
-        ridge = ridge + 0.010 * noise(x * scale * 9, y * scale * 9)
-        share = above(ridge, slope, width)
-        green = tinted((0.20, 0.36, 0.22), 0.35 + 0.65 * torch.full_like(z, at.day))
-        hill = mix(green, at.horizon, torch.full_like(z, far if at.haze_m > 100 else 0.97))
-        color = mix(color, hill, share)
-    return color

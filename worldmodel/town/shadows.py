@@ -10,6 +10,7 @@ from torch import Tensor
 from worldmodel.geometry import Array
 from worldmodel.town.casting import Views, fragments, hit, patch_bounds, plane_matrix, times
 from worldmodel.town.scene import Body, Light, Scene, Stage
+from worldmodel.town.shading import casts_shadows
 
 CONTACT_RANGE_M, SUN_RANGE_M = 70.0, 90.0
 LONGEST_M = 26.0
@@ -52,12 +53,11 @@ class Casters:
             if tree:
                 rows.append([prop.x_m, prop.y_m, 0.0, prop.radius_m, prop.radius_m, 0.66 * prop.height_m, CROWN])
         height = light.sun_elevation_rad
-        lit = light.weather == "clear" and height > 0.05
         azimuth = np.array([math.cos(light.sun_azimuth_rad), math.sin(light.sun_azimuth_rad)])
         return Casters(
             still=np.array(rows, np.float64).reshape(-1, 7),
             bodies=np.array([[b.length_m / 2, b.width_m / 2, b.height_m] for b in bodies], np.float64).reshape(-1, 3),
-            sun=azimuth / math.tan(max(height, 0.12)) if lit else None,
+            sun=azimuth / math.tan(max(height, 0.12)) if casts_shadows(light) else None,
         )
 
 
