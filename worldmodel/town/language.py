@@ -1,71 +1,133 @@
-"""What the driver is told: texts for the scene's route, one paraphrase per seed."""
+"""The language of a scene: what the driver is told, and all that can be said about what happens."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isinf
+from typing import Any
 
 import numpy as np
 
 from worldmodel.clips import Instruction
-from worldmodel.town.roads import RoadMap
+from worldmodel.decisions import HORIZONS_S
+from worldmodel.town.descriptions import describe
+from worldmodel.town.hints import hints
+from worldmodel.town.labels import Labels, decision_labels
+from worldmodel.town.notices import Notice, notices
+from worldmodel.town.phrases import phrase
+from worldmodel.town.questions import Question, questions
+from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.scene import Scene
+from worldmodel.town.turns import offers
 
-PHRASES: dict[str, tuple[str, ...]] = {
-    "follow": (
-        "follow the road",
-        "keep going along this road",
-        "just follow the road",
-        "stay on this road",
-        "carry on along the road",
-    ),
-    "left": (
-        "turn left at the crossing",
-        "take the next left",
-        "go left at the intersection",
-        "at the crossing, turn left",
-        "make a left turn ahead",
-    ),
-    "right": (
-        "turn right at the crossing",
-        "take the next right",
-        "go right at the intersection",
-        "at the crossing, turn right",
-        "make a right turn ahead",
-    ),
-    "straight": (
-        "keep going straight",
-        "drive straight through the crossing",
-        "go straight on at the intersection",
-        "continue straight ahead",
-        "cross the intersection without turning",
-    ),
-}
-ORDINALS = ("first", "second", "third")
-for _number, _ordinal in enumerate(ORDINALS, start=1):
-    PHRASES[f"exit {_number}"] = (
-        f"exit the roundabout at the {_ordinal} exit",
-        f"take the {_ordinal} exit at the roundabout",
-        f"leave the roundabout at exit {_number}",
-        f"at the roundabout, use the {_ordinal} exit",
-    )
+FIRST_TEST_SEED = 2_000_000  # where the seeds of `dataset.SPLITS['test']` begin
+MISLEADING_SHARE = 0.05  # of the scenes in which a turn can be asked for that does not exist
 
 
-def phrase(manoeuvre: str, rng: np.random.Generator) -> str:
-    """One of the ways to say it."""
-    texts = PHRASES[manoeuvre]
-    return texts[int(rng.integers(len(texts)))]
+def split_of(seed: int) -> str:
+    """Whose texts a scene is told: 'train' or 'test', by its seed."""
+    return "test" if seed >= FIRST_TEST_SEED else "train"
+
+
+def mislead(road: RoadMap, rng: np.random.Generator) -> str:
+    """A turn that the road does not offer, 'left' or 'right'; '' in most scenes, and where the route itself turns.
+
+    Args:
+        rng: Used for nothing else; it is asked the same on every road.
+    """
+    told, first = float(rng.random()) < MISLEADING_SHARE, "left" if rng.random() < 0.5 else "right"
+    if not told or road.manoeuvre not in ("follow", "straight") or len(road.turns) > 1:
+        return ""
+    ego = road.routes["ego"].points[::2]
+    ways = (first, "right" if first == "left" else "left")
+    return next((way for way in ways if not offers(road.lanes, ego, way, road.start_s)), "")
 
 
 def instructions_for(
-    road: RoadMap, ego_s: Sequence[float], frequency_hz: float, rng: np.random.Generator
+    road: RoadMap,
+    ego_s: Sequence[float],
+    frequency_hz: float,
+    rng: np.random.Generator,
+    *,
+    split: str = "train",
+    misleading: str = "",
 ) -> tuple[Instruction, ...]:
-    """The manoeuvre until it is done, then to follow the road.
+    """One manoeuvre after the other, each until it is done, then to follow the road.
 
     Args:
         ego_s: Metres along the route at every frame.
+        split: Whose phrases, 'train' or 'test'.
+        misleading: A turn to ask for all the time instead of what the route does; '' for none.
+    Raises:
+        UnknownName: for a manoeuvre without wording, or another split.
     """
-    first, after = phrase(road.manoeuvre, rng), phrase("follow", rng)
-    done = [frame for frame, s in enumerate(ego_s) if s >= road.done_s]
-    if road.manoeuvre == "follow" or not done:
-        return (Instruction(text=first),)
-    if done[0] == 0:
-        return (Instruction(text=after),)
-    switch = done[0] / frequency_hz
-    return Instruction(text=first, end_s=switch), Instruction(text=after, start_s=switch)
+    after = phrase("follow", rng, split)
+    if misleading:
+        return (Instruction(text=phrase(misleading, rng, split)),)
+    steps = road.turns or ((road.manoeuvre, road.done_s),)
+    told: list[Instruction] = []
+    start = 0.0
+    for manoeuvre, done_s in steps:
+        text = phrase(manoeuvre, rng, split)
+        if manoeuvre == "follow":
+            break
+        done = next((frame for frame, s in enumerate(ego_s) if s >= done_s), None)
+        if done is None:
+            return (*told, Instruction(text=text, start_s=start))
+        end = done / frequency_hz
+        if end > start:
+            told.append(Instruction(text=text, start_s=start, end_s=end))
+        start = max(start, end)
+    return (*told, Instruction(text=after, start_s=start))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narration:
+    """All texts and labels of a scene.
+
+    Attributes:
+        instructions: What the driver was told.
+        to_be_followed: False where it was told a turn that does not exist.
+        description: What the first frame shows.
+        hints: One per half second.
+        notices: What to look out for, and when.
+        decisions: For every frame, the decisions over 1, 2 and 3 s; None where the scene ends before.
+        questions: With their answers, about some frames.
+    """
+
+    instructions: tuple[Instruction, ...]
+    to_be_followed: bool
+    description: str
+    hints: tuple[Instruction, ...]
+    notices: tuple[Notice, ...]
+    decisions: tuple[Labels, ...]
+    questions: tuple[Question, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; an instruction that never ends has `end_s` None, a missing decision is None."""
+        return {
+            "instructions": [_span(one) for one in self.instructions],
+            "to_be_followed": self.to_be_followed,
+            "description": self.description,
+            "hints": [_span(one) for one in self.hints],
+            "notices": [asdict(one) for one in self.notices],
+            "decision_horizons_s": list(HORIZONS_S),
+            "decisions": [[asdict(one) if one is not None else None for one in row] for row in self.decisions],
+            "questions": [asdict(one) | {"tracks": list(one.tracks)} for one in self.questions],
+        }
+
+
+def _span(one: Instruction) -> dict[str, Any]:
+    return {"text": one.text, "start_s": one.start_s, "end_s": None if isinf(one.end_s) else one.end_s}
+
+
+def narration(scene: Scene) -> Narration:
+    """Everything that is said about a scene; the same scene always gives the same words."""
+    return Narration(
+        instructions=scene.instructions,
+        to_be_followed=scene.to_be_followed,
+        description=describe(scene),
+        hints=hints(scene),
+        notices=notices(scene),
+        decisions=decision_labels(scene),
+        questions=questions(scene),
+    )

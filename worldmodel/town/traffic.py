@@ -15,7 +15,7 @@ from worldmodel.errors import BadMotion, BadRequest, UnknownName
 from worldmodel.town.changes import apply_edit, check_edit
 from worldmodel.town.expert import Crowd
 from worldmodel.town.lane_changes import LaneChanges
-from worldmodel.town.language import instructions_for
+from worldmodel.town.language import instructions_for, mislead, split_of
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.log import Log
 from worldmodel.town.roads import RoadMap, draw_road
@@ -149,6 +149,7 @@ class Simulation:
         for edit in self.edits:
             if isinstance(edit, ChangeWeather):
                 light = light_at(light, edit.weather, edit.hour)
+        misleading = mislead(self.road, generator(self.situation, self.seed, "misleading"))
         travel = self.wish_mps * (self.time_s if seconds is None else seconds)
         suffix = "".join(f"+{type(edit).__name__}" for edit in self.edits) + ("+driven" if self._driven else "")
         return Scene(
@@ -165,7 +166,10 @@ class Simulation:
                 [row[4] for row in self._log.ego],
                 self.frequency_hz,
                 generator(self.situation, self.seed, "language"),
+                split=split_of(self.seed),
+                misleading=misleading,
             ),
+            to_be_followed=not misleading,
             **self._log.arrays(self.crowd),
         )
 
