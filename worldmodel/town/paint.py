@@ -174,6 +174,13 @@ def _bus_glass(h: Hits, mood: Mood) -> Paint:
     return mix(h.color, _mirror(h, mood, (0.10, 0.13, 0.18)), pane), _none(h)
 
 
+def _cab_glass(h: Hits, mood: Mood) -> Paint:
+    """Windows at the front of a side only: a delivery van's."""
+    ahead = -h.u * h.turned
+    pane = band(ahead, 0.44, 0.88, h.du) * band(h.v, -0.84, 0.70, h.dv)
+    return mix(h.color, _mirror(h, mood, (0.10, 0.13, 0.18)), pane), _none(h)
+
+
 def _wheel(h: Hits, _: Mood) -> Paint:
     radius = torch.sqrt(h.u * h.u + h.v * h.v)
     hub = above(-radius, -0.58, torch.maximum(h.du, h.dv))
@@ -189,12 +196,12 @@ def _tail(h: Hits, mood: Mood) -> Paint:
     color = mix(color, (0.13, 0.06, 0.07), _rect(h, (0.50, 1.0), (0.02, 0.90)) * 0.8)
     color = mix(color, (red[0], red[1], red[2]), lamp)
     shine = lamp * (brake * 0.5 + 0.5) * (1.0 - 0.35 * mood.day)
-    return _blinking(h, color, shine, LEFT_LAMP, RIGHT_LAMP, (0.70, 1.0))
+    return _blinking(h, color, shine, LEFT_LAMP, RIGHT_LAMP, (0.45, 1.0))
 
 
 def _blinking(h: Hits, color: Rgb, shine: Tensor, low: int, high: int, v: tuple[float, float]) -> Paint:
     """Amber lamps at both ends of a nose or tail, lit while they blink; `low` is the one where u is negative."""
-    on = torch.where(h.u < 0, h.shining(low), h.shining(high)) * _rect(h, (0.62, 1.0), v)
+    on = torch.where(h.u < 0, h.shining(low), h.shining(high)) * _rect(h, (0.58, 1.0), v)
     return mix(color, AMBER_LIT, on), torch.maximum(shine, on)
 
 
@@ -258,7 +265,7 @@ def _signal(h: Hits, _: Mood) -> Paint:
     shine = _none(h)
     for place, (code, tone) in enumerate(zip(SIGNAL_LAMPS, SIGNAL_LIT, strict=True)):
         off_y = y - (1 - place) * third * 0.92
-        lens = above(-torch.sqrt(x * x + off_y * off_y), -0.155, pixel)
+        lens = above(-torch.sqrt(x * x + off_y * off_y), -0.19, pixel)
         on = h.shining(code)
         dull = tuple(0.05 + 0.12 * part for part in tone)
         color = mix(mix(color, (dull[0], dull[1], dull[2]), lens), tone, lens * on)
@@ -274,9 +281,30 @@ def _panel(h: Hits, _: Mood) -> Paint:
     return mix(color, (0.25, 0.25, 0.27), torch.maximum(seams, edge)), _none(h)
 
 
+def _board(h: Hits, _: Mood) -> Paint:
+    """Slanted stripes in both colours, as on the boards of road works."""
+    x, y = h.u * h.size_u / 2, h.v * h.size_v / 2
+    return mix(h.color, h.second, pulses(x + y, 0.5, 0.25, (h.du * h.size_u + h.dv * h.size_v) / 2)), _none(h)
+
+
+def _drum(h: Hits, _: Mood) -> Paint:
+    """A band wound around a mixer's drum."""
+    turn = h.u + 0.12 * h.v
+    return mix(h.color, h.second, torch.maximum(band(turn, -0.45, -0.25, h.du), band(turn, 0.20, 0.40, h.du))), _none(h)
+
+
+def _destination(h: Hits, mood: Mood) -> Paint:
+    """Glowing letters, or what one sees of them from afar."""
+    x = (h.u + 1) / 2 * h.size_u
+    cell = (x / 0.13).floor()
+    word = (cell_noise(cell, cell * 0 + 3) > 0.2).float() * pulses(x, 0.13, 0.09, h.du * h.size_u / 2)
+    text = word * band(h.v, -0.6, 0.6, h.dv) * band(h.u, -0.8, 0.7, h.du)
+    return mix(h.color, h.second, text), text * (1 - 0.2 * mood.day)
+
+
 def _face(h: Hits, _: Mood) -> Paint:
     hair = torch.maximum(above(h.v, 0.35, torch.full_like(h.v, 0.2)), above(-h.u, 0.25, torch.full_like(h.u, 0.2)))
-    return mix(h.color, (0.20, 0.13, 0.09), hair), _none(h)
+    return mix(h.color, h.second, hair), _none(h)
 
 
 PAINTERS: dict[Material, Callable[[Hits, Mood], Paint]] = {
@@ -297,4 +325,8 @@ PAINTERS: dict[Material, Callable[[Hits, Mood], Paint]] = {
     Material.PANEL: _panel,
     Material.FACE: _face,
     Material.SIGNAL: _signal,
+    Material.BOARD: _board,
+    Material.CAB_GLASS: _cab_glass,
+    Material.DRUM: _drum,
+    Material.DESTINATION: _destination,
 }

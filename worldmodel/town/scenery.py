@@ -102,7 +102,7 @@ def signal_parts(signal: Signal, number: int) -> Parts:
     b = Builder()
     height = signal.height_m
     b.pole((0, 0, 0), height, 0.07, STEEL)
-    half_w, half_h = 0.34, 0.62
+    half_w, half_h = 0.40, 0.74
     middle = (-0.12, 0, height - half_h)
     dark: Color = (0.06, 0.06, 0.07)
     b.patch(middle, (0, -half_w, 0), (0, 0, half_h), dark, Material.SIGNAL, second=(0.96, 0.96, 0.96), seed=number)

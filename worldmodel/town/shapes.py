@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from worldmodel.geometry import Array
 
+STRIDE_M = 1.5  # two steps of somebody on foot
 Vector = Sequence[float]
 Color = Sequence[float]
 
@@ -56,10 +57,14 @@ class Material(IntEnum):
     PANEL = 15
     FACE = 16
     SIGNAL = 17
+    BOARD = 18
+    CAB_GLASS = 19
+    DRUM = 20
+    DESTINATION = 21
 
 
 NUMBERS = (
-    "material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m", "lift_m", "side"
+    "material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m", "lift_m", "side", "stride_m"
 )  # fmt: skip
 COLUMN = {name: i for i, name in enumerate(NUMBERS)}
 
@@ -71,13 +76,13 @@ class Parts:
     Attributes:
         vectors: Centre and half axes u, v, w, shape [n, 4, 3], metres; w matters for ellipsoids alone.
         colors: First and second colour, shape [n, 2, 3], in [0, 1].
-        numbers: The columns of `NUMBERS`, shape [n, 11]: `swing_m` and `lift_m` are how far a part moves back and forth
-            and up and down when walking; `side` is 1 on the left side of a hull, -1 on the right.
+        numbers: The columns of `NUMBERS`, shape [n, 12]: `swing_m` and `lift_m` are how far a part moves back and forth
+            and up and down, once per `stride_m` of the way; `side` is 1 on the left side of a hull, -1 on the right.
     """
 
     vectors: Float[Array, "n 4 3"]
     colors: Float[Array, "n 2 3"]
-    numbers: Float[Array, "n 11"]
+    numbers: Float[Array, "n 12"]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -154,7 +159,7 @@ class Builder:
         sizes = 2 * float(np.linalg.norm(u)), 2 * float(np.linalg.norm(v))
         self._vectors.append([centre, u, v, (0.0, 0.0, 0.0)])
         self._colors.append([color, second])
-        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0, 0.0, side])
+        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0, 0.0, side, STRIDE_M])
 
     def ellipsoid(
         self,
@@ -167,16 +172,17 @@ class Builder:
         lean: float = 0.0,
         swing: float = 0.0,
         lift: float = 0.0,
+        stride: float = STRIDE_M,
     ) -> None:
         """An ellipsoid; `lean` tips its top forward (radians).
 
-        When walking, `swing` moves it back and forth and `lift` up and down (m).
+        On the way, `swing` moves it back and forth and `lift` up and down (m), once per `stride` metres.
         """
         cos, sin = np.cos(lean), np.sin(lean)
         axes = [(radii[0] * cos, 0, -radii[0] * sin), (0, radii[1], 0), (radii[2] * sin, 0, radii[2] * cos)]
         self._vectors.append([centre, *axes])
         self._colors.append([color, second])
-        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing, lift, 0])
+        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing, lift, 0, stride])
 
     def pole(
         self,
