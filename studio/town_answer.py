@@ -70,7 +70,7 @@ def _response(moment: Moment, edit: StitchSprite) -> Response:
         plan = plan_of(factual, at_s)
         return Response(factual=plan, edited=plan)
     ahead = DISTANCES_M[edit.variant] + KINDS[edit.kind][0] / 2
-    return oracle.truth(situation, seed, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
+    return oracle.truth(factual, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
 
 
 def scene_of(name: str) -> tuple[str, int]:

@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldmodel.edits import InsertActor
-from worldmodel.errors import BadRequest, ClipTooShort, UnknownName
+from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.town.dataset import scene_list, town_clip, write_town
-from worldmodel.town.oracle import Oracle, plan_of
 from worldmodel.town.scene import town_rig
 from worldmodel.town.traffic import SITUATIONS, simulate
 
@@ -95,42 +93,3 @@ def test_write_town_makes_a_dataset(tmp_path: Path, fake_render: None) -> None:
     truth = simulate(name, seed, seconds=1.0).trajectory()
     assert clip.motion is not None
     np.testing.assert_allclose(clip.motion.trajectory().poses, truth.poses, atol=1e-3)
-
-
-def free_street() -> int:
-    for seed in range(300, 340):
-        scene = simulate("empty_road", seed, seconds=6)
-        if scene.ego_speeds_mps[8] > 6 and (np.diff(scene.ego_speeds_mps[8:]) > -0.05).all():
-            return seed
-    raise AssertionError("no such scene")
-
-
-def test_the_oracle_knows_when_the_expert_brakes() -> None:
-    oracle, seed = Oracle(seconds=6.0), free_street()
-    scene = oracle.scene("empty_road", seed)
-    ahead = scene.trajectory().seen_from(scene.trajectory().poses[8])
-    reach = np.linalg.norm(ahead.poses[:, :2], axis=1)
-    frame = int(np.argmax((reach > 18) & (np.arange(len(scene)) > 8)))
-    x, y, yaw = ahead.poses[frame]
-    truth = oracle.truth("empty_road", seed, InsertActor(kind="car", x_m=x, y_m=y, yaw_rad=yaw, at_s=1.0))
-    assert truth.brakes
-    assert truth.response.path_length_change_m < -5
-    assert truth.response.braking_onset_s is not None
-    beside = oracle.truth("empty_road", seed, InsertActor(kind="cone", x_m=-10, y_m=0, at_s=1.0))
-    assert not beside.brakes
-    assert beside.response.endpoint_shift_m == 0
-
-
-def test_the_oracle_renders_the_edited_scene(fake_render: None) -> None:
-    edit = InsertActor(kind="cone", x_m=20, y_m=0, at_s=1.0)
-    clip = Oracle(seconds=2.0).counterfactual("empty_road", free_street(), edit, rig=town_rig(1, 32, 16))
-    assert clip.boxes is not None
-    assert "inserted-0" not in {box.track for box in clip.boxes[7]}
-    assert "inserted-0" in {box.track for box in clip.boxes[8]}
-
-
-def test_a_plan_needs_four_seconds() -> None:
-    scene = simulate("street", 0, seconds=5)
-    assert plan_of(scene, 0.5).path_length_m > 5
-    with pytest.raises(ClipTooShort, match="Simulate longer"):
-        plan_of(scene, 2.0)
