@@ -1,94 +1,267 @@
-"""Crossings of two streets."""
+"""Crossings of two streets: lanes, priority, signals, crosswalks.
 
-from typing import Any
+The ego comes from arm 0; arms 1, 2 and 3 lie to its left, ahead and to its right.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from worldmodel.geometry import Array
-from worldmodel.town.network import route_path, stage_lanes
-from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.network import Chain, Look, Network, Pose, direction, mirrored_pose, to_right
+from worldmodel.town.paths import Path
+from worldmodel.town.roadmap import Programme, RoadMap
+from worldmodel.town.scene import Crosswalk, Signal
+from worldmodel.town.waits import CROSSWALK_M, LINE_GAP_M, Wait, gates_of, stop_lines
+
+CORNER_M = 9.0  # radius of a right turn, in the middle of its lane
+ZEBRA_GAP_M = 0.7  # from the crossing to a crosswalk
+KERB_POLE_M = 0.9  # a signal's pole stands this far behind the kerb
+ARMS = {"left": 1, "straight": 2, "right": 3}
 
 
-def _rotation(angle: float) -> Array:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Junction:
+    """Where arms meet, in highway-env's frame.
+
+    Attributes:
+        name: Begins the names of its nodes: '<name>in0' is the end of the lane that comes in from arm 0, '<name>out0' is
+            the beginning of the lane that leaves by it.
+        centre: Shape [2].
+        heading: Of the traffic that comes in from arm 0.
+        arms: Those that exist.
+        width_m: Of a lane.
+    """
+
+    name: str
+    centre: Array
+    heading: float
+    arms: tuple[int, ...]
+    width_m: float
+
+    @property
+    def box_m(self) -> float:
+        """From the centre to where the corners begin."""
+        return CORNER_M + self.width_m / 2
+
+    def angle(self, arm: int) -> float:
+        """Heading of the traffic that comes in from an arm."""
+        return self.heading + arm * np.pi / 2
+
+    def point(self, arm: int, before_m: float, right_m: float) -> Array:
+        """A place `before_m` before the centre and `right_m` to the right, as seen by who comes in from an arm."""
+        angle = self.angle(arm)
+        return self.centre - before_m * direction(angle) + right_m * to_right(angle)
+
+    def arriving(self, arm: int, before_m: float) -> Pose:
+        """On the lane that comes in from an arm, so far before the centre; in our frame."""
+        return mirrored_pose(self.point(arm, before_m, self.width_m / 2), self.angle(arm))
+
+    def leaving(self, arm: int, behind_m: float) -> Pose:
+        """On the lane that leaves by an arm, so far behind the centre; in our frame."""
+        return mirrored_pose(self.point(arm, behind_m, -self.width_m / 2), self.angle(arm) + np.pi)
+
+    def reach(self, pair: tuple[int, int]) -> float:
+        """Length of the way through, from where the arm's lane ends to where the next one begins."""
+        turn = (pair[1] - pair[0]) % 4
+        radius = {1: CORNER_M + self.width_m, 3: CORNER_M}.get(turn)
+        return 2 * self.box_m if radius is None else radius * np.pi / 2
 
 
-def intersection(
-    *, heading: float, turn: str, approach_m: float, reach_m: float, missing: int | None, width: float
-) -> RoadMap:
-    """A crossing without signals; arm 0 is the ego's, arms 1, 2, 3 lie to the left, ahead, to the right.
+def add_junction(network: Network, junction: Junction) -> None:
+    """The lanes inside a crossing, from every arm to every other."""
+    for arm in junction.arms:
+        start = junction.point(arm, junction.box_m, junction.width_m / 2)
+        for other in junction.arms:
+            turn = (other - arm) % 4
+            if turn == 0:
+                continue
+            if turn == 1:
+                segment, edge = ("arc", CORNER_M + junction.width_m, -np.pi / 2), False
+            elif turn == 2:
+                segment, edge = ("straight", 2 * junction.box_m, 0.0), (arm + 3) % 4 not in junction.arms
+            else:
+                segment, edge = ("arc", CORNER_M, np.pi / 2), True
+            network.strand(
+                f"{junction.name}{arm}{other}",
+                Chain(start=start, heading=junction.angle(arm), segments=[segment]),
+                Look(width_m=junction.width_m, right="edge" if edge else "none"),
+                ends=(f"{junction.name}in{arm}", f"{junction.name}out{other}"),
+            )
 
-    Args:
-        turn: 'left', 'right' or 'straight'.
+
+def add_arm(network: Network, junction: Junction, arm: int, reach_m: float) -> None:
+    """The lanes of an arm that leads out of the scene: from '<name>far' to 'in', and from 'out' to '<name>gone'."""
+    name, width = junction.name, junction.width_m
+    start = junction.point(arm, junction.box_m + reach_m, 0.0)
+    chain = Chain(start=start, heading=junction.angle(arm), segments=[("straight", reach_m, 0.0)])
+    coming, going = Look(width_m=width, left="striped", right="edge"), Look(width_m=width, right="edge")
+    network.strand(f"{name}c{arm}", chain, coming, lateral_m=width / 2, ends=(f"{name}far{arm}", f"{name}in{arm}"))
+    network.strand(
+        f"{name}g{arm}",
+        chain,
+        going,
+        lateral_m=-width / 2,
+        reverse=True,
+        ends=(f"{name}out{arm}", f"{name}gone{arm}"),
+    )
+
+
+def ways_through(network: Network, junction: Junction) -> dict[str, Path]:
+    """Routes between all arms, 'from-to'."""
+    name = junction.name
+    return {
+        f"{arm}-{other}": network.path([f"{name}far{arm}", f"{name}in{arm}", f"{name}out{other}", f"{name}gone{other}"])
+        for arm in junction.arms
+        for other in junction.arms
+        if arm != other
+    }
+
+
+# -- who goes first ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """Who goes first at a crossing, and what is painted there.
+
+    Attributes:
+        kind: 'equal' (nobody is before others), 'main' (the ego's street goes first), 'side' (the other street does) or
+            'signals'.
+        sign: What the lower street has: 'yield' or 'stop'.
+        zebras: Arms with a crosswalk.
+        programme_s: Green time and place in the cycle at the start, of signals.
+    """
+
+    kind: str = "equal"
+    sign: str = "yield"
+    zebras: tuple[int, ...] = ()
+    programme_s: tuple[float, float] = (9.0, 0.0)
+
+
+def line_m(junction: Junction, zebra: bool) -> float:
+    """From the centre to an arm's stop line."""
+    return junction.box_m + (ZEBRA_GAP_M + CROSSWALK_M + LINE_GAP_M if zebra else ZEBRA_GAP_M)
+
+
+def crosswalks(junction: Junction, zebras: tuple[int, ...]) -> tuple[Crosswalk, ...]:
+    """Crosswalks on some arms, from kerb to kerb."""
+    found = []
+    for arm in zebras:
+        middle = junction.box_m + ZEBRA_GAP_M + CROSSWALK_M / 2
+        x, y, yaw = mirrored_pose(junction.point(arm, middle, 0.0), junction.angle(arm))
+        found.append(Crosswalk(x_m=x, y_m=y, yaw_rad=yaw, length_m=CROSSWALK_M, width_m=2 * junction.width_m))
+    return tuple(found)
+
+
+def waits_at(junction: Junction, control: Control) -> list[Wait]:
+    """Where one waits: before signals, signs and crosswalks, on the way in and on the way out."""
+    found, width = [], junction.width_m
+    lower = {"main": (1, 3), "side": (0, 2)}.get(control.kind, ())
+    for number, arm in enumerate(junction.arms):
+        zebra = arm in control.zebras
+        pose = junction.arriving(arm, line_m(junction, zebra))
+        if control.kind == "signals":
+            found.append(Wait(pose=pose, kind="signal", number=number, line="solid", width_m=width))
+        elif arm in lower:
+            line = "solid" if control.sign == "stop" else "teeth"
+            found.append(Wait(pose=pose, kind=control.sign, line=line, width_m=width))
+    for number, arm in enumerate(control.zebras):
+        before = junction.arriving(arm, line_m(junction, True))
+        behind = junction.leaving(arm, junction.box_m + ZEBRA_GAP_M - 0.5)
+        found += [Wait(pose=pose, kind="crosswalk", number=number) for pose in (before, behind)]
+    return found
+
+
+def signals_at(junction: Junction, zebras: tuple[int, ...]) -> tuple[Signal, ...]:
+    """Traffic lights: for each arm one beside its stop line, then for each arm one on the far side of the crossing."""
+    near, far = [], []
+    for arm in junction.arms:
+        angle, kerb = junction.angle(arm), junction.width_m + KERB_POLE_M
+        x, y, yaw = mirrored_pose(junction.point(arm, line_m(junction, arm in zebras) - 0.3, kerb), angle)
+        near.append(Signal(x_m=x, y_m=y, yaw_rad=yaw))
+        if (arm + 2) % 4 in junction.arms:
+            place = junction.point(arm, -junction.box_m - 0.2, kerb)
+        else:
+            place = junction.point(arm, -kerb, junction.width_m / 2)
+        x, y, yaw = mirrored_pose(place, angle)
+        far.append(Signal(x_m=x, y_m=y, yaw_rad=yaw))
+    return (*near, *far)
+
+
+def programme_of(junction: Junction, control: Control) -> Programme | None:
+    """Opposite arms share their green; None without signals."""
+    if control.kind != "signals":
+        return None
+    green, offset = control.programme_s
+    return Programme(groups=tuple(arm % 2 for arm in junction.arms) * 2, green_s=green, offset_s=offset)
+
+
+def ranks_of(junction: Junction, control: Control) -> dict[str, float]:
+    """Who turns left lets those pass who come the other way; the lower street lets the main one pass."""
+    if control.kind == "equal":
+        return {}
+    lower = {"main": 1, "side": 0}.get(control.kind)
+    return {
+        f"{arm}-{other}": (0.0 if (other - arm) % 4 == 1 else 1.0) + (0.0 if arm % 2 == lower else 2.0)
+        for arm in junction.arms
+        for other in junction.arms
+        if arm != other
+    }
+
+
+# -- a whole scene's crossing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossroads:
+    """What a crossing of a scene is like.
+
+    Attributes:
+        turn: What the ego does: 'left', 'right' or 'straight'.
         approach_m: From the ego's start to the crossing.
         reach_m: Length of the arms.
         missing: An arm that does not exist (a T-junction), or None.
     """
-    from highway_env.road.lane import CircularLane, LineType, StraightLane
-    from highway_env.road.road import RoadNetwork
 
-    network, half = RoadNetwork(), width / 2
-    radius = 9.0
-    box = radius + half
-    none, striped, edge = LineType.NONE, LineType.STRIPED, LineType.CONTINUOUS_LINE
-    arms = [arm for arm in range(4) if arm != missing]
+    heading: float
+    turn: str
+    approach_m: float
+    reach_m: float
+    missing: int | None
+    width_m: float
+    control: Control
+
+
+def intersection(plan: Crossroads) -> RoadMap:
+    """A crossing with or without signals."""
+    arms = tuple(arm for arm in range(4) if arm != plan.missing)
+    centre = np.zeros(2)
+    junction = Junction(name="", centre=centre, heading=plan.heading, arms=arms, width_m=plan.width_m)
+    network = Network()
+    add_junction(network, junction)
     for arm in arms:
-        # In highway-env's frame the arm's traffic comes in along +x after turning by `angle` (to the right).
-        angle = heading + arm * np.pi / 2
-        turned = _rotation(angle)
-        options: dict[str, Any] = {"width": width}
-        network.add_lane(
-            f"in{arm}",
-            f"stop{arm}",
-            StraightLane(turned @ [-reach_m - box, half], turned @ [-box, half], line_types=[striped, edge], **options),
-        )
-        network.add_lane(
-            f"leave{arm}",
-            f"out{arm}",
-            StraightLane(turned @ [-box, -half], turned @ [-reach_m - box, -half], line_types=[none, edge], **options),
-        )
-        ahead, left, right = (arm + 2) % 4, (arm + 1) % 4, (arm + 3) % 4
-        if ahead in arms:
-            beside = edge if right == missing else none
-            lane = StraightLane(turned @ [-box, half], turned @ [box, half], line_types=[none, beside], **options)
-            network.add_lane(f"stop{arm}", f"leave{ahead}", lane)
-        if right in arms:
-            lane = CircularLane(
-                turned @ [-box, half + radius],
-                radius,
-                angle - np.pi / 2,
-                angle,
-                True,
-                line_types=[none, edge],
-                **options,
-            )
-            network.add_lane(f"stop{arm}", f"leave{right}", lane)
-        if left in arms:
-            wide = radius + width
-            lane = CircularLane(
-                turned @ [-box, half - wide],
-                wide,
-                angle + np.pi / 2,
-                angle,
-                False,
-                line_types=[none, none],
-                **options,
-            )
-            network.add_lane(f"stop{arm}", f"leave{left}", lane)
-    targets = {"left": 1, "straight": 2, "right": 3}
-    routes = {
-        f"{arm}-{other}": route_path(network, [f"in{arm}", f"stop{arm}", f"leave{other}", f"out{other}"])
-        for arm in arms
-        for other in arms
-        if arm != other
-    }
-    routes["ego"] = routes[f"0-{targets[turn]}"]
-    inside = {"left": (radius + width) * np.pi / 2, "right": radius * np.pi / 2, "straight": 2 * box}[turn]
+        add_arm(network, junction, arm, plan.reach_m)
+    routes = ways_through(network, junction)
+    name = f"0-{ARMS[plan.turn]}"
+    routes["ego"] = routes[name]
+    control = plan.control
+    waits = waits_at(junction, control)
+    ranks = ranks_of(junction, control)
+    done_s = plan.reach_m + junction.reach((0, ARMS[plan.turn])) + 3.0
     return RoadMap(
-        lanes=stage_lanes(network),
+        lanes=network.lanes(),
         routes=routes,
-        start_s=reach_m - approach_m,
-        manoeuvre=turn,
-        done_s=reach_m + inside + 3.0,
-        width_m=width,
+        start_s=plan.reach_m - plan.approach_m,
+        manoeuvre=plan.turn,
+        done_s=done_s,
+        turns=((plan.turn, done_s),),
+        width_m=plan.width_m,
+        gates=gates_of(routes, waits),
+        ranks=ranks | ({"ego": ranks[name]} if name in ranks else {}),
+        crosswalks=crosswalks(junction, control.zebras),
+        stop_lines=stop_lines(waits),
+        signals=signals_at(junction, control.zebras) if control.kind == "signals" else (),
+        programme=programme_of(junction, control),
+        core=(0.0, 0.0, junction.box_m + 1.0),
     )

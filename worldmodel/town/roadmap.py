@@ -37,8 +37,8 @@ class Programme:
 
     groups: tuple[int, ...]
     green_s: float = 10.0
-    amber_s: float = 2.0
-    clear_s: float = 1.5
+    amber_s: float = 3.0
+    clear_s: float = 2.0
     offset_s: float = 0.0
 
     def states(self, time_s: float) -> tuple[int, ...]:

@@ -18,76 +18,213 @@ The ego comes from arm 0. At crossings arms 1, 2 and 3 lie to its left, ahead an
 counted as one passes them. 'oncoming0' is the lane next to the middle.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import pi
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from worldmodel.town.junctions import intersection
-from worldmodel.town.network import Segment
+from worldmodel.town.bends import Bend, blind_bend, draw_bends
+from worldmodel.town.junctions import ARMS, Control, Crossroads, intersection
+from worldmodel.town.network import Segment, length_of
 from worldmodel.town.roadmap import PARKING_M, SHOULDER_M, Gate, Programme, RoadMap
-from worldmodel.town.streets import highway, two_way
+from worldmodel.town.roundabout import Roundabout, roundabout
+from worldmodel.town.streets import highway, two_lanes, two_way, with_crosswalk
 
 if TYPE_CHECKING:
     from worldmodel.town.situations import Situation
 
-__all__ = ["PARKING_M", "SHOULDER_M", "Gate", "Programme", "RoadMap", "draw_road"]
+__all__ = ["PARKING_M", "ROADS", "SHOULDER_M", "Gate", "Programme", "RoadMap", "draw_road"]
+
+BEHIND_M = 135.0  # of road behind the ego's start: farther than one sees
+EASY_MPS2 = 2.5  # everybody can brake so hard for what the scene begins with
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draw:
+    """What a road is drawn from; see `draw_road`."""
+
+    situation: "Situation"
+    rng: np.random.Generator
+    heading: float
+    seed: int
+    wish: float
+    length_m: float
+
+    def between(self, low: float, high: float) -> float:
+        """A number in a range."""
+        return float(self.rng.uniform(low, high))
+
+    def chance(self, share: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < share)
+
+    def braking_m(self) -> float:
+        """Enough to stop from the wished speed, and the car's nose."""
+        return self.wish**2 / (2 * EASY_MPS2) + 8.0
 
 
 def draw_road(situation: "Situation", rng: np.random.Generator, *, seed: int, wish: float, length_m: float) -> RoadMap:
-    """The road of a scene; `length_m` must lie ahead of the ego."""
+    """The road of a scene.
+
+    Args:
+        situation: Its `road` names the kind.
+        rng: Everything but the turns is drawn from it; turns go round with the seed, so that they are balanced.
+        wish: Speed that the ego would like to drive.
+        length_m: Must lie ahead of the ego.
+    """
     heading = float(rng.uniform(-pi, pi))
-    segments: list[Segment]
-    if situation.road == "intersection":
-        turn = ("left", "right", "straight", "left", "right")[seed % 5]  # balanced over any run of seeds
-        side = {"left": 1, "straight": 2, "right": 3}[turn]
-        missing = int(rng.choice([arm for arm in (1, 2, 3) if arm != side])) if rng.random() < 0.3 else None
-        approach = float(wish * rng.uniform(0.3, 3.4) + 4.0)
-        return intersection(
-            heading=heading,
-            turn=turn,
-            approach_m=approach,
-            reach_m=length_m + 40,
-            missing=missing,
-            width=float(rng.uniform(3.6, 4.0)),
-        )
-    if situation.road == "highway":
-        segments = []
-        bend = 1.0 if rng.random() < 0.5 else -1.0
-        while sum(_length(s) for s in segments) < length_m + 120:
-            radius = float(rng.uniform(350, 900))
-            segments.append(("arc", radius, bend * float(rng.uniform(80, 220)) / radius))
-            if rng.random() < 0.4:
-                segments.append(("straight", float(rng.uniform(40, 150)), 0.0))
-            bend = -bend if rng.random() < 0.5 else bend
-        return highway(segments, heading=heading, start_s=100.0, ego_lane=int(rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
-    parking = situation.half_blocked or situation.parked[0] > 1 or bool(rng.random() < 0.5)
-    if situation.road == "curvy":
-        segments = _bends(rng, length_m + 70, right_first=seed % 2 == 0)
-    else:
-        segments = [("straight", length_m + 100, 0.0)]
-        if rng.random() < 0.6:  # a street is seldom straight for long
-            radius = float(rng.uniform(120, 350))
-            turn_rad = float(rng.uniform(0.15, 0.5)) * (1 if rng.random() < 0.5 else -1)
-            before = float(rng.uniform(60, 140))
-            segments = [("straight", before, 0.0), ("arc", radius, turn_rad), ("straight", length_m + 60, 0.0)]
-    width = float(rng.uniform(3.5, 4.0))
-    return two_way(segments, heading=heading, start_s=60.0, width=width, parking=parking)
+    draw = Draw(situation=situation, rng=rng, heading=heading, seed=seed, wish=wish, length_m=length_m)
+    return ROADS[situation.road](draw)
 
 
-def _length(segment: Segment) -> float:
-    return segment[1] if segment[0] == "straight" else segment[1] * abs(segment[2])
+# -- streets ----------------------------------------------------------------------------------------------------
 
 
-def _bends(rng: np.random.Generator, length_m: float, *, right_first: bool) -> list[Segment]:
-    segments: list[Segment] = [("straight", float(rng.uniform(45, 85)), 0.0)]
-    heading = 0.0
-    while sum(_length(s) for s in segments) < length_m:
-        angle = float(rng.uniform(0.35, 1.4))
-        to_left = not right_first if len(segments) == 1 else bool(rng.random() < 0.5)
-        if heading + angle > 1.5 or (heading - angle > -1.5 and to_left):
-            angle = -angle  # never so far round that the road meets itself
-        radius = float(rng.uniform(18, 40)) if abs(angle) > 0.8 else float(rng.uniform(30, 90))
-        heading += angle
-        segments += [("arc", radius, angle), ("straight", float(rng.uniform(12, 55)), 0.0)]
+def _street(draw: Draw) -> RoadMap:
+    return _along(draw, _nearly_straight(draw), _parking(draw))
+
+
+def _curvy(draw: Draw) -> RoadMap:
+    bends = draw_bends(draw.rng, draw.length_m + 70, right_first=draw.seed % 2 == 0)
+    return _along(draw, [("straight", BEHIND_M - 60.0, 0.0), *bends], _parking(draw))
+
+
+def _along(draw: Draw, segments: list[Segment], parking: bool) -> RoadMap:
+    width = draw.between(3.5, 4.0)
+    return two_way(segments, heading=draw.heading, start_s=BEHIND_M, width=width, parking=parking)
+
+
+def _parking(draw: Draw) -> bool:
+    return draw.situation.half_blocked or draw.situation.parked[0] > 1 or draw.chance(0.5)
+
+
+def _nearly_straight(draw: Draw) -> list[Segment]:
+    """A street with one wide bend, or none: a street is seldom straight for long."""
+    if not draw.chance(0.6):
+        return [("straight", draw.length_m + BEHIND_M + 40.0, 0.0)]
+    radius = draw.between(120, 350)
+    turn = draw.between(0.15, 0.5) * (1 if draw.chance(0.5) else -1)
+    before = BEHIND_M + draw.between(0, 80)
+    return [("straight", before, 0.0), ("arc", radius, turn), ("straight", draw.length_m + 40.0, 0.0)]
+
+
+def _crossing(draw: Draw) -> RoadMap:
+    road = _along(draw, _nearly_straight(draw), parking=False)
+    ahead = draw.braking_m() + draw.wish * draw.between(0.5, 3.5)
+    return with_crosswalk(road, ahead, ("", "teeth", "solid")[int(draw.rng.integers(3))])
+
+
+def _two_lanes(draw: Draw) -> RoadMap:
+    return two_lanes(
+        _nearly_straight(draw),
+        heading=draw.heading,
+        start_s=BEHIND_M,
+        width=draw.between(3.2, 3.6),
+        parking=draw.situation.parked[0] > 1 or draw.chance(0.4),
+        ego_lane=int(draw.chance(0.65)),
+    )
+
+
+def _blind_bend(draw: Draw) -> RoadMap:
+    bend = Bend(
+        behind_m=BEHIND_M,
+        before_m=draw.wish * draw.between(1.5, 3.5) + 10.0,
+        radius_m=draw.between(13, 17),
+        angle_rad=draw.between(1.25, 1.57) * (1 if draw.seed % 2 == 0 else -1),
+        after_m=draw.length_m,
+    )
+    return blind_bend(bend, heading=draw.heading, width=draw.between(3.4, 3.8))
+
+
+def _highway(draw: Draw) -> RoadMap:
+    lane = int(draw.rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3]))
+    segments = _sweeps(draw, draw.length_m + BEHIND_M + 20.0)
+    return highway(segments, heading=draw.heading, start_s=BEHIND_M, ego_lane=lane)
+
+
+def _sweeps(draw: Draw, length_m: float) -> list[Segment]:
+    """The wide bends of a highway."""
+    segments: list[Segment] = []
+    bend = 1.0 if draw.chance(0.5) else -1.0
+    while length_of(segments) < length_m:
+        radius = draw.between(350, 900)
+        segments.append(("arc", radius, bend * draw.between(80, 220) / radius))
+        if draw.chance(0.4):
+            segments.append(("straight", draw.between(40, 150), 0.0))
+        bend = -bend if draw.chance(0.5) else bend
     return segments
+
+
+# -- where roads meet -------------------------------------------------------------------------------------------
+
+
+def _intersection(draw: Draw) -> RoadMap:
+    kind = str(draw.rng.choice(["equal", "main", "side"], p=[0.3, 0.3, 0.4]))
+    zebras = tuple(arm for arm in range(4) if draw.chance(0.7)) if draw.chance(0.4) else ()
+    sign = "stop" if draw.chance(0.4) else "yield"
+    return _crossroads(draw, Control(kind=kind, sign=sign, zebras=zebras))
+
+
+def _signals(draw: Draw) -> RoadMap:
+    zebras = (0, 1, 2, 3) if draw.chance(0.8) else ()
+    green = draw.between(6.0, 10.0)
+    cycle = 2 * (green + Programme.amber_s + Programme.clear_s)
+    return _crossroads(draw, Control(kind="signals", zebras=zebras, programme_s=(green, draw.between(0.0, cycle))))
+
+
+def _crossroads(draw: Draw, control: Control) -> RoadMap:
+    turn = ("left", "right", "straight", "left", "right")[draw.seed % 5]  # balanced over any run of seeds
+    free = [arm for arm in (1, 2, 3) if arm != ARMS[turn]]
+    missing = int(draw.rng.choice(free)) if draw.chance(0.3) else None
+    if control.kind in ("main", "side") and missing is not None:
+        control = replace(control, kind="side" if missing == 2 else "main")  # the street that goes on goes first
+    control = replace(control, zebras=tuple(arm for arm in control.zebras if arm != missing))
+    equal = control.kind == "equal" and not control.zebras
+    approach = draw.wish * draw.between(0.3, 3.4) + (4.0 if equal else draw.braking_m())
+    return intersection(
+        Crossroads(
+            heading=draw.heading,
+            turn=turn,
+            missing=missing,
+            approach_m=approach,
+            reach_m=draw.length_m + 40,
+            width_m=draw.between(3.6, 4.0),
+            control=control,
+        )
+    )
+
+
+def _roundabout(draw: Draw) -> RoadMap:
+    taken = 1 + draw.seed % 3
+    four = taken == 3 or draw.chance(0.5)
+    angles = (0, 90, 180, 270) if four else ((0, 120, 240), (0, 90, 180), (0, 90, 270), (0, 180, 270))[draw.seed % 4]
+    arms = (0.0, *(np.radians(angle + draw.between(-7, 7)) for angle in angles[1:]))
+    laps = draw.situation.laps
+    return roundabout(
+        Roundabout(
+            heading=draw.heading,
+            arms=arms,
+            radius_m=draw.between(16.0, 18.0) if laps else draw.between(12.5, 17.5),
+            reach_m=draw.length_m + 40,
+            approach_m=draw.braking_m() + draw.wish * draw.between(0.3, 2.5),
+            exit=taken,
+            laps=laps,
+            zebras=tuple(arm for arm in range(len(arms)) if draw.chance(0.6)) if draw.chance(0.4) else (),
+            width_m=draw.between(3.5, 3.9),
+        )
+    )
+
+
+ROADS: dict[str, Callable[[Draw], RoadMap]] = {
+    "street": _street,
+    "curvy": _curvy,
+    "highway": _highway,
+    "intersection": _intersection,
+    "signals": _signals,
+    "crossing": _crossing,
+    "roundabout": _roundabout,
+    "two_lanes": _two_lanes,
+    "blind_bend": _blind_bend,
+}

@@ -1,83 +1,145 @@
 """Streets and highways: lanes side by side along one chain of straights and arcs."""
 
-from typing import Any
+from dataclasses import replace
+from math import pi
 
 import numpy as np
 
-from worldmodel.town.network import Segment, add_strand, route_path, stage_lanes
+from worldmodel.town.network import Chain, Look, Network, Segment
 from worldmodel.town.paths import Path
 from worldmodel.town.roadmap import PARKING_M, SHOULDER_M, RoadMap
+from worldmodel.town.scene import Crosswalk
+from worldmodel.town.waits import CROSSWALK_M, LINE_GAP_M, Wait, gates_of, stop_lines
+
+HIGHWAY_LANE_M, MEDIAN_M = 3.8, 3.0
+
+
+def chain_of(segments: list[Segment], heading: float) -> Chain:
+    """A chain that starts at the world's origin."""
+    return Chain(start=np.zeros(2), heading=heading, segments=segments)
 
 
 def two_way(segments: list[Segment], *, heading: float, start_s: float, width: float, parking: bool) -> RoadMap:
     """A street with one lane each way, with or without parking strips."""
-    from highway_env.road.lane import LineType
-    from highway_env.road.road import RoadNetwork
-
-    network = RoadNetwork()
-    outer = LineType.NONE if parking else LineType.CONTINUOUS_LINE
-    shared: dict[str, Any] = {"heading": heading, "start": np.zeros(2)}
-    ahead = add_strand(
-        network, segments, lateral=width / 2, width=width, lines=(LineType.STRIPED, outer), names="f", **shared
-    )
-    back = add_strand(
-        network,
-        segments,
-        lateral=-width / 2,
-        width=width,
-        lines=(LineType.NONE, outer),
-        names="b",
-        reverse=True,
-        **shared,
-    )
+    network, chain = Network(), chain_of(segments, heading)
+    outer = "none" if parking else "edge"
+    ahead = network.strand("f", chain, Look(width_m=width, left="striped", right=outer), lateral_m=width / 2)
+    back = network.strand("b", chain, Look(width_m=width, right=outer), lateral_m=-width / 2, reverse=True)
     if parking:
-        kerb = (LineType.NONE, LineType.CONTINUOUS_LINE)
-        beside = width + PARKING_M / 2
-        add_strand(network, segments, lateral=beside, width=PARKING_M, lines=kerb, names="pf", **shared)
-        add_strand(network, segments, lateral=-beside, width=PARKING_M, lines=kerb, names="pb", reverse=True, **shared)
+        _park(network, chain, width)
     return RoadMap(
-        lanes=stage_lanes(network),
-        routes={"ego": route_path(network, ahead), "oncoming": route_path(network, back)},
+        lanes=network.lanes(),
+        routes={"ego": network.path(ahead), "oncoming": network.path(back)},
         start_s=start_s,
         parking=parking,
         width_m=width,
     )
 
 
+def _park(network: Network, chain: Chain, beside_m: float) -> None:
+    """Parking strips on both sides, `beside_m` from the middle."""
+    kerb, lateral = Look(width_m=PARKING_M, right="edge"), beside_m + PARKING_M / 2
+    network.strand("pf", chain, kerb, lateral_m=lateral)
+    network.strand("pb", chain, kerb, lateral_m=-lateral, reverse=True)
+
+
+def two_lanes(
+    segments: list[Segment], *, heading: float, start_s: float, width: float, parking: bool, ego_lane: int
+) -> RoadMap:
+    """A town street with two lanes each way; 'lane0' is the left one."""
+    network, chain = Network(), chain_of(segments, heading)
+    outer = "none" if parking else "edge"
+    looks = (Look(width_m=width, left="solid"), Look(width_m=width, left="striped", right=outer))
+    routes: dict[str, Path] = {}
+    for side, sign in (("lane", 1.0), ("oncoming", -1.0)):
+        for lane, look in enumerate(looks):
+            lateral = sign * width * (lane + 0.5)
+            nodes = network.strand(f"{side}{lane}", chain, look, lateral_m=lateral, reverse=sign < 0)
+            routes[f"{side}{lane}"] = network.path(nodes)
+    if parking:
+        _park(network, chain, 2 * width)
+    routes["ego"] = routes[f"lane{ego_lane}"]
+    return RoadMap(
+        lanes=network.lanes(),
+        routes=routes,
+        start_s=start_s,
+        parking=parking,
+        width_m=width,
+        neighbours=parallel(2, ego_lane),
+    )
+
+
+def parallel(count: int, ego_lane: int) -> dict[str, tuple[str, str]]:
+    """Neighbours of lanes that are numbered from the middle outwards."""
+    found = {}
+    for side in ("lane", "oncoming"):
+        for lane in range(count):
+            left = f"{side}{lane - 1}" if lane > 0 else ""
+            right = f"{side}{lane + 1}" if lane < count - 1 else ""
+            found[f"{side}{lane}"] = (left, right)
+    return found | {"ego": found[f"lane{ego_lane}"]}
+
+
+def add_highway(network: Network, chain: Chain, count: int, *, shoulder: bool = True) -> dict[str, list[str]]:
+    """Lanes of a highway with a median; returns the nodes of each lane's strand."""
+    looks = [Look(width_m=HIGHWAY_LANE_M, left="striped") for _ in range(count)]
+    looks[0] = replace(looks[0], left="solid")
+    looks[-1] = replace(looks[-1], right="solid")  # no kerb: grass begins behind the shoulder
+    nodes = {}
+    for side, sign in (("lane", 1.0), ("oncoming", -1.0)):
+        for lane, look in enumerate(looks):
+            lateral = sign * (MEDIAN_M / 2 + HIGHWAY_LANE_M * (lane + 0.5))
+            nodes[f"{side}{lane}"] = network.strand(f"{side}{lane}", chain, look, lateral_m=lateral, reverse=sign < 0)
+        if shoulder or sign < 0:
+            network.strand(
+                f"shoulder-{side}", chain, SHOULDER, lateral_m=sign * shoulder_lateral(count), reverse=sign < 0
+            )
+    return nodes
+
+
+SHOULDER = Look(width_m=SHOULDER_M, right="solid")
+
+
+def shoulder_lateral(count: int) -> float:
+    """From the middle of a highway to the middle of its shoulder, metres."""
+    return MEDIAN_M / 2 + HIGHWAY_LANE_M * count + SHOULDER_M / 2
+
+
 def highway(segments: list[Segment], *, heading: float, start_s: float, ego_lane: int) -> RoadMap:
     """Three lanes each way with a median; 'lane0' is the leftmost of ours."""
-    from highway_env.road.lane import LineType
-    from highway_env.road.road import RoadNetwork
-
-    network, width, median = RoadNetwork(), 3.8, 3.0
-    none, striped, solid = LineType.NONE, LineType.STRIPED, LineType.CONTINUOUS  # no kerb: grass begins at the line
-    lines = [(solid, none), (striped, none), (striped, solid)]
-    routes: dict[str, Path] = {}
-    shared: dict[str, Any] = {"heading": heading, "start": np.zeros(2)}
-    for side, reverse in (("lane", False), ("oncoming", True)):
-        for lane in range(3):
-            lateral = (median / 2 + width * (lane + 0.5)) * (-1 if reverse else 1)
-            nodes = add_strand(
-                network,
-                segments,
-                lateral=lateral,
-                width=width,
-                lines=lines[lane],
-                names=f"{side}{lane}-",
-                reverse=reverse,
-                **shared,
-            )
-            routes[f"{side}{lane}"] = route_path(network, nodes)
-        shoulder = (median / 2 + width * 3 + 1.0) * (-1 if reverse else 1)
-        add_strand(
-            network,
-            segments,
-            lateral=shoulder,
-            width=SHOULDER_M,
-            lines=(none, solid),
-            names=f"shoulder-{side}",
-            reverse=reverse,
-            **shared,
-        )
+    network = Network()
+    nodes = add_highway(network, chain_of(segments, heading), 3)
+    routes = {name: network.path(strand) for name, strand in nodes.items()}
     routes["ego"] = routes[f"lane{ego_lane}"]
-    return RoadMap(lanes=stage_lanes(network), routes=routes, start_s=start_s, width_m=width)
+    return RoadMap(
+        lanes=network.lanes(),
+        routes=routes,
+        start_s=start_s,
+        width_m=HIGHWAY_LANE_M,
+        neighbours=parallel(3, ego_lane),
+        rural=True,
+    )
+
+
+# -- streets with something on them -------------------------------------------------------------------------------
+
+
+def with_crosswalk(road: RoadMap, ahead_m: float, line: str) -> RoadMap:
+    """The same two-way street with a zebra crosswalk, so far ahead of the ego.
+
+    Args:
+        line: What is painted before it: 'solid', 'teeth' or ''.
+    """
+    middle, half = road.start_s + ahead_m, road.width_m / 2
+    x, y, heading = road.routes["ego"].at(middle, half)
+    kerb_m = road.width_m + (PARKING_M if road.parking else 0.0)
+    before = CROSSWALK_M / 2 + LINE_GAP_M
+    far = (x + before * np.cos(heading) - half * np.sin(heading), y + before * np.sin(heading) + half * np.cos(heading))
+    poses = (road.routes["ego"].at(middle - before), (float(far[0]), float(far[1]), heading + pi))
+    waits = [Wait(pose=pose, kind="crosswalk", number=0, line=line, width_m=road.width_m) for pose in poses]
+    return replace(
+        road,
+        gates=gates_of(road.routes, waits),
+        crosswalks=(Crosswalk(x_m=x, y_m=y, yaw_rad=heading, length_m=CROSSWALK_M, width_m=2 * kerb_m),),
+        stop_lines=stop_lines(waits),
+    )
