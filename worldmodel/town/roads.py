@@ -28,6 +28,7 @@ import numpy as np
 from worldmodel.town.bends import Bend, blind_bend, draw_bends
 from worldmodel.town.junctions import ARMS, Control, Crossroads, intersection
 from worldmodel.town.network import Segment, length_of
+from worldmodel.town.ramps import TAPER_M, Ramp, joining, leaving
 from worldmodel.town.roadmap import PARKING_M, SHOULDER_M, Gate, Programme, RoadMap
 from worldmodel.town.roundabout import Roundabout, roundabout
 from worldmodel.town.streets import highway, two_lanes, two_way, with_crosswalk
@@ -157,6 +158,38 @@ def _sweeps(draw: Draw, length_m: float) -> list[Segment]:
     return segments
 
 
+def _merge(draw: Draw) -> RoadMap:
+    """Every second seed starts on the ramp, the others beside it."""
+    lanes, before = int(draw.rng.integers(2, 4)), 2 * BEHIND_M
+    own = "ramp" if draw.seed % 2 == 0 else f"lane{lanes - 1 - int(draw.chance(0.25))}"
+    ahead = draw.wish * draw.between(0.3, 2.2) + 10.0
+    return joining(_ramp(draw, lanes, before, own, before - ahead))
+
+
+def _exit(draw: Draw) -> RoadMap:
+    """Two of three seeds take the exit."""
+    lanes = int(draw.rng.integers(2, 4))
+    before = BEHIND_M + TAPER_M + draw.wish * draw.between(0.8, 4.0) + 10.0
+    own = "ramp" if draw.seed % 3 else f"lane{lanes - 1 - int(draw.chance(0.3))}"
+    beyond: list[Segment] = [("arc", draw.between(500, 900), -draw.between(0.1, 0.4)), ("straight", draw.length_m, 0.0)]
+    return leaving(replace(_ramp(draw, lanes, before, own, BEHIND_M), beyond=beyond))  # away from the ramp
+
+
+def _ramp(draw: Draw, lanes: int, before_m: float, ego: str, start_s: float) -> Ramp:
+    return Ramp(
+        heading=draw.heading,
+        lanes=lanes,
+        before_m=before_m,
+        beside_m=draw.between(110, 150) if draw.situation.road == "merge" else draw.between(70, 110),
+        radius_m=draw.between(120, 180) if draw.situation.road == "merge" else draw.between(60, 110),
+        angle_rad=draw.between(0.3, 0.5),
+        away_m=draw.length_m,
+        beyond=_sweeps(draw, draw.length_m),
+        ego=ego,
+        start_s=start_s,
+    )
+
+
 # -- where roads meet -------------------------------------------------------------------------------------------
 
 
@@ -225,6 +258,8 @@ ROADS: dict[str, Callable[[Draw], RoadMap]] = {
     "signals": _signals,
     "crossing": _crossing,
     "roundabout": _roundabout,
+    "merge": _merge,
+    "exit": _exit,
     "two_lanes": _two_lanes,
     "blind_bend": _blind_bend,
 }

@@ -65,11 +65,11 @@ def two_lanes(
         start_s=start_s,
         parking=parking,
         width_m=width,
-        neighbours=parallel(2, ego_lane),
+        neighbours=_with_ego(parallel(2), ego_lane),
     )
 
 
-def parallel(count: int, ego_lane: int) -> dict[str, tuple[str, str]]:
+def parallel(count: int) -> dict[str, tuple[str, str]]:
     """Neighbours of lanes that are numbered from the middle outwards."""
     found = {}
     for side in ("lane", "oncoming"):
@@ -77,7 +77,11 @@ def parallel(count: int, ego_lane: int) -> dict[str, tuple[str, str]]:
             left = f"{side}{lane - 1}" if lane > 0 else ""
             right = f"{side}{lane + 1}" if lane < count - 1 else ""
             found[f"{side}{lane}"] = (left, right)
-    return found | {"ego": found[f"lane{ego_lane}"]}
+    return found
+
+
+def _with_ego(neighbours: dict[str, tuple[str, str]], ego_lane: int) -> dict[str, tuple[str, str]]:
+    return neighbours | {"ego": neighbours[f"lane{ego_lane}"]}
 
 
 def add_highway(network: Network, chain: Chain, count: int, *, shoulder: bool = True) -> dict[str, list[str]]:
@@ -116,7 +120,7 @@ def highway(segments: list[Segment], *, heading: float, start_s: float, ego_lane
         routes=routes,
         start_s=start_s,
         width_m=HIGHWAY_LANE_M,
-        neighbours=parallel(3, ego_lane),
+        neighbours=_with_ego(parallel(3), ego_lane),
         rural=True,
     )
 
