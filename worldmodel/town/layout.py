@@ -8,7 +8,6 @@ from jaxtyping import Float
 from worldmodel.geometry import Array
 from worldmodel.town.roads import SHOULDER_M, RoadMap
 from worldmodel.town.scene import Building, Lane, Light, Prop, Stage
-from worldmodel.town.situations import Situation
 
 PAVEMENT_M = 3.0
 LATITUDE_RAD = np.radians(47.0)
@@ -59,12 +58,12 @@ def _inside(points: Array, x: float, y: float, yaw: float, half_l: float, half_w
     return bool(inside.any())
 
 
-def build_stage(road: RoadMap, situation: Situation, rng: np.random.Generator) -> Stage:
+def build_stage(road: RoadMap, rng: np.random.Generator) -> Stage:
     """Everything that never moves."""
     ground = Ground(road.lanes)
-    buildings: list[Building] = []
+    buildings = [_hiding(piece, ground, rng) for piece in road.hides]
     props: list[Prop] = []
-    rural = situation.road == "highway"
+    rural = road.rural
     outer = [lane for lane in road.lanes if (lane.width_m == SHOULDER_M if rural else lane.right_line == "edge")]
     kerbs = [lane for lane in outer if len(lane.centre) > 12]
     for lane in kerbs:
@@ -80,6 +79,14 @@ def build_stage(road: RoadMap, situation: Situation, rng: np.random.Generator) -
         stop_lines=road.stop_lines,
         signals=road.signals,
     )
+
+
+def _hiding(piece: tuple[float, float, float, float, float], ground: Ground, rng: np.random.Generator) -> Building:
+    """A house that has to stand where it stands."""
+    x, y, yaw, length, width = piece
+    ground.boxes.append((x, y, yaw, length / 2, width / 2))
+    height, style = float(rng.uniform(6.0, 10.0)), int(rng.integers(0, 2**31))
+    return Building(x_m=x, y_m=y, yaw_rad=yaw, length_m=length, width_m=width, height_m=height, style=style)
 
 
 def _beside(lane: Lane, index: int, right_m: float) -> tuple[float, float, float]:
