@@ -3,8 +3,10 @@
 import numpy as np
 
 from worldmodel.errors import MissingMotion
-from worldmodel.geometry import integrate_rates
+from worldmodel.geometry import Trajectory, integrate_rates
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
+
+STOPPING_MPS2 = 3.0  # firm, and within what NAVSIM calls comfortable
 
 
 def _speed(observation: Observation, planner: str) -> float:
@@ -25,10 +27,31 @@ def _arc(speed_mps: float, yaw_rate_radps: float) -> Plan:
     return Plan(trajectory=path.resampled(PLAN_TIMES_S))
 
 
+class StandStillPlanner:
+    """Brake to a stop and stand: never hit anything, never arrive."""
+
+    name = "stand still"
+    needs_pixels = False
+
+    def plan(self, observation: Observation, seed: int, memory: object | None = None) -> Plan:
+        """Straight on with STOPPING_MPS2 until standing; the seed changes nothing.
+
+        Raises:
+            MissingMotion: if the speed is unknown.
+        """
+        del seed, memory
+        speed = max(_speed(observation, self.name), 0.0)
+        braked_s = np.minimum(PLAN_TIMES_S, speed / STOPPING_MPS2)
+        poses = np.zeros((len(PLAN_TIMES_S), 3))
+        poses[:, 0] = speed * braked_s - 0.5 * STOPPING_MPS2 * braked_s**2
+        return Plan(trajectory=Trajectory(poses=poses, times_s=PLAN_TIMES_S))
+
+
 class ConstantVelocityPlanner:
     """Drive straight on at the current speed."""
 
     name = "constant velocity"
+    needs_pixels = False
 
     def plan(self, observation: Observation, seed: int, memory: object | None = None) -> Plan:
         """A straight line; the seed changes nothing.
@@ -44,6 +67,7 @@ class ConstantTurnRatePlanner:
     """Drive on at the current speed and yaw rate (a circular arc)."""
 
     name = "constant turn rate"
+    needs_pixels = False
 
     def plan(self, observation: Observation, seed: int, memory: object | None = None) -> Plan:
         """An arc; the seed changes nothing.
@@ -54,3 +78,13 @@ class ConstantTurnRatePlanner:
         del seed, memory
         speed = _speed(observation, self.name)
         return _arc(speed, observation.yaw_rate_radps or 0.0)
+
+
+class PrivilegedExpert:
+    """The town's own driver, who knows where everybody is and what the signals will show; not a planner, but the ceiling.
+
+    It makes no plans from observations: `driving.drive` lets the town drive by itself when it is given.
+    """
+
+    name = "expert (privileged)"
+    needs_pixels = False
