@@ -2,9 +2,9 @@
 
 import pytest
 
-from worldmodel.town.expert import EGO_BODY, Agent
+from worldmodel.town.agents import EGO_BODY, Agent
 from worldmodel.town.paths import Path
-from worldmodel.town.right_of_way import RightOfWay, crossing_zone
+from worldmodel.town.right_of_way import RightOfWay, crossing_zones
 
 EAST, NORTH = Path.straight((0.0, 0.0, 0.0), 100.0), Path.straight((50.0, -50.0, 1.5707963), 100.0)
 
@@ -14,14 +14,12 @@ def car(path: Path, s: float, speed: float = 8.0, rank: float = 0.0) -> Agent:
 
 
 def test_straight_paths_cross_where_they_meet() -> None:
-    zone = crossing_zone(EAST, NORTH)
-    assert zone is not None
-    first, last, other_first, other_last = zone
+    ((first, last, other_first, other_last),) = crossing_zones(EAST, NORTH)
     assert first < 50 < last
     assert other_first < 50 < other_last
     assert last - first < 8
-    assert crossing_zone(EAST, EAST) is None
-    assert crossing_zone(EAST, Path.straight((0.0, 30.0, 0.0), 100.0)) is None
+    assert crossing_zones(EAST, EAST) == ()
+    assert crossing_zones(EAST, Path.straight((0.0, 30.0, 0.0), 100.0)) == ()
 
 
 @pytest.mark.parametrize(("ahead", "waits"), [(30.0, 1), (10.0, 0)])

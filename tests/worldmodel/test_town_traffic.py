@@ -127,11 +127,8 @@ def test_nobody_drives_through_anybody_over_many_seeds(situation: str) -> None:
 
 
 def test_traffic_keeps_right_and_a_left_turn_has_positive_yaw() -> None:
-    scene = simulate("intersection", 0, seconds=8)  # seeds divisible by 5 turn left
-    assert "left" in scene.instructions[0].text
-    turned = wrap_angle(np.diff(scene.ego_poses[:, 2])).sum()
-    assert np.degrees(turned) == pytest.approx(90, abs=15)
-    right = simulate("intersection", 1, seconds=8)
+    left, right = (simulate("intersection", seed, seconds=20) for seed in (5, 1))  # seeds divisible by 5 turn left
+    assert np.degrees(wrap_angle(np.diff(left.ego_poses[:, 2])).sum()) == pytest.approx(90, abs=15)
     assert np.degrees(wrap_angle(np.diff(right.ego_poses[:, 2])).sum()) == pytest.approx(-90, abs=15)
 
 
@@ -199,23 +196,23 @@ def test_the_expert_brakes_for_a_car_in_its_lane_and_not_for_one_far_off() -> No
 
 @pytest.mark.parametrize("at_s", [0.0, 1.5, 2.9])
 def test_before_an_edit_the_scene_is_the_factual_one(at_s: float) -> None:
-    factual = simulate("slow_leader", 4, seconds=4)
+    factual = simulate("slow_truck", 4, seconds=4)
     first = round(at_s * 8)
     for edit in (
         InsertActor(kind="cone", x_m=12, y_m=0, at_s=at_s),
         RemoveActor(track=factual.bodies[0].track, at_s=at_s),
         MoveActor(track=factual.bodies[0].track, x_m=-1, y_m=0, at_s=at_s),
     ):
-        edited = simulate("slow_leader", 4, seconds=4, edits=[edit])
+        edited = simulate("slow_truck", 4, seconds=4, edits=[edit])
         assert same(factual, edited, frames=first)
         assert not same(factual, edited) or len(edited.bodies) > len(factual.bodies)
         assert edited.stage.buildings == factual.stage.buildings
 
 
 def test_no_edit_is_the_factual_scene_and_a_removed_actor_is_gone() -> None:
-    factual = simulate("slow_leader", 4, seconds=4)
-    assert same(factual, simulate("slow_leader", 4, seconds=4, edits=()))
-    gone = simulate("slow_leader", 4, seconds=4, edits=[RemoveActor(track=factual.bodies[0].track, at_s=1)])
+    factual = simulate("slow_truck", 4, seconds=4)
+    assert same(factual, simulate("slow_truck", 4, seconds=4, edits=()))
+    gone = simulate("slow_truck", 4, seconds=4, edits=[RemoveActor(track=factual.bodies[0].track, at_s=1)])
     assert gone.body_present[7, 0]
     assert not gone.body_present[8:, 0].any()
     assert gone.ego_speeds_mps[-1] > factual.ego_speeds_mps[-1]
@@ -275,10 +272,9 @@ def test_bad_requests_are_explained() -> None:
 
 
 def test_instructions_hold_until_the_manoeuvre_is_done() -> None:
-    scene = simulate("intersection", 0, seconds=8)
+    scene = simulate("intersection", 5, seconds=20)
     first, after = scene.instructions
-    assert first.end_s == after.start_s < 8
-    assert "crossing" in first.text or "left" in first.text
+    assert first.end_s == after.start_s < 20
     frame = round(first.end_s * 8)
     turned = np.degrees(wrap_angle(scene.ego_poses[frame, 2] - scene.ego_poses[0, 2]))
     assert turned == pytest.approx(90, abs=12)

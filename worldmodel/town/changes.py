@@ -8,11 +8,12 @@ import numpy as np
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, UnknownName
 from worldmodel.geometry import Array, compose, wrap_angle
-from worldmodel.town.expert import Agent, Crowd, boxes_overlap
+from worldmodel.town.agents import Agent, boxes_overlap, route_of
+from worldmodel.town.cast import draw_body
+from worldmodel.town.expert import Crowd
 from worldmodel.town.paths import Path
 from worldmodel.town.roads import RoadMap
 from worldmodel.town.scene import KINDS, WEATHERS, Body, Stage
-from worldmodel.town.situations import draw_body
 
 OFF_MAP_M = 80.0
 
@@ -72,7 +73,6 @@ def apply_edit(edit: Edit, number: int, crowd: Crowd, road: RoadMap, stage: Stag
         else:
             _move(crowd.agents[index], crowd.agents[0].pose(), edit, road)
             _check_place(index, crowd, road, stage, "MoveActor")
-    crowd.version += 1
     crowd.refresh()
 
 
@@ -82,12 +82,13 @@ def _agent_at(world: Array, road: RoadMap, body: Body, speed: float) -> Agent:
     if speed <= 0:
         return Agent(body=body, path=Path.straight((x, y, yaw), 20.0), s=0.0, standing=True)
     if body.kind != "pedestrian":
-        for name in sorted(road.routes):
+        for name in sorted(road.routes, key=lambda name: (name != "ego", name)):  # the ego's lane first
             path = road.routes[name]
             s, d = path.project(x, y)
             off = abs(float(wrap_angle(yaw - path.at(s)[2])))
             if abs(d) < 1.6 and off < 0.35 and 0 < s < path.length_m - 20:
-                return Agent(body=body, path=path, s=s, d=d, side_m=d, speed=speed, wish=max(speed, 0.5))
+                route = route_of(path, road.routes)
+                return Agent(body=body, path=path, route=route, s=s, d=d, side_m=d, speed=speed, wish=max(speed, 0.5))
     path = Path.straight((x, y, yaw), 600.0)
     return Agent(body=body, path=path, s=0.0, speed=speed, wish=max(speed, 0.3))
 
@@ -102,7 +103,7 @@ def _move(agent: Agent, ego: tuple[float, float, float], edit: MoveActor, road: 
         return
     twin = _agent_at(world, road, agent.body, max(agent.speed, 0.5))
     agent.path, agent.s, agent.d, agent.drift = twin.path, twin.s, twin.d, 0.0
-    agent.side_m, agent.changed, agent.bumps, agent.known = 0.0, None, [], -1
+    agent.route, agent.side_m, agent.changed, agent.planned, agent.swerves = twin.route, 0.0, None, None, []
 
 
 def _check_place(index: int, crowd: Crowd, road: RoadMap, stage: Stage, what: str) -> None:

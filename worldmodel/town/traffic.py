@@ -19,8 +19,9 @@ from worldmodel.town.language import instructions_for, mislead, split_of
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.log import Log
 from worldmodel.town.roads import RoadMap, draw_road
+from worldmodel.town.roles import cast_scene
 from worldmodel.town.scene import Scene, Stage
-from worldmodel.town.situations import SITUATIONS, Situation, cast_scene, generator
+from worldmodel.town.situations import SITUATIONS, Situation, generator
 
 __all__ = ["SITUATIONS", "EgoState", "Simulation", "Situation", "simulate"]
 
@@ -97,9 +98,9 @@ class Simulation:
         reach = 150.0 + config.max_seconds * self.wish_mps
         self.road = draw_road(config, generator(situation, seed, "road"), seed=seed, wish=self.wish_mps, length_m=reach)
         cast = cast_scene(config, self.road, generator(situation, seed, "cast"), self.wish_mps)
-        self.stage = build_stage(self.road, config, generator(situation, seed, "layout"))
-        self.crowd = Crowd(cast.agents, crossings=self.road.manoeuvre != "follow")
-        self._lanes = LaneChanges(self.road, generator(situation, seed, "lanes")) if config.road == "highway" else None
+        self.stage = build_stage(self.road, generator(situation, seed, "layout"))
+        self.crowd = Crowd(cast.agents, self.road)
+        self._lanes = LaneChanges(self.road, generator(situation, seed, "lanes"))
         self._log = Log()
         self._pending = sorted(enumerate(self.edits), key=lambda pair: getattr(pair[1], "at_s", 0.0))
         self._tick = 0
@@ -134,10 +135,9 @@ class Simulation:
             apply_edit(edit, number, self.crowd, self.road, self.stage, rng)
         if self._tick % TICKS_PER_DECISION == 0:
             self.crowd.decide(self.time_s)
-            if self._lanes is not None:
-                self._lanes.decide(self.crowd, self._tick)
+            self._lanes.decide(self.crowd, self._tick)
         if self._tick % round(TICKS_HZ / self.frequency_hz) == 0:
-            self._log.write(self.crowd)
+            self._log.write(self.crowd, self.crowd.gates.states)
 
     def scene(self, seconds: float | None = None) -> Scene:
         """What happened up to now.

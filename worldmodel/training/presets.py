@@ -17,7 +17,7 @@ TRAINING_MIX = (
     "highway",
     "pedestrian",
     "intersection",
-    "slow_leader",
+    "slow_truck",
     "curvy",
     "empty_road",
 )
