@@ -126,15 +126,14 @@ class Control:
     """Who goes first at a crossing, and what is painted there.
 
     Attributes:
-        kind: 'equal' (nobody is before others), 'main' (the ego's street goes first), 'side' (the other street does) or
-            'signals'.
-        sign: What the lower street has: 'yield' or 'stop'.
+        kind: 'equal' (nobody is before others), 'yield' or 'stop' (what the lower street has to do) or 'signals'.
+        lower: Arms of the lower street.
         zebras: Arms with a crosswalk.
         programme_s: Green time and place in the cycle at the start, of signals.
     """
 
     kind: str = "equal"
-    sign: str = "yield"
+    lower: tuple[int, ...] = ()
     zebras: tuple[int, ...] = ()
     programme_s: tuple[float, float] = (9.0, 0.0)
 
@@ -157,15 +156,14 @@ def crosswalks(junction: Junction, zebras: tuple[int, ...]) -> tuple[Crosswalk, 
 def waits_at(junction: Junction, control: Control) -> list[Wait]:
     """Where one waits: before signals, signs and crosswalks, on the way in and on the way out."""
     found, width = [], junction.width_m
-    lower = {"main": (1, 3), "side": (0, 2)}.get(control.kind, ())
     for number, arm in enumerate(junction.arms):
         zebra = arm in control.zebras
         pose = junction.arriving(arm, line_m(junction, zebra))
         if control.kind == "signals":
             found.append(Wait(pose=pose, kind="signal", number=number, line="solid", width_m=width))
-        elif arm in lower:
-            line = "solid" if control.sign == "stop" else "teeth"
-            found.append(Wait(pose=pose, kind=control.sign, line=line, width_m=width))
+        elif arm in control.lower:
+            line = "solid" if control.kind == "stop" else "teeth"
+            found.append(Wait(pose=pose, kind=control.kind, line=line, width_m=width))
     for number, arm in enumerate(control.zebras):
         before = junction.arriving(arm, line_m(junction, True))
         behind = junction.leaving(arm, junction.box_m + ZEBRA_GAP_M - 0.5)
@@ -201,9 +199,8 @@ def ranks_of(junction: Junction, control: Control) -> dict[str, float]:
     """Who turns left lets those pass who come the other way; the lower street lets the main one pass."""
     if control.kind == "equal":
         return {}
-    lower = {"main": 1, "side": 0}.get(control.kind)
     return {
-        f"{arm}-{other}": (0.0 if (other - arm) % 4 == 1 else 1.0) + (0.0 if arm % 2 == lower else 2.0)
+        f"{arm}-{other}": (0.0 if (other - arm) % 4 == 1 else 1.0) + (0.0 if arm in control.lower else 2.0)
         for arm in junction.arms
         for other in junction.arms
         if arm != other

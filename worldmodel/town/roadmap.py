@@ -64,6 +64,8 @@ class RoadMap:
         done_s: Where on its route the manoeuvre is over, metres; the start for 'follow'.
         turns: All manoeuvres along the ego's route with where each is over, in order; empty for 'follow'.
         parking: Whether parking strips lie beside the driving lanes.
+        strips: Stretches (from, to) of routes that have a parking strip to their right; if a route is missing and there
+            is parking, it has one all along.
         width_m: Width of a driving lane.
         gates: Where one may have to wait, by route; a route without gates may be missing.
         ranks: Which routes go first where they cross others: the higher; 0 for a route that is missing.
@@ -85,6 +87,7 @@ class RoadMap:
     done_s: float = 0.0
     turns: tuple[tuple[str, float], ...] = ()
     parking: bool = False
+    strips: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     width_m: float = 4.0
     gates: dict[str, tuple[Gate, ...]] = field(default_factory=dict)
     ranks: dict[str, float] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldmodel.town.bends import Bend, blind_bend, draw_bends
+from worldmodel.town.block import Block, block
 from worldmodel.town.junctions import ARMS, Control, Crossroads, intersection
 from worldmodel.town.network import Segment, length_of
 from worldmodel.town.ramps import TAPER_M, Ramp, joining, leaving
@@ -194,10 +195,11 @@ def _ramp(draw: Draw, lanes: int, before_m: float, ego: str, start_s: float) -> 
 
 
 def _intersection(draw: Draw) -> RoadMap:
-    kind = str(draw.rng.choice(["equal", "main", "side"], p=[0.3, 0.3, 0.4]))
+    """Three of ten have no priority; at the others the ego's street goes first in three of seven."""
+    kind = str(draw.rng.choice(["equal", "yield", "stop"], p=[0.3, 0.4, 0.3]))
+    lower = (1, 3) if draw.chance(3 / 7) else (0, 2)
     zebras = tuple(arm for arm in range(4) if draw.chance(0.7)) if draw.chance(0.4) else ()
-    sign = "stop" if draw.chance(0.4) else "yield"
-    return _crossroads(draw, Control(kind=kind, sign=sign, zebras=zebras))
+    return _crossroads(draw, Control(kind=kind, lower=() if kind == "equal" else lower, zebras=zebras))
 
 
 def _signals(draw: Draw) -> RoadMap:
@@ -211,8 +213,8 @@ def _crossroads(draw: Draw, control: Control) -> RoadMap:
     turn = ("left", "right", "straight", "left", "right")[draw.seed % 5]  # balanced over any run of seeds
     free = [arm for arm in (1, 2, 3) if arm != ARMS[turn]]
     missing = int(draw.rng.choice(free)) if draw.chance(0.3) else None
-    if control.kind in ("main", "side") and missing is not None:
-        control = replace(control, kind="side" if missing == 2 else "main")  # the street that goes on goes first
+    if control.lower and missing is not None:
+        control = replace(control, lower=(0,) if missing == 2 else (1, 3))  # the street that goes on goes first
     control = replace(control, zebras=tuple(arm for arm in control.zebras if arm != missing))
     equal = control.kind == "equal" and not control.zebras
     approach = draw.wish * draw.between(0.3, 3.4) + (4.0 if equal else draw.braking_m())
@@ -250,6 +252,24 @@ def _roundabout(draw: Draw) -> RoadMap:
     )
 
 
+def _block(draw: Draw) -> RoadMap:
+    """Every second seed goes round to the right."""
+    return block(
+        Block(
+            heading=draw.heading,
+            to_right=draw.seed % 2 == 0,
+            along_m=draw.between(64, 80),
+            across_m=draw.between(54, 68),
+            outside_m=BEHIND_M,
+            ahead=frozenset(corner for corner in range(4) if draw.chance(0.7)),
+            behind=frozenset(corner for corner in range(3) if draw.chance(0.7)) | {3},
+            start=draw.between(0.15, 0.6),
+            length_m=draw.length_m,
+            width_m=draw.between(3.5, 3.8),
+        )
+    )
+
+
 ROADS: dict[str, Callable[[Draw], RoadMap]] = {
     "street": _street,
     "curvy": _curvy,
@@ -262,4 +282,5 @@ ROADS: dict[str, Callable[[Draw], RoadMap]] = {
     "exit": _exit,
     "two_lanes": _two_lanes,
     "blind_bend": _blind_bend,
+    "block": _block,
 }
