@@ -7,10 +7,13 @@ from jaxtyping import Int
 
 from worldmodel.geometry import Array
 from worldmodel.town.scene import HAZARD, LEFT, RIGHT, Scene
+from worldmodel.town.shading import Tone
 from worldmodel.town.shapes import COLUMN, Material, Parts
 
 BRAKE, LEFT_LAMP, RIGHT_LAMP = 1, 2, 4
 SIGNAL_LAMPS = (8, 16, 32)  # of RED, AMBER and GREEN
+AMBER_LIT: Tone = (1.0, 0.62, 0.05)
+SIGNAL_LIT: tuple[Tone, ...] = ((1.0, 0.10, 0.06), (1.0, 0.70, 0.05), (0.10, 0.95, 0.45))  # RED, AMBER, GREEN
 BLINKS_HZ = 1.5
 LIT_SHARE = 0.55  # of a blink
 

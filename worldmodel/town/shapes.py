@@ -61,11 +61,18 @@ class Material(IntEnum):
     CAB_GLASS = 19
     DRUM = 20
     DESTINATION = 21
+    HEDGE = 22
+    FENCE = 23
+    STONES = 24
+    RAIL = 25
+    POSTER = 26
 
 
 NUMBERS = (
-    "material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m", "lift_m", "side", "stride_m"
+    "material", "form", "facing", "left_taper", "right_taper", "size_u_m", "size_v_m", "seed", "swing_m", "lift_m", "side", "stride_m",
+    "label",
 )  # fmt: skip
+LABELS = ("building", "vegetation", "pole", "sign", "signal", "furniture")  # what parts of a stage belong to
 COLUMN = {name: i for i, name in enumerate(NUMBERS)}
 
 
@@ -76,13 +83,14 @@ class Parts:
     Attributes:
         vectors: Centre and half axes u, v, w, shape [n, 4, 3], metres; w matters for ellipsoids alone.
         colors: First and second colour, shape [n, 2, 3], in [0, 1].
-        numbers: The columns of `NUMBERS`, shape [n, 12]: `swing_m` and `lift_m` are how far a part moves back and forth
-            and up and down, once per `stride_m` of the way; `side` is 1 on the left side of a hull, -1 on the right.
+        numbers: The columns of `NUMBERS`, shape [n, 13]: `swing_m` and `lift_m` are how far a part moves back and forth
+            and up and down, once per `stride_m` of the way; `side` is 1 on the left side of a hull, -1 on the right;
+            `label` is a place in LABELS.
     """
 
     vectors: Float[Array, "n 4 3"]
     colors: Float[Array, "n 2 3"]
-    numbers: Float[Array, "n 12"]
+    numbers: Float[Array, "n 13"]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -105,6 +113,12 @@ class Parts:
         vectors = self.vectors @ turn.T
         vectors[:, 0, :2] += np.asarray(pose[:2])
         return Parts(vectors=vectors, colors=self.colors, numbers=self.numbers)
+
+    def labelled(self, label: str) -> "Parts":
+        """The same parts, said to belong to something in LABELS."""
+        numbers = self.numbers.copy()
+        numbers[:, COLUMN["label"]] = LABELS.index(label)
+        return Parts(vectors=self.vectors, colors=self.colors, numbers=numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +173,7 @@ class Builder:
         sizes = 2 * float(np.linalg.norm(u)), 2 * float(np.linalg.norm(v))
         self._vectors.append([centre, u, v, (0.0, 0.0, 0.0)])
         self._colors.append([color, second])
-        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0, 0.0, side, STRIDE_M])
+        self._numbers.append([material, form, facing, *taper, *sizes, seed, 0.0, 0.0, side, STRIDE_M, 0])
 
     def ellipsoid(
         self,
@@ -182,7 +196,7 @@ class Builder:
         axes = [(radii[0] * cos, 0, -radii[0] * sin), (0, radii[1], 0), (radii[2] * sin, 0, radii[2] * cos)]
         self._vectors.append([centre, *axes])
         self._colors.append([color, second])
-        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing, lift, 0, stride])
+        self._numbers.append([material, Form.ELLIPSOID, 0, 0, 0, radii[0], radii[2], 0, swing, lift, 0, stride, 0])
 
     def pole(
         self,
