@@ -1,115 +1,219 @@
 """Descriptions: one to three sentences about what a frame shows."""
 
 from worldmodel.town.colors import color_name
-from worldmodel.town.hints import a, noun
-from worldmodel.town.scene import LEFT, RIGHT, Light, Scene
-from worldmodel.town.situations import SITUATIONS
-from worldmodel.town.surroundings import STILL_MPS, Neighbour, Surroundings
+from worldmodel.town.nouns import a, listed, noun, number, plural
+from worldmodel.town.scene import LEFT, RIGHT, SIGNAL_NAMES, Light, Scene
+from worldmodel.town.situations import generator
+from worldmodel.town.surroundings import STILL_MPS, THINGS, Neighbour, Surroundings
 
 ROADS: dict[str, str] = {
     "street": "a street with one lane each way",
     "curvy": "a winding road with one lane each way",
-    "crossing": "a street with a zebra crossing",
-    "blind_bend": "a road towards a tight bend",
+    "crossing": "a street with one lane each way",
+    "blind_bend": "a narrow road between houses",
     "two_lanes": "a road with two lanes each way",
     "highway": "a motorway with three lanes each way",
     "merge": "a slip road that joins a motorway",
     "exit": "a motorway with an exit ahead",
-    "intersection": "a street near a crossing without traffic lights",
-    "signals": "a street near a crossing with traffic lights",
-    "roundabout": "a road at a roundabout",
     "block": "a street around a block of houses",
 }
-WEATHER: dict[str, str] = {
-    "clear": "in clear weather",
-    "overcast": "under a grey sky",
-    "fog": "in fog",
-    "rain": "in the rain",
-    "wet": "on wet asphalt",
-    "snow": "in the snow",
+AFTER: dict[str, str] = {"merge": "a motorway", "exit": "a slip road off a motorway"}
+CROSSINGS: dict[str, str] = {
+    "intersection": "a crossing without traffic lights",
+    "signals": "a crossing with traffic lights",
+    "roundabout": "a roundabout",
 }
-TELLS = 3  # at most this many of those around are told of
+WEATHER: dict[str, str] = {
+    "clear": "clear",
+    "overcast": "overcast",
+    "fog": "foggy",
+    "rain": "rainy",
+    "wet": "wet",
+    "snow": "snowy",
+}
+TELLS = 4  # at most this many of those around are told of
 COLOR_SIGHT_M = 30.0
+INSIDE_M = 26.0  # a crossing is about this long
+BEND_RAD = 0.45
 
 
 def describe(scene: Scene, frame: int = 0) -> str:
-    """One to three sentences: road, weather and time of day; what the ego does; who is around and can be seen."""
+    """One to three sentences: road, weather and time of day; what the ego does; who is around and can be seen.
+
+    Args:
+        frame: Of the scene, from 0.
+    """
     around = Surroundings(scene)
-    return " ".join(part for part in (_place(scene), _ego(scene, frame), _others(around, frame)) if part)
+    return " ".join(part for part in (_place(around, frame), _ego(scene, frame), _others(around, frame)) if part)
 
 
-def _place(scene: Scene) -> str:
-    config = SITUATIONS.get(scene.situation)
-    road = ROADS.get(config.road if config is not None else "", "a road")
-    weather = WEATHER.get(scene.light.weather, f"in {scene.light.weather}")
-    return f"We are on {road}, {weather}, {time_of_day(scene.light)}."
+# -- where and when -----------------------------------------------------------------------------------------------
+
+
+def _place(around: Surroundings, frame: int) -> str:
+    scene = around.scene
+    when = a(f"{WEATHER.get(scene.light.weather, scene.light.weather)} {time_of_day(scene.light)}")
+    road = _road(around, frame)
+    if generator(scene.situation, scene.seed, "description").random() < 0.5:
+        return f"It is {when}, and we are on {road}."
+    return f"On {when}, we are on {road}."
 
 
 def time_of_day(light: Light) -> str:
-    """'in the morning', 'at noon', 'in the afternoon', 'in the evening', 'at dusk' or 'at night'."""
+    """'early morning', 'morning', 'day', 'afternoon', 'evening' or 'night', by the sun and the clock."""
     if light.sun_elevation_rad < -0.10:
-        return "at night"
+        return "night"
     if light.sun_elevation_rad < 0.05:
-        return "at dawn" if light.hour < 12 else "at dusk"
-    if light.hour < 11:
-        return "in the morning"
-    return "around noon" if light.hour < 14 else "in the afternoon" if light.hour < 17.5 else "in the evening"
+        return "early morning" if light.hour < 12 else "evening"
+    if light.hour < 11.0:
+        return "morning"
+    return "day" if light.hour < 14.0 else "afternoon" if light.hour < 17.5 else "evening"
+
+
+def _road(around: Surroundings, frame: int) -> str:
+    road, scene = around.road, around.scene
+    if road in CROSSINGS and around.branches:
+        s, places = around.ego_place(frame)[0], [branch.s_m for branch in around.branches]
+        if s < places[0]:
+            return f"a street towards {CROSSINGS[road]}"
+        return CROSSINGS[road] if s < places[-1] + INSIDE_M else f"a street behind {CROSSINGS[road]}"
+    done = len(scene.instructions) > 1 and frame / scene.frequency_hz >= scene.instructions[0].end_s
+    return AFTER[road] if road in AFTER and done else ROADS.get(road, "a road")
+
+
+def _ahead(around: Surroundings, frame: int) -> list[str]:
+    """Clauses about a traffic light, a zebra crossing or a bend ahead, where there is one."""
+    scene, light = around.scene, _light(around, frame)
+    found = [light] if light else []
+    mine = around.ego_place(frame)[0]
+    for zebra in scene.stage.crosswalks:
+        s, d, _ = around.on_route([zebra.x_m, zebra.y_m], mine)  # type: ignore[arg-type]
+        if 4.0 < s - mine < 0.7 * around.sight_m and abs(d) < zebra.width_m / 2:
+            found.append("a zebra crossing lies ahead")
+            break
+    bend = _bend(around, frame)
+    if bend and around.road not in CROSSINGS and around.road != "block":
+        found.append(bend)
+    return found
+
+
+def _bend(around: Surroundings, frame: int) -> str:
+    for reach in (15.0, 25.0, 35.0):
+        turned = around.turned_rad(frame, 4.0, reach)
+        if abs(turned) > BEND_RAD:
+            return f"a bend to the {'left' if turned > 0 else 'right'} lies ahead"
+    return ""
+
+
+# -- what the ego does --------------------------------------------------------------------------------------------
 
 
 def _ego(scene: Scene, frame: int) -> str:
     speed = float(scene.ego_speeds_mps[frame])
-    if speed < STILL_MPS:
-        return "Our car stands."
-    pace = f"at about {max(5, 5 * round(speed * 3.6 / 5))} km/h"
-    if scene.ego_braking[frame]:
-        return f"Our car drives {pace} and brakes."
     side = {LEFT: "left", RIGHT: "right"}.get(int(scene.ego_indicators[frame]), "")
-    return f"Our car drives {pace}" + (f" and indicates {side}." if side else ".")
+    if speed < STILL_MPS:
+        return "Our car stands still" + (f" and indicates {side}." if side else ".")
+    pace = f"Our car drives at about {max(5, 5 * round(speed * 3.6 / 5))} km/h"
+    doing = [f"indicates {side}"] * bool(side) + ["brakes"] * bool(scene.ego_braking[frame])
+    return f"{listed([pace, *doing])}."
+
+
+# -- who is around ------------------------------------------------------------------------------------------------
+
+Telling = tuple[str, str, str, str]  # noun with colour, noun, verb of one, the rest of the clause
 
 
 def _others(around: Surroundings, frame: int) -> str:
-    clauses, told = [], 0
-    for one in around.seen(frame):
-        clause = _clause(around, one)
-        if clause and told < TELLS:
-            clauses.append(clause)
-            told += 1
-    if not clauses:
-        return "Nobody else is near." if not around.seen(frame) else ""
-    listed = clauses[0] if len(clauses) == 1 else f"{', '.join(clauses[:-1])} and {clauses[-1]}"
-    return listed[0].upper() + listed[1:] + "."
+    seen = around.seen(frame)
+    told = [telling for one in seen if (telling := _telling(around, one, frame)) is not None][:TELLS]
+    clauses = _ahead(around, frame) + _grouped(told)
+    if clauses:
+        text = listed(clauses)
+        return f"{text[0].upper()}{text[1:]}."
+    return "" if seen else "Nobody else is near."
 
 
-def _clause(around: Surroundings, one: Neighbour) -> str:
-    thing = named(around, one)
-    own = abs(one.side_m) < around.lane_width_m / 2
-    if one.kind in ("cone", "barrier", "box"):
-        return f"{thing} stands {'in our lane' if own else 'beside our lane'} ahead" if one.along_m > 0 else ""
-    if one.kind == "pedestrian":
+def _grouped(told: list[Telling]) -> list[str]:
+    """Clauses, with those who do the same in one: 'two cars come towards us'."""
+    groups: dict[tuple[str, str], list[Telling]] = {}
+    for telling in told:
+        groups.setdefault((telling[2], telling[3]), []).append(telling)
+    clauses = []
+    for (verb, rest), members in groups.items():
+        if len(members) == 1:
+            clauses.append(f"{a(members[0][0])} {verb} {rest}")
+            continue
+        names = [name for _, name, _, _ in members]
+        counted = [
+            a(name) if names.count(name) == 1 else f"{number(names.count(name))} {plural(name)}"
+            for name in dict.fromkeys(names)
+        ]
+        clauses.append(f"{listed(counted)} {_of_many(verb)} {rest}")
+    return clauses
+
+
+def _of_many(verb: str) -> str:
+    return {"is": "are", "is parked": "are parked"}.get(verb, verb.removesuffix("s"))
+
+
+def _telling(around: Surroundings, one: Neighbour, frame: int) -> Telling | None:
+    """What there is to tell about somebody; None where it is nothing."""
+    clause = _clause(one, around.lane_place(frame).width_m / 2)
+    if clause is None:
+        return None
+    name = noun(one.kind)
+    return f"{visible_color(around, one)} {name}".strip(), name, *clause
+
+
+def _clause(one: Neighbour, edge_m: float) -> tuple[str, str] | None:
+    own, side = abs(one.side_m) < edge_m, "left" if one.side_m > 0 else "right"
+    reaches_in = abs(one.side_m) - one.half_m < edge_m - 0.3
+    if one.kind in THINGS or one.kind == "pedestrian" or one.parked:
         if one.x_m < 0:
-            return ""
-        where = "on the road" if own else f"on the {'left' if one.side_m > 0 else 'right'}"
-        return f"{thing} {'walks' if one.moves else 'stands'} {where} ahead"
-    if one.parked:
-        half = around.scene.bodies[one.index].width_m / 2
-        intrudes = abs(one.side_m) - half < around.lane_width_m / 2 - 0.4
-        if one.along_m < 0:
-            return ""
-        return f"{thing} is parked {'partly in our lane' if intrudes else 'at the side of the road'}"
+            return None
+        if one.parked:
+            return "is parked", "in our lane" if own else "partly in our lane" if reaches_in else f"on the {side}"
+        verb = "walks" if one.moves else "stands"
+        if one.kind == "pedestrian":
+            return verb, "on the road ahead" if own else f"on the {side}"
+        return verb, "in our lane" if reaches_in else f"on the {side} of our lane"
+    if abs(sin_of(one)) > 0.7:
+        if one.x_m < 0:
+            return None
+        return ("comes", f"from the {side}") if one.moves and one.sideways_mps * one.side_m < 0 else None
     if one.oncoming:
-        return f"{thing} comes towards us" if one.moves and one.along_m > 0 else ""
+        return ("comes", "towards us") if one.moves and one.along_m > 0 else None
     if own:
-        return f"{thing} {'drives' if one.moves else 'stands'} {'ahead of' if one.along_m > 0 else 'behind'} us"
-    if abs(one.heading_rad) < 0.5 and one.along_m == 0:
-        return f"{thing} is beside us on the {'left' if one.y_m > 0 else 'right'}"
-    if abs(one.heading_rad) > 0.8 and one.x_m > 0:
-        return f"{thing} {'comes' if one.moves else 'waits'} {'from' if one.moves else 'on'} the {'left' if one.y_m > 0 else 'right'}"
-    return ""
+        return "drives" if one.moves else "stands", "ahead of us" if one.along_m > 0 else "behind us"
+    if one.along_m == 0:
+        return "is", f"beside us on the {side}"
+    return ("drives", f"ahead on the {side}") if one.along_m > 0 and one.moves and abs(one.side_m) < 6.0 else None
 
 
-def named(around: Surroundings, one: Neighbour) -> str:
-    """The thing with its article, and its colour where that can be made out."""
-    return a(f"{visible_color(around, one)} {noun(one.kind)}".strip())
+def sin_of(one: Neighbour) -> float:
+    """How much somebody is turned across the route, -1 to 1."""
+    return float(one.sideways_mps / one.speed_mps) if one.speed_mps > 0 else 0.0
+
+
+def _light(around: Surroundings, frame: int) -> str:
+    number = signal_ahead(around, frame)
+    return (
+        ""
+        if number is None
+        else f"the traffic light ahead is {SIGNAL_NAMES[around.scene.signal_states[frame, number]]}"
+    )
+
+
+def signal_ahead(around: Surroundings, frame: int) -> int | None:
+    """The nearest signal ahead that is for the ego and can be seen; None where there is none."""
+    scene, (mine, _) = around.scene, around.ego_place(frame)
+    found = []
+    for index, signal in enumerate(scene.stage.signals):
+        s, d, heading = around.on_route([signal.x_m, signal.y_m], mine)  # type: ignore[arg-type]
+        turned = abs((signal.yaw_rad - heading + 3.14159) % 6.28318 - 3.14159)
+        if turned < 0.5 and abs(d) < 8.0 and 3.0 < s - mine < 0.8 * around.sight_m:
+            found.append((s - mine, index))
+    return min(found)[1] if found else None
 
 
 def visible_color(around: Surroundings, one: Neighbour) -> str:

@@ -17,7 +17,7 @@ from worldmodel.town.phrases import phrase
 from worldmodel.town.questions import Question, questions
 from worldmodel.town.roadmap import RoadMap
 from worldmodel.town.scene import Scene
-from worldmodel.town.turns import offers
+from worldmodel.town.turns import REACH_M, TURN_RAD, offers
 
 FIRST_TEST_SEED = 2_000_000  # where the seeds of `dataset.SPLITS['test']` begin
 MISLEADING_SHARE = 0.05  # of the scenes in which a turn can be asked for that does not exist
@@ -29,7 +29,7 @@ def split_of(seed: int) -> str:
 
 
 def mislead(road: RoadMap, rng: np.random.Generator) -> str:
-    """A turn that the road does not offer, 'left' or 'right'; '' in most scenes, and where the route itself turns.
+    """A turn that the road does not offer, 'left' or 'right'; '' in most scenes, and where the route itself turns that way.
 
     Args:
         rng: Used for nothing else; it is asked the same on every road.
@@ -39,7 +39,15 @@ def mislead(road: RoadMap, rng: np.random.Generator) -> str:
         return ""
     ego = road.routes["ego"].points[::2]
     ways = (first, "right" if first == "left" else "left")
-    return next((way for way in ways if not offers(road.lanes, ego, way, road.start_s)), "")
+    return next((way for way in ways if not (offers(road.lanes, ego, way, road.start_s) or _bends(road, way))), "")
+
+
+def _bends(road: RoadMap, way: str) -> bool:
+    """Whether the ego's route itself bends to 'left' or 'right' so sharply that it could be taken for a turn."""
+    path = road.routes["ego"]
+    first, last = (round(s / path.step_m) for s in (road.start_s, road.start_s + REACH_M))
+    ahead = path.headings[first:last] if way == "left" else -path.headings[first:last]
+    return bool((ahead - np.minimum.accumulate(ahead)).max() > TURN_RAD)
 
 
 def instructions_for(
@@ -63,7 +71,7 @@ def instructions_for(
     after = phrase("follow", rng, split)
     if misleading:
         return (Instruction(text=phrase(misleading, rng, split)),)
-    steps = road.turns or ((road.manoeuvre, road.done_s),)
+    steps = steps_of(road, rng)
     told: list[Instruction] = []
     start = 0.0
     for manoeuvre, done_s in steps:
@@ -78,6 +86,29 @@ def instructions_for(
             told.append(Instruction(text=text, start_s=start, end_s=end))
         start = max(start, end)
     return (*told, Instruction(text=after, start_s=start))
+
+
+def steps_of(road: RoadMap, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """The manoeuvres to be told, each with where on the route it is over, metres.
+
+    A way around a block is told corner by corner or in one go, by the toss of a coin.
+    """
+    turns = road.turns or ((road.manoeuvre, road.done_s),)
+    corners = [way for way, _ in turns if way in ("left", "right")]
+    at_once = bool(rng.random() < 0.5)
+    if at_once and len(corners) >= 3 and len(corners) == len(turns) and len(set(corners)) == 1:
+        return (("block", turns[-1][1]),)
+    laps = full_rounds(road)
+    return tuple((f"round {laps} {way}" if laps and way.startswith("exit ") else way, s) for way, s in turns)
+
+
+def full_rounds(road: RoadMap) -> int:
+    """How often the ego's route goes all the way round a roundabout before it leaves."""
+    if not road.manoeuvre.startswith("exit "):
+        return 0
+    path = road.routes["ego"]
+    first, last = (min(round(s / path.step_m), len(path.headings) - 1) for s in (road.start_s, road.done_s))
+    return int((path.headings[last] - path.headings[first] + np.pi) // (2 * np.pi))
 
 
 @dataclass(frozen=True, kw_only=True)

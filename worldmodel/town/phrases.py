@@ -127,12 +127,8 @@ WORDINGS: dict[str, Wording] = {
         places=ON_MOTORWAY,
     ),
     "block": Wording(
-        verbs=("drive around the block", "go round the block", "make a loop around the block", "circle the block"),
-        places=("once", "one time", "and come back here", "from here", ""),
-    ),
-    "twice": Wording(
-        verbs=("go round twice", "drive round two times", "make two full rounds", "go two times around"),
-        places=AT_ROUNDABOUT,
+        verbs=("drive around the block", "go round the block", "circle the block", "keep driving round the block"),
+        places=("from here", "for now", "for a while", "until I say stop", ""),
     ),
 }
 for _number, _ordinal in enumerate(ORDINALS, start=1):
@@ -146,6 +142,17 @@ for _number, _ordinal in enumerate(ORDINALS, start=1):
         ),
         places=(*AT_ROUNDABOUT, ""),
     )
+    for _laps, (_once, _rounds) in enumerate((("once", "one full round"), ("twice", "two full rounds")), start=1):
+        WORDINGS[f"round {_laps} exit {_number}"] = Wording(
+            verbs=(
+                f"drive {_rounds} and take the {_ordinal} exit",
+                f"go all the way round {_once} and leave at the {_ordinal} exit",
+                f"make {_rounds} and then go off at the {_ordinal} exit",
+                f"circle {_once} and use exit number {_number}",
+                f"go round {_once} and turn off at the {_ordinal} exit after that",
+            ),
+            places=(*AT_ROUNDABOUT, ""),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +172,8 @@ def forms(manoeuvre: str) -> tuple[Form, ...]:
     """
     if manoeuvre not in WORDINGS:
         raise UnknownName("manoeuvre", manoeuvre, WORDINGS)
-    wording, found = WORDINGS[manoeuvre], {}
+    wording = WORDINGS[manoeuvre]
+    found: dict[str, Form] = {}
     for v, verb in enumerate(wording.verbs):
         for p, place in enumerate(wording.places):
             for q, polite in enumerate((*POLITE, *POLITE_TEST)):

@@ -14,7 +14,7 @@ import numpy as np
 from worldmodel.town.colors import COLOR_NAMES
 from worldmodel.town.descriptions import visible_color
 from worldmodel.town.foresight import NEXT_PACE, NEXT_WAY, WHY, next_moves, reason
-from worldmodel.town.hints import a, noun
+from worldmodel.town.nouns import a, noun
 from worldmodel.town.scene import HAZARD, LEFT, OFF, RIGHT, SIGNAL_NAMES, Scene
 from worldmodel.town.situations import generator
 from worldmodel.town.surroundings import VEHICLES, Neighbour, Surroundings

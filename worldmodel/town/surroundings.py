@@ -11,15 +11,17 @@ from jaxtyping import Bool, Float
 from worldmodel.geometry import Array, relative, wrap_angle
 from worldmodel.town.expert import EGO_BODY
 from worldmodel.town.scene import HAZARD, Scene
-from worldmodel.town.situations import REAR_AXLE_M
+from worldmodel.town.sightlines import crosses, gap_m, outline
+from worldmodel.town.situations import REAR_AXLE_M, SITUATIONS
 from worldmodel.town.turns import Branch, arc_lengths, branches, headings
 
 SIGHT_M = {"clear": 60.0, "overcast": 60.0, "wet": 60.0, "rain": 45.0, "snow": 40.0, "fog": 30.0}
 NIGHT_SIGHT_M = 40.0
 EYE_M = 1.5
-NEVER_MOVES = ("cone", "barrier", "box")
+THINGS = ("cone", "barrier", "box")  # they never move by themselves
 VEHICLES = ("car", "van", "truck", "bus", "cyclist")
 STILL_MPS = 0.3
+NARROW_M = 3.0  # parking strips and shoulders are narrower than lanes to drive on
 NOSE_M = EGO_BODY.length_m / 2
 
 
@@ -34,8 +36,9 @@ class Neighbour:
         gap_m: From outline to outline, in a straight line.
         along_m: From bumper to bumper along the route; negative behind, 0 beside.
         side_m: Its centre to the left of the middle of the ego's lane.
+        half_m: Half its width across the route.
         heading_rad: Against the route's direction at that place.
-        parked: It is a vehicle that stands for the whole scene, out of the traffic or with its hazard lights on.
+        parked: It is a vehicle that stands for the whole scene, beside the lanes or with its hazard lights on.
         share: Of its outline that no house and no other body hides from the driver; 0 to 1.
         sight_m: How far the driver sees at all.
     """
@@ -48,6 +51,7 @@ class Neighbour:
     gap_m: float
     along_m: float
     side_m: float
+    half_m: float
     heading_rad: float
     speed_mps: float
     braking: bool
@@ -86,6 +90,20 @@ class Neighbour:
         """Whether it points against the traffic of the ego's lane."""
         return cos(self.heading_rad) < -0.5
 
+    @property
+    def sideways_mps(self) -> float:
+        """How fast it moves to the left, across the route."""
+        return self.speed_mps * sin(self.heading_rad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanePlace:
+    """Where the ego is on its lane: metres to the left of the lane's middle, the lane's heading there, its width."""
+
+    offset_m: float
+    heading_rad: float
+    width_m: float
+
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
@@ -97,6 +115,12 @@ class Surroundings:
 
     scene: Scene
     visible: Set[str] | None = None
+
+    @cached_property
+    def road(self) -> str:
+        """The kind of road, as `Situation.road`; '' where the situation is not one of the town's."""
+        config = SITUATIONS.get(self.scene.situation)
+        return "" if config is None else config.road
 
     @cached_property
     def sight_m(self) -> float:
@@ -116,23 +140,93 @@ class Surroundings:
         return branches(self.scene.stage.lanes, self.scene.route)
 
     @cached_property
-    def lane_width_m(self) -> float:
-        """Of the driving lanes (parking strips and shoulders are narrower)."""
-        return max((lane.width_m for lane in self.scene.stage.lanes), default=4.0)
+    def _lanes(self) -> Float[Array, "n 4"]:
+        """x, y, heading and width at the points of all lanes to drive on."""
+        rows = [
+            np.column_stack([lane.centre, headings(lane.centre), np.full(len(lane.centre), lane.width_m)])
+            for lane in self.scene.stage.lanes
+            if lane.width_m > NARROW_M
+        ]
+        return np.concatenate(rows) if rows else np.zeros((0, 4))
 
     @cached_property
     def parked(self) -> Bool[Array, " body"]:
         """Which bodies are vehicles that are parked or broken down: they never move and stand beside the lanes or blink."""
         scene = self.scene
         still = ~((scene.body_speeds_mps > 0.05) & scene.body_present).any(axis=0)
-        lanes = [lane.centre for lane in scene.stage.lanes if lane.width_m > 3.0]
-        centres = np.concatenate(lanes) if lanes else np.zeros((1, 2))
+        centres = self._lanes[:, :2] if len(self._lanes) else np.zeros((1, 2))
         result = np.zeros(len(scene.bodies), bool)
         for b in np.flatnonzero(still):
             if scene.bodies[b].kind in VEHICLES:
                 off = np.hypot(*(centres - scene.body_poses[0, b, :2]).T).min()
                 result[b] = off > 1.0 or bool((scene.body_indicators[:, b] == HAZARD).all())
         return result
+
+    # -- the ego --------------------------------------------------------------------------------------------------
+
+    def ego_centre(self, frame: int) -> Float[Array, " 3"]:
+        """World pose of the middle of the ego's outline."""
+        x, y, yaw = self.scene.ego_poses[frame]
+        return np.array([x + REAR_AXLE_M * cos(yaw), y + REAR_AXLE_M * sin(yaw), yaw])
+
+    def ego_place(self, frame: int) -> tuple[float, float]:
+        """(metres along the route, metres to its left) of the ego's centre."""
+        s, d, _ = self.on_route(self.ego_centre(frame)[:2], float(self.scene.route_s[frame]), 25.0)
+        return s, d
+
+    def lane_place(self, frame: int) -> LanePlace:
+        """Where the ego's centre is on the lane that it drives on; on the route where no lane runs its way."""
+        centre = self.ego_centre(frame)
+        lane = self._lane_at(centre, 6.0)
+        if lane is None:
+            _, d, heading = self.on_route(centre[:2], float(self.scene.route_s[frame]), 25.0)
+            return LanePlace(offset_m=d, heading_rad=heading, width_m=4.0)
+        x, y, heading, width = lane
+        offset = -sin(heading) * (centre[0] - x) + cos(heading) * (centre[1] - y)
+        return LanePlace(offset_m=float(offset), heading_rad=float(heading), width_m=float(width))
+
+    def sideways_mps(self, frame: int) -> float:
+        """How fast the ego moves to the left against its lane; 0 where no lane runs its way."""
+        rear = self.scene.ego_poses[frame]
+        lane = self._lane_at(rear, 6.0)
+        turned = 0.0 if lane is None else float(wrap_angle(rear[2] - lane[2]))
+        return float(self.scene.ego_speeds_mps[frame]) * sin(turned)
+
+    def lane_beside(self, frame: int, side: str) -> bool:
+        """Whether a lane in the ego's direction lies to the 'left' or 'right' of the ego's."""
+        place, centre = self.lane_place(frame), self.ego_centre(frame)
+        step = (place.width_m if side == "left" else -place.width_m) - place.offset_m
+        h = place.heading_rad
+        point = np.array([centre[0] - step * sin(h), centre[1] + step * cos(h), h])
+        return self._lane_at(point, 1.2) is not None
+
+    def _lane_at(self, pose: Float[Array, " 3"], reach_m: float) -> Float[Array, " 4"] | None:
+        """The row of `_lanes` that suits a pose best; None where no lane is near and runs its way."""
+        rows = self._lanes
+        if not len(rows):
+            return None
+        apart = np.hypot(*(rows[:, :2] - pose[:2]).T)
+        turned = np.abs(wrap_angle(rows[:, 2] - pose[2]))
+        cost = np.where(turned < 0.6, apart + 3.0 * turned, np.inf)
+        best = int(cost.argmin())
+        return rows[best] if cost[best] < np.inf and apart[best] < reach_m else None
+
+    def straight_m(self, frame: int, reach_m: float = 80.0, most_rad: float = 0.35) -> float:
+        """How far ahead of the ego the route goes before it has turned by more than `most_rad`."""
+        along, heading = self.route
+        s = self.ego_place(frame)[0]
+        ahead = (along >= s) & (along <= s + reach_m)
+        turned = np.flatnonzero(np.abs(heading - np.interp(s, along, heading))[ahead] > most_rad)
+        return float(along[ahead][turned[0]] - s) if len(turned) else reach_m
+
+    def turned_rad(self, frame: int, from_m: float, to_m: float) -> float:
+        """By how much the route turns to the left between two distances ahead of the ego."""
+        along, heading = self.route
+        s = self.ego_place(frame)[0]
+        first, last = np.interp([s + from_m, s + to_m], along, heading)
+        return float(last - first)
+
+    # -- the others -----------------------------------------------------------------------------------------------
 
     def on_route(self, point: Float[Array, " 2"], near_s: float, reach_m: float = 80.0) -> tuple[float, float, float]:
         """(metres along, metres to the left, heading there) of a world point, looking around a place on the route."""
@@ -145,24 +239,6 @@ class Surroundings:
         dx, dy = offset[i]
         h = float(heading[window[i]])
         return float(along[window[i]] + cos(h) * dx + sin(h) * dy), float(-sin(h) * dx + cos(h) * dy), h
-
-    def ego_place(self, frame: int) -> tuple[float, float]:
-        """(metres along the route, metres to its left) of the ego's centre."""
-        s, d, _ = self.on_route(self.ego_centre(frame)[:2], float(self.scene.route_s[frame]), 25.0)
-        return s, d
-
-    def ego_centre(self, frame: int) -> Float[Array, " 3"]:
-        """World pose of the middle of the ego's outline."""
-        x, y, yaw = self.scene.ego_poses[frame]
-        return np.array([x + REAR_AXLE_M * cos(yaw), y + REAR_AXLE_M * sin(yaw), yaw])
-
-    def lane_offset_m(self, frame: int) -> float:
-        """How far to the left of the middle of its lane the ego drives."""
-        _, d = self.ego_place(frame)
-        return d - self._lane_middle(d)
-
-    def _lane_middle(self, d: float) -> float:
-        return self.lane_width_m * round(d / self.lane_width_m)
 
     def around(self, frame: int, reach_m: float = 80.0) -> tuple[Neighbour, ...]:
         """Everybody present within a distance, nearest first."""
@@ -182,18 +258,18 @@ class Surroundings:
         mine, my_d = self.ego_place(frame)
         s, d, heading = self.on_route(pose[:2], mine)
         turned = float(wrap_angle(pose[2] - heading))
-        deep = abs(cos(turned)) * body.length_m / 2 + abs(sin(turned)) * body.width_m / 2
-        apart = s - mine
-        gap = outline_gap_m(centre, outline(pose, body.length_m, body.width_m))
+        half_l, half_w = body.length_m / 2, body.width_m / 2
+        apart, deep = s - mine, abs(cos(turned)) * half_l + abs(sin(turned)) * half_w
         return Neighbour(
             index=b,
             track=body.track,
             kind=body.kind,
             x_m=float(x),
             y_m=float(y),
-            gap_m=gap,
+            gap_m=gap_m(centre, EGO_BODY.length_m, EGO_BODY.width_m, outline(pose, body.length_m, body.width_m)),
             along_m=float(np.sign(apart)) * max(abs(apart) - deep - NOSE_M, 0.0),
-            side_m=d - self._lane_middle(my_d),
+            side_m=d - my_d + self.lane_place(frame).offset_m,
+            half_m=abs(cos(turned)) * half_w + abs(sin(turned)) * half_l,
             heading_rad=turned,
             speed_mps=float(scene.body_speeds_mps[frame, b]),
             braking=bool(scene.body_braking[frame, b]),
@@ -204,54 +280,16 @@ class Surroundings:
         )
 
     def _share(self, frame: int, b: int, centre: Float[Array, " 3"]) -> float:
-        body = self.scene.bodies[b]
+        """How much of a body's outline no house hides, and no other body about as tall."""
+        scene, body = self.scene, self.scene.bodies[b]
         if self.visible is not None:
             return float(body.track in self.visible)
-        points = outline(self.scene.body_poses[frame, b], 0.9 * body.length_m, 0.9 * body.width_m)
-        return 1.0 - float(self._hidden(frame, b, centre[:2], points).mean())
-
-    def _hidden(self, frame: int, b: int, eye: Float[Array, " 2"], points: Float[Array, "n 2"]) -> Bool[Array, " n"]:
-        """Which points of a body are behind houses or behind others that are about as tall."""
-        scene = self.scene
         boxes = [(h.x_m, h.y_m, h.yaw_rad, h.length_m, h.width_m) for h in scene.stage.buildings]
         for other in np.flatnonzero(scene.body_present[frame]):
             one = scene.bodies[other]
-            if other != b and one.height_m > min(scene.bodies[b].height_m, EYE_M) - 0.1 and one.width_m > 1.0:
+            if other != b and one.height_m > min(body.height_m, EYE_M) - 0.1 and one.width_m > 1.0:
                 boxes.append((*scene.body_poses[frame, other], one.length_m, one.width_m))
         if not boxes:
-            return np.zeros(len(points), bool)
-        return np.asarray(crosses(eye, points, np.array(boxes)).any(axis=1))
-
-
-def outline(pose: Float[Array, " 3"], length_m: float, width_m: float) -> Float[Array, "8 2"]:
-    """Corners and middles of the sides of a rectangle on the ground."""
-    u = np.array([1, 1, 1, 0, -1, -1, -1, 0]) * length_m / 2
-    v = np.array([-1, 0, 1, 1, 1, 0, -1, -1]) * width_m / 2
-    c, s = cos(pose[2]), sin(pose[2])
-    return np.stack([pose[0] + c * u - s * v, pose[1] + s * u + c * v], axis=-1)
-
-
-def outline_gap_m(centre: Float[Array, " 3"], points: Float[Array, "n 2"]) -> float:
-    """Metres from the ego's outline (its middle at `centre`) to the nearest of some world points."""
-    dx, dy = (points - centre[:2]).T
-    c, s = cos(centre[2]), sin(centre[2])
-    along = np.maximum(np.abs(c * dx + s * dy) - NOSE_M, 0.0)
-    across = np.maximum(np.abs(-s * dx + c * dy) - EGO_BODY.width_m / 2, 0.0)
-    return float(np.hypot(along, across).min())
-
-
-def crosses(eye: Float[Array, " 2"], points: Float[Array, "n 2"], boxes: Float[Array, "m 5"]) -> Bool[Array, "n m"]:
-    """Whether the straight line from an eye to each point passes through each rectangle (x, y, yaw, length, width)."""
-    c, s = np.cos(boxes[:, 2]), np.sin(boxes[:, 2])
-
-    def local(places: Float[Array, "k 2"]) -> Float[Array, "k m 2"]:
-        dx, dy = places[:, None, 0] - boxes[:, 0], places[:, None, 1] - boxes[:, 1]
-        return np.stack([c * dx + s * dy, -s * dx + c * dy], axis=-1)
-
-    start, end, half = local(eye[None]), local(points), boxes[:, 3:5] / 2
-    step = end - start
-    step = np.where(np.abs(step) < 1e-9, 1e-9, step)
-    first, second = (-half - start) / step, (half - start) / step
-    enter = np.minimum(first, second).max(axis=-1)
-    leave = np.maximum(first, second).min(axis=-1)
-    return np.asarray((enter < leave) & (leave > 0.0) & (enter < 1.0))
+            return 1.0
+        points = outline(scene.body_poses[frame, b], 0.9 * body.length_m, 0.9 * body.width_m)
+        return 1.0 - float(crosses(centre[:2], points, np.array(boxes)).any(axis=1).mean())
