@@ -8,7 +8,8 @@ import pytest
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
 from worldmodel.town.lane_index import LaneIndex
-from worldmodel.town.render import render, render_body_rgba
+from worldmodel.town.portrait import render_body_rgba
+from worldmodel.town.render import render
 from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 
 RED = (0.9, 0.1, 0.1)

@@ -5,7 +5,7 @@ ellipsoid into a ray in the frame where it is a unit sphere. A part is tried onl
 projection; the nearest hit wins, ties go to the part that comes first, so the order of work does not matter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ FRAGMENTS = 2**19  # tries done at once
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Views:
-    """Pictures to take: `view = frame * cameras + camera`.
+    """Pictures to take.
 
     Attributes:
         turn: world_from_camera rotations, [view, 3, 3], float64.
@@ -48,19 +48,35 @@ class Views:
 
     @staticmethod
     def of(world_from_ego: Array, cameras: tuple[Camera, ...], device: torch.device | str) -> "Views":
-        """The views of cameras that ride on an ego with poses [time, 4, 4]."""
-        pose = np.stack([[pose @ camera.ego_from_camera for camera in cameras] for pose in world_from_ego])
-        pose = pose.reshape(-1, 4, 4)
-        lens = np.tile(np.stack([camera.intrinsics for camera in cameras]), (len(world_from_ego), 1, 1))
-        frame = np.repeat(np.arange(len(world_from_ego)), len(cameras))
+        """The views of cameras that ride on an ego with poses [time, 4, 4]: all cameras of a pose, then the next."""
+        times_ = np.repeat(np.arange(len(world_from_ego)), len(cameras))
+        return Views.chosen(world_from_ego, times_, cameras * len(world_from_ego), device)
+
+    @staticmethod
+    def chosen(world_from_ego: Array, frame: Array, cameras: Sequence[Camera], device: torch.device | str) -> "Views":
+        """One view for each camera of the list, at the pose [4, 4] that `frame` chooses; all of one size."""
+        pose = np.stack([world_from_ego[k] @ camera.ego_from_camera for k, camera in zip(frame, cameras, strict=True)])
         return Views(
             turn=torch.from_numpy(pose[:, :3, :3].copy()).to(device),
             eye=torch.from_numpy(pose[:, :3, 3].copy()).to(device),
-            lens=torch.from_numpy(lens).to(device),
-            frame=torch.from_numpy(frame).to(device),
+            lens=torch.from_numpy(np.stack([camera.intrinsics for camera in cameras])).to(device),
+            frame=torch.from_numpy(np.asarray(frame, np.int64)).to(device),
             width=cameras[0].width_px,
             height=cameras[0].height_px,
         )
+
+    @staticmethod
+    def joined(views: Sequence["Views"]) -> "Views":
+        """All views in one list."""
+        names = ("turn", "eye", "lens", "frame")
+        tables = {name: torch.cat([getattr(each, name) for each in views]) for name in names}
+        return Views(**tables, width=views[0].width, height=views[0].height)
+
+    def cut(self, first: int, rows: int) -> "Views":
+        """The same views, of some rows of the pictures only."""
+        lens = self.lens.clone()
+        lens[:, 1, 2] -= first
+        return Views(turn=self.turn, eye=self.eye, lens=lens, frame=self.frame, width=self.width, height=rows)
 
     @property
     def pixels(self) -> int:
@@ -89,6 +105,14 @@ class Sights:
 
     def __len__(self) -> int:
         return len(self.view)
+
+    @staticmethod
+    def joined(sights: Sequence["Sights"], first: Sequence[int]) -> "Sights":
+        """All sights in one list; the views of each are counted from `first`."""
+        names = ("part", "matrix", "extra", "bounds", "axes")
+        tables = {name: torch.cat([getattr(each, name) for each in sights]) for name in names}
+        view = torch.cat([each.view + start for each, start in zip(sights, first, strict=True)])
+        return Sights(view=view, **tables)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -197,9 +221,9 @@ def _ball_sights(
     index = torch.nonzero(chosen)[:, 0]
     lens = views.lens[view]
     squares = [dot(axis, axis).clamp(min=1e-12) for axis in axes]
-    inverse_lens = _inverse(lens)
+    inverse = inverse_lens(lens)
     rows = [axis / square[:, None] for axis, square in zip(axes, squares, strict=True)]
-    matrix = torch.cat([times(inverse_lens.transpose(1, 2), row) for row in rows], dim=-1)
+    matrix = torch.cat([times(inverse.transpose(1, 2), row) for row in rows], dim=-1)
     middle = [dot(row, centre) for row in rows]
     outside = middle[0] ** 2 + middle[1] ** 2 + middle[2] ** 2 - 1
     bounds = _ball_bounds(views, lens, centre, axes)
@@ -229,7 +253,7 @@ def _sights(
     )
 
 
-def _inverse(lens: Tensor) -> Tensor:
+def inverse_lens(lens: Tensor) -> Tensor:
     """Inverse of upper triangular intrinsics whose last row is (0, 0, 1)."""
     fx, skew, cx, fy, cy = lens[:, 0, 0], lens[:, 0, 1], lens[:, 0, 2], lens[:, 1, 1], lens[:, 1, 2]
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)

@@ -1,8 +1,7 @@
-"""From a scene to the colours of samples: what is prepared once, and how every kind of hit is shaded."""
+"""What views see and the colours of samples: what is prepared once, and how every kind of hit is shaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,61 +14,136 @@ from worldmodel.town.casting import (
     cast,
     dot,
     hit,
+    inverse_lens,
     keys,
     plane_matrix,
+    see,
     times,
 )
+from worldmodel.town.glare import dazzled
 from worldmodel.town.ground import ground_color
-from worldmodel.town.paint import Hits, paint
-from worldmodel.town.shading import Rgb, hazed, lit
+from worldmodel.town.lightmap import LightMap
+from worldmodel.town.mirror import Mirror, reflections
+from worldmodel.town.hits import Hits
+from worldmodel.town.paint import paint
+from worldmodel.town.shading import Mood, Rgb, hazed, lit, mix, noise
 from worldmodel.town.shadows import Shade, shade_map
-from worldmodel.town.shapes import COLUMN, Facing, Form
+from worldmodel.town.shapes import COLUMN, Facing, Form, Material
 from worldmodel.town.sky import sky
+from worldmodel.town.weather import weathered, weathered_part
 from worldmodel.town.world import World
 
-CONTRAST = 0.035  # a pixel that differs more from a neighbour is an edge and is supersampled
 WRAP = 0.25  # how far around an edge the sun reaches; softens the dark sides
+RIPPLE_PX = 2.0  # how far ripples move a reflection
+NUMBERS_AT = 6  # columns of `Batch.looks` before the parts' numbers
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shot:
+    """Views of one scene; `views.frame` counts in `frames`."""
+
+    world: World
+    frames: list[int]
+    views: Views
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Batch:
-    """Everything known about some views while they are rendered."""
+    """Everything known about the views of some shots while they are rendered.
 
-    world: World
+    Attributes:
+        views: The views of all shots, in order.
+        shot: Number of the shot of each view.
+        first: Number of each shot's first view.
+        sights: What they may see; `part` counts in the world of its shot.
+        looks: Both colours and the numbers of each sight's part, [sight, 6 + len(NUMBERS)].
+        codes: Instance of each sight.
+        lamps: Which lamps of each sight shine, see `lamps.py`.
+        sun: The sun along each sight's axes, [sight, 3].
+        ground, rays: Matrices from pixel to ground and to world direction, [view, 9].
+        lights, mirrors, shade: Of each shot, and per pixel; see `grounded`.
+    """
+
+    shots: tuple[Shot, ...]
     views: Views
+    shot: Tensor
+    first: tuple[int, ...]
     sights: Sights
-    ground: Tensor  # [view, 9]
-    rays: Tensor  # [view, 9], pixel to world direction
-    lamps: Tensor  # [sight], which lamps shine, see `lamps.py`
-    sun: Tensor  # [sight, 3], the sun along the sight's axes
-    shade: Shade
-    heading: Tensor  # [view, 2], where the ego points
+    looks: Tensor
+    codes: Tensor
+    lamps: Tensor
+    sun: Tensor
+    ground: Tensor
+    rays: Tensor
+    lights: tuple[LightMap | None, ...]
+    mirrors: tuple[Mirror | None, ...]
+    shade: Shade | None = None
 
 
-def prepared(world: World, views: Views, sights: Sights, frames: list[int]) -> Batch:
-    """Everything that shading needs to know about some views of some frames."""
+def prepared(shots: tuple[Shot, ...]) -> Batch:
+    """What some views may see, and all that shading needs to know about it; for the ground see `grounded`."""
+    views = Views.joined([shot.views for shot in shots])
+    first = [sum(len(shot.views) for shot in shots[:k]) for k in range(len(shots))]
+    seen = [_seen(shot) for shot in shots]
     back = views.turn.transpose(1, 2)
     unit = torch.eye(3, dtype=views.turn.dtype, device=views.turn.device).expand(len(views), 3, 3)
-    centre = times(back, -views.eye)
-    ground, _ = plane_matrix(views.lens, centre, times(back, unit[:, 0]), times(back, unit[:, 1]))
-    inverse = torch.linalg.inv(views.lens.cpu()).to(views.lens.device)
+    ground, _ = plane_matrix(views.lens, times(back, -views.eye), times(back, unit[:, 0]), times(back, unit[:, 1]))
+    inverse = inverse_lens(views.lens)
     rays = torch.stack([times(views.turn, inverse[:, :, k]) for k in range(3)], dim=-1)
-    to_sun = torch.tensor(world.mood.to_sun, device=views.turn.device)
-    yaw = world.scene.ego_poses[frames, 2]
-    lamps = world.lamps(frames)
+    counts = torch.tensor([len(shot.views) for shot in shots], device=views.turn.device)
+    looks, codes, lamps, sun = (torch.cat([table[k] for _, table in seen]) for k in range(4))
     return Batch(
-        world=world,
+        shots=shots,
         views=views,
-        sights=sights,
+        shot=torch.arange(len(shots), device=views.turn.device).repeat_interleave(counts),
+        first=tuple(first),
+        sights=Sights.joined([sights for sights, _ in seen], first),
+        looks=looks,
+        codes=codes,
+        lamps=lamps,
+        sun=sun,
         ground=ground.float(),
         rays=rays.reshape(-1, 9).float(),
-        lamps=lamps[views.frame[sights.view], sights.part],
-        sun=torch.stack([dot(sights.axes[:, k], to_sun) for k in range(3)], dim=-1),
-        heading=torch.from_numpy(np.stack([np.cos(yaw), np.sin(yaw)], axis=-1))
-        .float()
-        .to(views.turn.device)[views.frame],
-        shade=shade_map(world.casters, views, world.scene, frames),
+        lights=(None,) * len(shots),
+        mirrors=(None,) * len(shots),
     )
+
+
+def _seen(shot: Shot) -> tuple[Sights, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """What the views of a shot may see, and looks, codes, lamps and sun of it."""
+    world, frames, views = shot.world, shot.frames, shot.views
+    there = world.rows(world.scene.body_present, frames, True)
+    sights = see(views, world.vectors(frames), world.numbers, there)
+    to_sun = torch.tensor(world.mood.to_sun, device=views.turn.device)
+    looks = torch.cat([world.colors[sights.part], world.numbers[sights.part].float()], dim=1)
+    lamps = world.lamps(frames)[views.frame[sights.view], sights.part]
+    sun = torch.stack([dot(sights.axes[:, k], to_sun) for k in range(3)], dim=-1)
+    return sights, (looks, world.codes[sights.part], lamps, sun)
+
+
+def grounded(batch: Batch) -> Batch:
+    """The batch with what the ground and the night need: shadows, lamp light, and reflections where it is wet."""
+    lights = tuple(
+        LightMap.of(shot.world.scene, shot.frames, shot.views.turn.device) if shot.world.mood.lamps > 0 else None
+        for shot in batch.shots
+    )
+    shades = [shade_map(shot.world.casters, shot.views, shot.world.scene, shot.frames) for shot in batch.shots]
+    mirrors = tuple(
+        _mirror(shot, light) if shot.world.mood.wet else None for shot, light in zip(batch.shots, lights, strict=True)
+    )
+    shade = Shade(contact=torch.cat([each.contact for each in shades]), sun=torch.cat([each.sun for each in shades]))
+    return replace(batch, lights=lights, mirrors=mirrors, shade=shade)
+
+
+def _mirror(shot: Shot, light: LightMap | None) -> Mirror | None:
+    def exposed(views: Views) -> Tensor:
+        batch = replace(prepared((replace(shot, views=views),)), lights=(light,))
+        everything, x, y = pixel_centres(views)
+        best = cast(views, batch.sights, nothing(everything), None, [(0.0, 0.0)])
+        color = torch.stack(shaded(batch, everything, x, y, best & 0x7FFFFFFF))
+        return dazzled(color, depth_of(best), views, shot.world.scene, shot.frames, shot.world.mood)
+
+    return reflections(shot.views, exposed)
 
 
 def background(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -81,23 +155,14 @@ def background(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return keys(depth, torch.where(below, GROUND, SKY))
 
 
-def smooth(batch: Batch, color: Tensor, winner: Tensor, supersample: int) -> None:
-    """Replace the colour of edge pixels by the mean over several rays."""
-    views = batch.views
-    edge = _edges(color, winner, views)
-    pixel = torch.nonzero(edge)[:, 0]
-    if not len(pixel):
-        return
-    slot = torch.full_like(winner, -1)
-    slot[pixel] = torch.arange(len(pixel), device=pixel.device)
-    many, x, y, offsets = subsamples(views, pixel, supersample)
-    best = cast(views, batch.sights, background(batch, many, x, y), slot, offsets)
-    fine = torch.stack(shaded(batch, many, x, y, best & 0x7FFFFFFF)).clamp(0, 1)
-    fine = fine.reshape(3, len(pixel), len(offsets))
-    total = fine[:, :, 0].clone()
-    for k in range(1, len(offsets)):
-        total += fine[:, :, k]
-    color[:, pixel] = total / len(offsets)
+def nothing(pixel: Tensor) -> Tensor:
+    """Keys of the sky for every pixel."""
+    return torch.full_like(pixel, (0x7F800000 << 32) | SKY)
+
+
+def depth_of(key: Tensor) -> Tensor:
+    """The depth in keys."""
+    return (key >> 32).int().view(torch.float32)
 
 
 def pixel_centres(views: Views) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,88 +171,90 @@ def pixel_centres(views: Views) -> tuple[Tensor, Tensor, Tensor]:
     return everything, (everything % views.width).float(), (everything % views.pixels // views.width).float()
 
 
-def subsamples(
-    views: Views, pixel: Tensor, supersample: int
-) -> tuple[Tensor, Tensor, Tensor, list[tuple[float, float]]]:
-    """Pixel, x and y of supersample^2 rays through each of some pixels, in blocks; and their offsets in the pixel."""
-    steps = [(k + 0.5) / supersample - 0.5 for k in range(supersample)]
-    offsets = [(dx, dy) for dy in steps for dx in steps]
-    shift = torch.tensor(offsets, device=pixel.device)
-    many = pixel.repeat_interleave(len(offsets))
-    x = (many % views.width).float() + shift[:, 0].repeat(len(pixel))
-    y = (many % views.pixels // views.width).float() + shift[:, 1].repeat(len(pixel))
-    return many, x, y, offsets
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Rays:
+    """Samples of one shot: pixel of the batch, view, exact position in the picture, and what is hit there."""
 
+    batch: Batch
+    number: int
+    pixel: Tensor
+    view: Tensor
+    x: Tensor
+    y: Tensor
+    winner: Tensor
 
-def _edges(color: Tensor, winner: Tensor, views: Views) -> Tensor:
-    picture = color.reshape(3, len(views), views.height, views.width)
-    who = winner.reshape(len(views), views.height, views.width)
-    edge = torch.zeros_like(who, dtype=torch.bool)
-    for axis in (1, 2):
-        size = who.shape[axis] - 1
-        differs = who.narrow(axis, 1, size) != who.narrow(axis, 0, size)
-        contrast = (picture.narrow(axis + 1, 1, size) - picture.narrow(axis + 1, 0, size)).abs().amax(dim=0)
-        differs &= contrast > CONTRAST
-        edge.narrow(axis, 1, size).logical_or_(differs)
-        edge.narrow(axis, 0, size).logical_or_(differs)
-    return edge.flatten()
+    @property
+    def mood(self) -> Mood:
+        return self.batch.shots[self.number].world.mood
+
+    def directions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Unit world directions, and the length of the ray to depth 1."""
+        m = self.batch.rays[self.view].unbind(1)
+        dx, dy, dz = (m[3 * k] * self.x + m[3 * k + 1] * self.y + m[3 * k + 2] for k in range(3))
+        length = torch.sqrt(dx * dx + dy * dy + dz * dz)
+        return dx / length, dy / length, dz / length, length
 
 
 def shaded(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> list[Tensor]:
     """Colours of samples: `pixel` of the batch, exact position (x, y) in its picture, and what is hit there."""
     color = [torch.zeros_like(x) for _ in range(3)]
-    for shader, chosen in (
-        (_shade_sky, winner == SKY),
-        (_shade_ground, winner == GROUND),
-        (_shade_parts, winner < GROUND),
-    ):
-        index = torch.nonzero(chosen)[:, 0]
-        if not len(index):
-            continue
-        for whole, some in zip(color, shader(batch, pixel[index], x[index], y[index], winner[index]), strict=True):
-            whole[index] = some
+    view = pixel // batch.views.pixels
+    for number in range(len(batch.shots)):
+        for shader, chosen in (
+            (_shade_sky, winner == SKY),
+            (_shade_ground, winner == GROUND),
+            (_shade_parts, winner < GROUND),
+        ):
+            mine = chosen if len(batch.shots) == 1 else chosen & (batch.shot[view] == number)
+            i = torch.nonzero(mine)[:, 0]
+            if not len(i):
+                continue
+            rays = _Rays(batch=batch, number=number, pixel=pixel[i], view=view[i], x=x[i], y=y[i], winner=winner[i])
+            for whole, some in zip(color, shader(rays), strict=True):
+                whole[i] = some
     return color
 
 
-def _directions(batch: Batch, view: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Unit world directions of rays, and the length of the ray to depth 1."""
-    m = batch.rays[view].unbind(1)
-    dx, dy, dz = (m[3 * k] * x + m[3 * k + 1] * y + m[3 * k + 2] for k in range(3))
-    length = torch.sqrt(dx * dx + dy * dy + dz * dz)
-    return dx / length, dy / length, dz / length, length
+def _shade_sky(rays: _Rays) -> Rgb:
+    dx, dy, dz, _ = rays.directions()
+    return sky(dx, dy, dz, rays.mood)
 
 
-def _shade_sky(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, _: Tensor) -> Rgb:
-    dx, dy, dz, _length = _directions(batch, pixel // batch.views.pixels, x, y)
-    return sky(dx, dy, dz, batch.world.mood)
-
-
-def _shade_ground(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, _: Tensor) -> Rgb:
-    view = pixel // batch.views.pixels
-    m = batch.ground[view].unbind(1)
-    p, q, r = (m[3 * k] * x + m[3 * k + 1] * y + m[3 * k + 2] for k in range(3))
+def _shade_ground(rays: _Rays) -> Rgb:
+    batch, at = rays.batch, rays.mood
+    assert batch.shade is not None
+    m = batch.ground[rays.view].unbind(1)
+    p, q, r = (m[3 * k] * rays.x + m[3 * k + 1] * rays.y + m[3 * k + 2] for k in range(3))
     z = 1 / r.clamp(min=1e-6)
     east, north = p * z, q * z
     dx = (m[0] - east * m[6]) * z, (m[3] - north * m[6]) * z
     dy = (m[1] - east * m[7]) * z, (m[4] - north * m[7]) * z
-    unlit = ground_color(batch.world.index, east, north, dx, dy).color
-    at = batch.world.mood
-    visible = 1 - at.shadow * batch.shade.sun[pixel]
-    color = lit(unlit, at.to_sun[2] * visible, 1 - batch.shade.contact[pixel], at)
-    return hazed(_headlit(batch, (view, x, y, z), unlit, color), z, at)
+    soil = ground_color(batch.shots[rays.number].world.index, east, north, dx, dy)
+    unlit, film, puddle = weathered(soil, east, north, at)
+    visible = 1 - at.shadow * batch.shade.sun[rays.pixel]
+    color = lit(unlit, at.to_sun[2] * visible, 1 - batch.shade.contact[rays.pixel], at)
+    color = hazed(_lamplit(rays, (east, north, 0.0), unlit, color), z, at)
+    mirror = batch.mirrors[rays.number]
+    if mirror is None:
+        return color
+    _, _, down, _ = rays.directions()
+    grazing = (1 + down).clamp(0, 1)
+    share = film * (0.06 + 0.80 * grazing * grazing * grazing * grazing) * (1 - 0.3 * soil.paint)
+    ripple = RIPPLE_PX * (noise(east * 3.1, north * 3.1) - 0.5) * (1 - 0.7 * puddle)
+    there = mirror.at(rays.view - batch.first[rays.number], rays.x, rays.y + ripple, puddle)
+    return mix(color, there, share)
 
 
-def _shade_parts(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tensor) -> Rgb:
-    sights, world, at = batch.sights, batch.world, batch.world.mood
-    matrix = sights.matrix[winner]
-    z, u, v, w = hit(matrix, sights.extra[winner], x, y)
-    part = sights.part[winner]
-    number = world.numbers.float()[part].unbind(1)
+def _shade_parts(rays: _Rays) -> Rgb:
+    batch, at, winner = rays.batch, rays.mood, rays.winner
+    matrix = batch.sights.matrix[winner]
+    z, u, v, w = hit(matrix, batch.sights.extra[winner], rays.x, rays.y)
+    colors = batch.looks[winner].unbind(1)
+    number = colors[NUMBERS_AT:]
     ball = number[COLUMN["form"]] == Form.ELLIPSOID
     m = matrix.unbind(1)
     du = ((m[0] - u * m[6]) * z).abs() + ((m[1] - u * m[7]) * z).abs()
     dv = ((m[3] - v * m[6]) * z).abs() + ((m[4] - v * m[7]) * z).abs()
-    colors = world.colors[part].unbind(1)
     hits = Hits(
         u=u,
         v=torch.where(ball, w, v),
@@ -206,27 +273,31 @@ def _shade_parts(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor, winner: Tens
         lamps=batch.lamps[winner],
         turned=number[COLUMN["side"]],
     )
-    color, shine = paint(number[COLUMN["material"]], hits, at)
+    unlit, shine = paint(number[COLUMN["material"]], hits, at)
     direct, up = _facing_light(batch, winner, (u, v, w), ball, number[COLUMN["facing"]] == Facing.CAMERA)
-    bright = lit(color, direct, 0.76 + 0.24 * up, at)
-    bright = _headlit(batch, (pixel // batch.views.pixels, x, y, z), color, bright)
-    r, g, b = (a + (c - a) * shine for a, c in zip(bright, color, strict=True))
-    return hazed((r, g, b), z, at)
+    spot = _place(rays, z)
+    if at.wet or at.snow:
+        leaves = number[COLUMN["material"]] == Material.LEAVES
+        unlit = mix(weathered_part(unlit, up, leaves, spot, at), unlit, shine)
+    bright = _lamplit(rays, spot, unlit, lit(unlit, direct, 0.76 + 0.24 * up, at))
+    return hazed(mix(bright, unlit, shine), z, at)
 
 
-def _headlit(batch: Batch, spot: tuple[Tensor, Tensor, Tensor, Tensor], unlit: Rgb, color: Rgb) -> Rgb:
-    """Add the ego's headlights at night; `spot` is view, x, y and depth."""
-    night = 1 - batch.world.mood.day
-    if night <= 0:
+def _place(rays: _Rays, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """World coordinates of points at depths z."""
+    dx, dy, dz, length = rays.directions()
+    eye, far = rays.batch.views.eye[rays.view].float(), length * z
+    return eye[:, 0] + dx * far, eye[:, 1] + dy * far, eye[:, 2] + dz * far
+
+
+def _lamplit(rays: _Rays, spot: tuple[Tensor, Tensor, Tensor | float], unlit: Rgb, color: Rgb) -> Rgb:
+    """Add what lamps light at night to the colour of surfaces at world places `spot`."""
+    light = rays.batch.lights[rays.number]
+    if light is None:
         return color
-    view, x, y, z = spot
-    dx, dy, _, length = _directions(batch, view, x, y)
-    heading = batch.heading[view]
-    ahead = (dx * heading[:, 0] + dy * heading[:, 1]) * length * z
-    aside = (dy * heading[:, 0] - dx * heading[:, 1]).abs() * length * z
-    beam = (1.5 - aside / (1.2 + 0.34 * ahead.clamp(min=0))).clamp(0, 1) * (ahead / 3).clamp(0, 1)
-    glow = 0.85 * night * beam * torch.exp(-ahead.clamp(min=0) / 24)
-    return tuple(c + u * tone * glow for c, u, tone in zip(color, unlit, (1.0, 0.95, 0.82), strict=True))  # type: ignore[return-value]
+    lamps = light.at(rays.batch.views.frame[rays.view], *spot)
+    red, green, blue = (c + rays.mood.lamps * u * lamp for c, u, lamp in zip(color, unlit, lamps, strict=True))
+    return red, green, blue
 
 
 def _facing_light(

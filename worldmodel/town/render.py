@@ -1,11 +1,11 @@
 """Pictures of the town: colour, depth and instances for any rig, on any device.
 
-`render` is a pure function of its arguments: a frame looks the same alone and in a batch.
+`render` and `render_scenes` are pure functions of their arguments: a frame looks the same alone and in a batch.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -13,23 +13,18 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from worldmodel.errors import BadRequest
-from worldmodel.geometry import Array, Camera, Rig, look_along, matrix_from_pose
-from worldmodel.town.casting import GROUND, SKY, Sights, Views, cast, see
-from worldmodel.town.picture import (
-    Batch,
-    background,
-    pixel_centres,
-    prepared,
-    shaded,
-    smooth,
-    subsamples,
-)
-from worldmodel.town.scene import Body, Cause, Light, Scene, Stage
+from worldmodel.geometry import Array, Rig, matrix_from_pose
+from worldmodel.town.casting import GROUND, SKY, Views, cast
+from worldmodel.town.edges import smooth
+from worldmodel.town.falling import fallen, lens_drops
+from worldmodel.town.glare import dazzled
+from worldmodel.town.picture import Batch, Shot, background, depth_of, grounded, pixel_centres, prepared, shaded
+from worldmodel.town.scene import Scene
 from worldmodel.town.world import GROUND_INSTANCE, NO_INSTANCE, World
 
 BATCH_PX = 2**18  # pixels worked on at once
-SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side
-PROBE_PX = 400  # height of the trial picture that finds a sprite's outline
+BATCH_VIEWS = 256  # pictures worked on at once, however small
+HALO_PX = 1  # rows that strips of a large picture share, so that edges between them are found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,12 +42,36 @@ class Rendering:
     instance: Int[Array, "time camera height width"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How pictures are taken.
+
+    Attributes:
+        supersample: Edges get supersample x supersample rays per pixel; 1 is fastest. Depth and instances never blend.
+        adaptive: False gives every pixel that many rays: slow, the reference for the quick way.
+    """
+
+    supersample: int = 2
+    adaptive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unit:
+    """One picture to take: of which request, the place of its frame there, the frame, and the camera."""
+
+    request: int
+    row: int
+    frame: int
+    camera: int
+
+
 def render(
     scene: Scene,
     rig: Rig,
     frames: Sequence[int] | None = None,
     *,
     supersample: int = 2,
+    adaptive: bool = True,
     device: torch.device | str = "cpu",
 ) -> Rendering:
     """Render frames of a scene from all cameras of a rig.
@@ -61,20 +80,45 @@ def render(
         scene: What there is to see; the ego vehicle itself is not drawn.
         rig: The cameras, riding on the ego.
         frames: Which frames, in this order; all when None.
-        supersample: Edges get supersample x supersample rays per pixel; 1 is fastest. Depth and instances never blend.
+        supersample, adaptive: See `Quality`.
         device: Where to compute.
     Raises:
         BadRequest: if no frame is asked for, one does not exist, or supersample is not in 1 to 8.
     """
-    wanted = _checked(scene, frames, supersample)
-    world = World.of(scene, device)
-    per_batch = max(1, BATCH_PX // (len(rig) * rig.width_px * rig.height_px))
-    done = [_batch(world, rig, wanted[i : i + per_batch], supersample) for i in range(0, len(wanted), per_batch)]
-    rgb, depth, instance = (np.concatenate(part) for part in zip(*done, strict=True))
-    return Rendering(rgb=rgb, depth_m=depth, instance=instance)
+    return next(render_scenes([(scene, frames)], rig, supersample=supersample, adaptive=adaptive, device=device))
 
 
-def _checked(scene: Scene, frames: Sequence[int] | None, supersample: int) -> list[int]:
+def render_scenes(
+    requests: Sequence[tuple[Scene, Sequence[int] | None]],
+    rig: Rig,
+    *,
+    supersample: int = 2,
+    adaptive: bool = True,
+    device: torch.device | str = "cpu",
+) -> Iterator[Rendering]:
+    """Render frames of several scenes, many at once; each is yielded when it is done, in order.
+
+    Memory is bounded by the work on `BATCH_PX` pixels, one picture, and the rendering that is being made.
+
+    Args:
+        requests: Scenes with the frames that are asked for (all when None).
+        rig, supersample, adaptive, device: As for `render`.
+    Raises:
+        BadRequest: as `render`, before anything is rendered.
+    """
+    wanted = [checked_frames(scene, frames) for scene, frames in requests]
+    if not 1 <= supersample <= 8:
+        raise BadRequest(f"supersample is {supersample}; it must be 1 to 8. Use 2 for smooth edges.")
+    studio = _Studio([scene for scene, _ in requests], wanted, rig, device)
+    return studio.renderings(Quality(supersample=supersample, adaptive=adaptive))
+
+
+def checked_frames(scene: Scene, frames: Sequence[int] | None) -> list[int]:
+    """The frames that are asked for, all of the scene's when None.
+
+    Raises:
+        BadRequest: if there is none, or one does not exist.
+    """
     wanted = list(range(len(scene))) if frames is None else [int(frame) for frame in frames]
     if not wanted:
         raise BadRequest(f"no frame of scene '{scene.id}' is asked for; at least one is needed. Pass frames or None.")
@@ -83,155 +127,128 @@ def _checked(scene: Scene, frames: Sequence[int] | None, supersample: int) -> li
         raise BadRequest(
             f"frame {bad[0]} of scene '{scene.id}' is asked for, but it has frames 0 to {len(scene) - 1}. Ask for those."
         )
-    if not 1 <= supersample <= 8:
-        raise BadRequest(f"supersample is {supersample}; it must be 1 to 8. Use 2 for smooth edges.")
     return wanted
 
 
-def _batch(world: World, rig: Rig, frames: list[int], supersample: int) -> tuple[Array, Array, Array]:
-    poses = np.stack([matrix_from_pose(world.scene.ego_poses[frame]) for frame in frames])
-    views = Views.of(poses, rig.cameras, world.device)
-    sights = see(views, world.vectors(frames), world.numbers, world.rows(world.scene.body_present, frames, True))
-    batch = prepared(world, views, sights, frames)
-    everything, x, y = pixel_centres(views)
-    best = cast(views, sights, background(batch, everything, x, y), None, [(0.0, 0.0)])
+class _Studio:
+    """Takes the pictures of all requests, some at a time."""
+
+    def __init__(self, scenes: list[Scene], frames: list[list[int]], rig: Rig, device: torch.device | str) -> None:
+        self.scenes, self.frames, self.rig, self.device = scenes, frames, rig, device
+        self.worlds: dict[int, World] = {}
+
+    def renderings(self, quality: Quality) -> Iterator[Rendering]:
+        """Every request's rendering, in order."""
+        done: dict[int, Rendering] = {}
+        ready = 0
+        for units in self._chunks():
+            for number in {unit.request for unit in units} - done.keys():
+                done[number] = _blank(len(self.frames[number]), self.rig)
+            if self.rig.width_px * self.rig.height_px > BATCH_PX:
+                self._take_in_strips(units, quality, done)
+            else:
+                self._take(units, quality, done)
+            while ready < units[-1].request:
+                yield done.pop(ready)
+                ready += 1
+        yield done.pop(ready)
+
+    def _chunks(self) -> Iterator[list[_Unit]]:
+        size = max(1, min(BATCH_VIEWS, BATCH_PX // (self.rig.width_px * self.rig.height_px)))
+        chunk: list[_Unit] = []
+        for number, frames in enumerate(self.frames):
+            for row, frame in enumerate(frames):
+                for camera in range(len(self.rig)):
+                    chunk.append(_Unit(request=number, row=row, frame=frame, camera=camera))
+                    if len(chunk) == size:
+                        yield chunk
+                        chunk = []
+        if chunk:
+            yield chunk
+
+    def _world(self, request: int) -> World:
+        if request not in self.worlds:
+            self.worlds = {k: world for k, world in self.worlds.items() if k >= request - 1}
+            self.worlds[request] = World.of(self.scenes[request], self.device)
+        return self.worlds[request]
+
+    def _shot(self, units: list[_Unit]) -> Shot:
+        """The views of units of one request."""
+        world = self._world(units[0].request)
+        frames = list(dict.fromkeys(unit.frame for unit in units))
+        poses = np.stack([matrix_from_pose(world.scene.ego_poses[frame]) for frame in frames])
+        places = np.array([frames.index(unit.frame) for unit in units])
+        cameras = [self.rig.cameras[unit.camera] for unit in units]
+        return Shot(world=world, frames=frames, views=Views.chosen(poses, places, cameras, self.device))
+
+    def _take(self, units: list[_Unit], quality: Quality, done: dict[int, Rendering]) -> None:
+        groups = [list(some) for _, some in groupby(units, key=lambda unit: unit.request)]
+        shots = tuple(self._shot(some) for some in groups)
+        color, depth, code = _exposed(shots, quality)
+        first = 0
+        for shot, some in zip(shots, groups, strict=True):
+            last = first + len(shot.views) * shot.views.pixels
+            film = (color[:, first:last], depth[first:last], code[first:last])
+            self._develop(shot, film, some, done)
+            first = last
+
+    def _take_in_strips(self, units: list[_Unit], quality: Quality, done: dict[int, Rendering]) -> None:
+        for unit in units:
+            shot = self._shot([unit])
+            height, width = shot.views.height, shot.views.width
+            rows = max(8, BATCH_PX // width)
+            films = []
+            for first in range(0, height, rows):
+                low, high = max(0, first - HALO_PX), min(height, first + rows + HALO_PX)
+                strip = Shot(world=shot.world, frames=shot.frames, views=shot.views.cut(low, high - low))
+                keep = slice((first - low) * width, (min(height, first + rows) - low) * width)
+                films.append([part[..., keep] for part in _exposed((strip,), quality)])
+            color, depth, code = (torch.cat(parts, dim=-1) for parts in zip(*films, strict=True))
+            self._develop(shot, (color, depth, code), [unit], done)
+
+    def _develop(
+        self, shot: Shot, film: tuple[Tensor, Tensor, Tensor], units: list[_Unit], done: dict[int, Rendering]
+    ) -> None:
+        """Add what comes between the world and the film, and file the pictures."""
+        color, depth, code = film
+        views, scene, frames, mood = shot.views, shot.world.scene, shot.frames, shot.world.mood
+        names = [self.rig.cameras[unit.camera].name for unit in units]
+        color = dazzled(color.clamp(0, 1), depth, views, scene, frames, mood)
+        color = fallen(color, depth, views, scene, frames, mood)
+        color = lens_drops(color, views, names, scene, frames)
+        shape = (len(units), views.height, views.width)
+        rgb = (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8).reshape(3, *shape).permute(1, 0, 2, 3).cpu().numpy()
+        depths, codes = depth.reshape(shape).cpu().numpy(), code.reshape(shape).cpu().numpy()
+        for k, unit in enumerate(units):
+            into = done[unit.request]
+            into.rgb[unit.row, unit.camera] = rgb[k]
+            into.depth_m[unit.row, unit.camera] = depths[k]
+            into.instance[unit.row, unit.camera] = codes[k]
+
+
+def _blank(frames: int, rig: Rig) -> Rendering:
+    shape = (frames, len(rig), rig.height_px, rig.width_px)
+    return Rendering(
+        rgb=np.zeros((*shape[:2], 3, *shape[2:]), np.uint8),
+        depth_m=np.zeros(shape, np.float32),
+        instance=np.zeros(shape, np.int16),
+    )
+
+
+def _exposed(shots: tuple[Shot, ...], quality: Quality) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour [3, pixels], depth and instance codes of the views of all shots."""
+    batch = grounded(prepared(shots))
+    everything, x, y = pixel_centres(batch.views)
+    best = cast(batch.views, batch.sights, background(batch, everything, x, y), None, [(0.0, 0.0)])
     winner = best & 0x7FFFFFFF
     color = torch.stack(shaded(batch, everything, x, y, winner))
-    if supersample > 1:
-        smooth(batch, color, winner, supersample)
-    shape = (len(frames), len(rig), views.height, views.width)
-    rgb = (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8).reshape(3, *shape).permute(1, 2, 0, 3, 4).cpu().numpy()
-    depth = (best >> 32).int().view(torch.float32).reshape(shape).cpu().numpy()
-    return np.ascontiguousarray(rgb), depth, _instances(world, sights, winner).reshape(shape).cpu().numpy()
+    if quality.supersample > 1:
+        smooth(batch, color, winner, quality.supersample, adaptive=quality.adaptive)
+    return color, depth_of(best), _instances(batch, winner)
 
 
-def _instances(world: World, sights: Sights, winner: Tensor) -> Tensor:
-    codes = torch.cat([world.codes[sights.part], torch.zeros(1, dtype=torch.int64, device=winner.device)])
-    code = codes[winner.clamp(max=len(sights))]
+def _instances(batch: Batch, winner: Tensor) -> Tensor:
+    codes = torch.cat([batch.codes, batch.codes.new_zeros(1)])
+    code = codes[winner.clamp(max=len(batch.codes))]
     code = torch.where(winner == GROUND, GROUND_INSTANCE, code)
     return torch.where(winner == SKY, NO_INSTANCE, code).to(torch.int16)
-
-
-def render_body_rgba(
-    body: Body, view_azimuth_rad: float, elevation_rad: float, height_px: int
-) -> UInt8[Array, "height width 4"]:
-    """A cut-out picture of one body, standing on the bottom edge, tightly cropped.
-
-    Args:
-        body: What to draw.
-        view_azimuth_rad: From where it is seen: 0 exactly from behind, positive for a viewer who walks counter-clockwise
-            (seen from above) around it, so pi / 2 sees its right side.
-        elevation_rad: How far above the horizon the viewer is.
-        height_px: Height of the picture, 1 to 2048.
-    Returns:
-        RGBA with straight (not premultiplied) alpha.
-    Raises:
-        BadRequest: if the height or the elevation is out of range.
-    """
-    if not 1 <= height_px <= 2048:
-        raise BadRequest(
-            f"a sprite of {height_px} px is asked for; it must be 1 to 2048 px high. Choose another height."
-        )
-    if not -0.2 <= elevation_rad <= 1.4:
-        raise BadRequest(f"the elevation is {elevation_rad:g} rad; sprites need -0.2 to 1.4. Choose one in between.")
-    light = Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
-    world = World.of(_alone(body, light), "cpu")
-    world = replace(world, mood=replace(world.mood, haze_m=1e9))
-    camera = _portrait(body, view_azimuth_rad, elevation_rad)
-    left, top, right, bottom = _outline(world, camera)
-    scale = height_px / (bottom - top)
-    width_px = max(1, math.ceil((right - left) * scale - 1e-6))
-    lens = camera.intrinsics.copy()
-    lens[:2] *= scale
-    lens[:2, 2] += 0.5 * scale - 0.5 - np.array([left, top]) * scale
-    lens[0, 2] += (width_px - (right - left) * scale) / 2
-    strip = max(1, BATCH_PX // (width_px * SPRITE_RAYS**2))
-    rows = [
-        _cut_out(world, _strip(camera, lens, width_px, y, min(strip, height_px - y)))
-        for y in range(0, height_px, strip)
-    ]
-    return np.concatenate(rows)
-
-
-def _alone(body: Body, light: Light) -> Scene:
-    """A scene with nothing but one body at the origin."""
-    return Scene(
-        id="sprite",
-        situation="sprite",
-        seed=0,
-        frequency_hz=1.0,
-        stage=Stage(lanes=(), buildings=(), props=()),
-        light=light,
-        ego_poses=np.zeros((1, 3)),
-        ego_speeds_mps=np.zeros(1),
-        bodies=(body,),
-        body_poses=np.zeros((1, 1, 3)),
-        body_present=np.ones((1, 1), dtype=bool),
-        body_speeds_mps=np.full((1, 1), 0.35),
-        body_braking=np.zeros((1, 1), dtype=bool),
-        body_indicators=np.zeros((1, 1), dtype=np.int8),
-        signal_states=np.zeros((1, 0), dtype=np.int8),
-        route=np.zeros((1, 2)),
-        route_s=np.zeros(1),
-        wish_mps=0.0,
-        ego_braking=np.zeros(1, dtype=bool),
-        ego_indicators=np.zeros(1, dtype=np.int8),
-        ego_causes=(Cause(),),
-    )
-
-
-def _portrait(body: Body, azimuth_rad: float, elevation_rad: float) -> Camera:
-    """A camera about seven body sizes away whose square picture holds the whole body."""
-    size = float(np.hypot(np.hypot(body.length_m, body.width_m), body.height_m))
-    away = np.array([math.cos(azimuth_rad), math.sin(azimuth_rad), 0.0]) * math.cos(elevation_rad)
-    eye = np.array([0, 0, body.height_m / 2]) - 7 * size * (away - np.array([0, 0, math.sin(elevation_rad)]))
-    focal = 0.9 * 6.5 * PROBE_PX
-    middle = (PROBE_PX - 1) / 2
-    return Camera(
-        name="portrait",
-        intrinsics=np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]),
-        ego_from_camera=look_along(azimuth_rad, eye, elevation_rad),
-        width_px=PROBE_PX,
-        height_px=PROBE_PX,
-    )
-
-
-def _strip(camera: Camera, lens: Array, width_px: int, first: int, rows: int) -> Camera:
-    shifted = lens.copy()
-    shifted[1, 2] -= first
-    return replace(camera, intrinsics=shifted, width_px=width_px, height_px=rows)
-
-
-def _studio(world: World, camera: Camera) -> Batch:
-    views = Views.of(np.eye(4)[None], (camera,), world.device)
-    there = world.rows(world.scene.body_present, [0], True)
-    return prepared(world, views, see(views, world.vectors([0]), world.numbers, there), [0])
-
-
-def _nothing(count: int) -> Tensor:
-    return torch.full((count,), (0x7F800000 << 32) | SKY)
-
-
-def _outline(world: World, camera: Camera) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom edge of the body in the picture, pixels from the picture's corner."""
-    batch = _studio(world, camera)
-    best = cast(batch.views, batch.sights, _nothing(batch.views.pixels), None, [(0.0, 0.0)])
-    seen = ((best & 0x7FFFFFFF) < GROUND).reshape(camera.height_px, camera.width_px).numpy()
-    x, y = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
-    return float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1)
-
-
-def _cut_out(world: World, camera: Camera) -> UInt8[Array, "height width 4"]:
-    batch = _studio(world, camera)
-    everything = torch.arange(batch.views.pixels)
-    many, x, y, offsets = subsamples(batch.views, everything, SPRITE_RAYS)
-    best = cast(batch.views, batch.sights, _nothing(len(many)), None, offsets)
-    winner = best & 0x7FFFFFFF
-    solid = (winner < GROUND).float()
-    index = torch.nonzero(solid)[:, 0]
-    color = torch.zeros(3, len(many))
-    color[:, index] = torch.stack(shaded(batch, many[index], x[index], y[index], winner[index])).clamp(0, 1)
-    count = solid.reshape(-1, len(offsets)).sum(dim=1)
-    mean = color.reshape(3, -1, len(offsets)).sum(dim=2) / count.clamp(min=1)
-    rgba = torch.cat([mean, count[None] / len(offsets)]) * 255 + 0.5
-    return rgba.to(torch.uint8).reshape(4, camera.height_px, camera.width_px).permute(1, 2, 0).contiguous().numpy()

@@ -49,7 +49,7 @@ AIRS = {
     "clear": Air(haze_m=420.0, sun=1.0, grey=0.0, clouds=0.55),
     "overcast": Air(haze_m=260.0, sun=0.22, grey=0.85),
     "fog": Air(haze_m=45.0, sun=0.12, grey=1.0, clouds=0.0),
-    "rain": Air(haze_m=130.0, sun=0.06, grey=0.95, dim=0.78, wet=1.0),
+    "rain": Air(haze_m=130.0, sun=0.06, grey=0.95, dim=0.86, wet=1.0),
     "wet": Air(haze_m=380.0, sun=0.75, grey=0.15, clouds=0.75, wet=0.8),
     "snow": Air(haze_m=120.0, sun=0.12, grey=0.9, dim=0.97, snow=1.0),
 }
@@ -107,8 +107,9 @@ def mood(light: Light) -> Mood:
     day = _ramp(elevation, -0.16, 0.14)
     warm = (1 - _ramp(elevation, 0.05, 0.55)) * (1 - 0.6 * air.grey)
     night = 1 - day
+    dim = air.dim * (1 - 0.28 * air.grey * (1 - _ramp(elevation, -0.05, 0.35)) * day)
     sun = blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
-    ambient = blend(blend((0.60, 0.64, 0.70), (0.62, 0.56, 0.62), warm), (0.86, 0.87, 0.89), air.grey)
+    ambient = blend(blend((0.60, 0.64, 0.70), (0.66, 0.58, 0.62), warm), (0.86, 0.87, 0.89), air.grey)
     zenith = blend(blend((0.24, 0.48, 0.86), (0.30, 0.36, 0.66), warm), (0.66, 0.69, 0.73), air.grey)
     horizon = blend(blend((0.74, 0.85, 0.95), (1.0, 0.72, 0.50), warm), (0.78, 0.79, 0.80), air.grey)
     glow = blend(blend((1.0, 0.96, 0.82), (1.0, 0.60, 0.28), warm), (0.84, 0.84, 0.82), air.grey)
@@ -121,10 +122,10 @@ def mood(light: Light) -> Mood:
         if day > MOONRISE
         else _towards(light.sun_azimuth_rad + 2.4, 0.2),
         sun=direct,  # type: ignore[arg-type]
-        ambient=_dimmed(blend(ambient, (0.27, 0.31, 0.47), night), air.dim),
-        zenith=_dimmed(blend(zenith, dark[0], night), air.dim),
-        horizon=_dimmed(blend(horizon, dark[1], night), air.dim),
-        glow=_dimmed(blend(glow, blend((0.40, 0.46, 0.66), dark[1], air.grey), night), air.dim),
+        ambient=_dimmed(blend(ambient, (0.27, 0.31, 0.47), night), dim),
+        zenith=_dimmed(blend(zenith, dark[0], night), dim),
+        horizon=_dimmed(blend(horizon, dark[1], night), dim),
+        glow=_dimmed(blend(glow, blend((0.40, 0.46, 0.66), dark[1], air.grey), night), dim),
         day=day,
         lamps=1 - _ramp(elevation, -0.06, 0.10),
         shadow=0.72 if casts_shadows(light) else 0.0,

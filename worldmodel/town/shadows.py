@@ -66,16 +66,11 @@ def shade_map(casters: Casters, views: Views, scene: Scene, frames: list[int]) -
     count = len(views) * views.pixels
     contact = torch.zeros(count, device=views.turn.device)
     sun = torch.zeros_like(contact)
-    cameras = len(views) // len(frames)
-    patches, owners = [], []
-    for t, frame in enumerate(frames):
-        rows = _patches(_rows(casters, scene, frame), scene.ego_poses[frame], casters.sun)
-        for camera in range(cameras):
-            patches.append(rows)
-            owners.append(np.full(len(rows), t * cameras + camera))
-    view = torch.from_numpy(np.concatenate(owners)).to(views.turn.device)
+    rows = [_patches(_rows(casters, scene, frame), scene.ego_poses[frame], casters.sun) for frame in frames]
+    chosen = views.frame.tolist()
+    view = torch.arange(len(views)).repeat_interleave(torch.tensor([len(rows[k]) for k in chosen])).to(contact.device)
     if len(view):
-        _splat(views, view, torch.from_numpy(np.concatenate(patches)).to(view.device), contact, sun)
+        _splat(views, view, torch.from_numpy(np.concatenate([rows[k] for k in chosen])).to(view.device), contact, sun)
     return Shade(contact=contact, sun=sun)
 
 
