@@ -1,0 +1,420 @@
+"""The roads of the town: drivable routes on their lanes, gates before conflicts, signals that never contradict."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from worldmodel.geometry import wrap_angle
+from worldmodel.town.network import Chain, Look, Network, mirrored, mirrored_pose
+from worldmodel.town.paths import Path
+from worldmodel.town.roadmap import Gate, Programme, RoadMap
+from worldmodel.town.roads import BEHIND_M, ROADS, draw_road
+from worldmodel.town.scene import AMBER, GREEN, RED
+from worldmodel.town.situations import Situation
+from worldmodel.town.waits import Wait, gates_along
+
+FAST = ("highway", "merge", "exit")
+LEAST_RADIUS_M = 8.0
+
+
+@cache
+def road(kind: str, seed: int, laps: int = 0, length_m: float = 200.0) -> RoadMap:
+    situation = Situation(description=kind, road=kind, speed_mps=(8.0, 8.0), laps=laps)
+    rng = np.random.default_rng([seed, 77])
+    return draw_road(situation, rng, seed=seed, wish=18.0 if kind in FAST else 8.0, length_m=length_m)
+
+
+def off_lanes_m(path: Path, scene: RoadMap) -> float:
+    """How far the worst side of a car that drives along a path gets beyond the edge of every lane."""
+    along = np.arange(2.0, path.length_m - 2.0, 2.0)
+    points = np.array([path.at(float(s), d)[:2] for s in along for d in (-0.95, 0.95)])
+    gaps = np.full(len(points), np.inf)
+    for lane in scene.lanes:
+        apart = np.hypot(*(points[:, None] - lane.centre[None]).transpose(2, 0, 1)).min(axis=1)
+        gaps = np.minimum(gaps, apart - lane.width_m / 2)
+    return float(gaps.max())
+
+
+def turned(path: Path, start_s: float, end_s: float) -> float:
+    return float(path.at(end_s)[2] - path.at(start_s)[2])
+
+
+every_road = pytest.mark.parametrize("kind", ROADS)
+
+
+@every_road
+def test_routes_are_smooth_enough_to_be_driven(kind: str) -> None:
+    for seed in range(4):
+        for name, path in road(kind, seed).routes.items():
+            steps = np.hypot(*np.diff(path.points, axis=0).T)
+            assert steps.max() < 1.1 * path.step_m, name
+            assert np.abs(path.curvatures).max() < 1 / LEAST_RADIUS_M, name
+            assert np.abs(np.diff(path.headings)).max() < 0.1, name
+
+
+@every_road
+def test_routes_stay_on_lanes(kind: str) -> None:
+    for seed in range(3):
+        scene = road(kind, seed)
+        for name, path in scene.routes.items():
+            assert off_lanes_m(path, scene) < 0.05, (seed, name)
+
+
+@every_road
+def test_the_ego_has_road_behind_and_far_ahead(kind: str) -> None:
+    for seed in range(6):
+        scene = road(kind, seed)
+        ahead = scene.routes["ego"].length_m - scene.start_s
+        assert ahead > 200.0
+        assert scene.start_s > BEHIND_M - 1.0
+
+
+@every_road
+def test_roads_are_the_same_for_the_same_draws_and_differ_for_others(kind: str) -> None:
+    one, two = road(kind, 3), road.__wrapped__(kind, 3)
+    assert sorted(one.routes) == sorted(two.routes)
+    for name in one.routes:
+        assert np.array_equal(one.routes[name].points, two.routes[name].points)
+    assert one.gates == two.gates
+    assert one.stop_lines == two.stop_lines
+    assert not np.array_equal(one.routes["ego"].points[:5], road(kind, 4).routes["ego"].points[:5])
+
+
+def test_the_longer_road_begins_like_the_shorter_one() -> None:
+    for kind in ("street", "curvy", "highway", "crossing"):
+        short, long = (road(kind, 1, length_m=length).routes["ego"].points for length in (200.0, 300.0))
+        count = min(len(short), len(long)) - 20
+        assert np.abs(short[:count] - long[:count]).max() < 0.3
+
+
+# -- the border to highway-env ------------------------------------------------------------------------------------
+
+
+def test_right_turns_of_the_network_are_right_turns_of_ours() -> None:
+    network = Network()
+    chain = Chain(start=np.zeros(2), heading=0.0, segments=[("straight", 20.0, 0.0), ("arc", 15.0, np.pi / 2)])
+    path = network.path(network.strand("a", chain, Look(width_m=4.0), lateral_m=2.0))
+    assert path.at(5.0)[1] == pytest.approx(-2.0, abs=0.01)  # the right lane lies at negative y
+    assert path.headings[-1] == pytest.approx(-np.pi / 2, abs=0.1)  # and a right turn has negative yaw
+    assert np.array_equal(mirrored(mirrored(path.points)), path.points)
+    assert mirrored_pose(np.array([1.0, 2.0]), 0.5) == (1.0, -2.0, -0.5)
+
+
+def test_strands_against_the_chain_run_beside_it_the_other_way() -> None:
+    segments = [("straight", 20.0, 0.0), ("arc", 30.0, -0.8), ("shift", 40.0, 3.0), ("straight", 10.0, 0.0)]
+    chain, network = Chain(start=np.zeros(2), heading=0.3, segments=segments), Network()
+    forth = network.path(network.strand("a", chain, Look(width_m=4.0), lateral_m=2.0))
+    back = network.path(network.strand("b", chain, Look(width_m=4.0), lateral_m=-2.0, reverse=True))
+    apart = [back.project(*forth.at(s)[:2]) for s in np.arange(5.0, forth.length_m - 5.0, 3.0)]
+    assert np.allclose([d for _, d in apart], 4.0, atol=0.25)
+    assert (np.diff([s for s, _ in apart]) < 0).all()
+
+
+def test_pieces_that_go_on_alike_are_one_lane() -> None:
+    network = Network()
+    chain = Chain(start=np.zeros(2), heading=0.0, segments=[("straight", 20.0, 0.0)] * 3)
+    network.strand("a", chain, Look(width_m=4.0))
+    network.strand("b", chain, Look(width_m=4.0), lateral_m=4.0, painted=False)
+    (lane,) = network.lanes()
+    assert lane.centre[-1] == pytest.approx([60.0, 0.0])
+    assert np.allclose(np.hypot(*np.diff(lane.centre, axis=0).T), 1.0)
+
+
+# -- turns --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["intersection", "signals"])
+def test_turns_go_where_they_say_and_are_balanced(kind: str) -> None:
+    words = [road(kind, seed).manoeuvre for seed in range(10)]
+    assert {word: words.count(word) for word in words} == {"left": 4, "right": 4, "straight": 2}
+    for seed in range(5):
+        scene = road(kind, seed)
+        yaw = turned(scene.routes["ego"], scene.start_s, scene.done_s + 3.0)
+        assert yaw == pytest.approx({"left": np.pi / 2, "right": -np.pi / 2, "straight": 0.0}[scene.manoeuvre], abs=0.1)
+
+
+def test_roundabouts_are_left_at_the_exit_that_is_said() -> None:
+    for seed in range(9):
+        scene = road("roundabout", seed)
+        assert scene.manoeuvre == f"exit {1 + seed % 3}"
+        ego, (x, y, radius) = scene.routes["ego"], scene.core or (0, 0, 0)
+        along = np.arange(scene.start_s, scene.done_s, 0.5)
+        inside = [s for s in along if np.hypot(ego.at(s)[0] - x, ego.at(s)[1] - y) < radius - 3.5]
+        swept = turned_around(ego, inside, (x, y))
+        assert swept > 0.3  # round the island with the island to the left
+        passed = {name for name in scene.routes if name.startswith("0-")}
+        assert f"0-{1 + seed % 3}" in passed
+        assert np.array_equal(scene.routes[f"0-{1 + seed % 3}"].points, ego.points)
+
+
+def turned_around(path: Path, along: list[float], middle: tuple[float, float]) -> float:
+    angles = [np.arctan2(path.at(s)[1] - middle[1], path.at(s)[0] - middle[0]) for s in along]
+    return float(np.unwrap(angles)[-1] - angles[0])
+
+
+def test_further_exits_come_later_on_the_ring() -> None:
+    scene = road("roundabout", 2)
+    lengths = [scene.routes[f"0-{arm}"].length_m for arm in (1, 2, 3)]
+    assert lengths == sorted(lengths)
+
+
+def test_a_lap_of_the_roundabout_passes_every_arm_again() -> None:
+    scene = road("roundabout", 4, laps=1)
+    ego, (x, y, _) = scene.routes["ego"], scene.core or (0, 0, 0)
+    out = road("roundabout", 4, laps=0)
+    assert out.routes["ego"].length_m < ego.length_m
+    along = np.arange(scene.start_s, scene.done_s, 0.5)
+    apart = np.array([np.hypot(ego.at(s)[0] - x, ego.at(s)[1] - y) for s in along])
+    inside = along[apart < apart.min() + 0.6]
+    assert turned_around(ego, list(inside), (x, y)) > 2 * np.pi
+    again = 2 * np.pi * apart.min()
+    assert ego.at(inside[0] + 8.0)[:2] == pytest.approx(ego.at(inside[0] + 8.0 + again)[:2], abs=1.5)
+
+
+def test_the_way_round_the_block_comes_back_to_where_it_was() -> None:
+    for seed in range(4):
+        scene = road("block", seed)
+        ego = scene.routes["ego"]
+        sign = {"left": 1, "right": -1}[scene.manoeuvre]
+        assert [word for word, _ in scene.turns[:4]] == [scene.manoeuvre] * 4
+        lap = scene.turns[4][1] - scene.turns[0][1]
+        assert 160 < lap < 320  # 25 to 45 s
+        for ahead in (0.0, 20.0, 100.0):
+            here, again = ego.at(scene.start_s + ahead), ego.at(scene.start_s + ahead + lap)
+            assert again[:2] == pytest.approx(here[:2], abs=0.1)
+            assert again[2] - here[2] == pytest.approx(sign * 2 * np.pi, abs=0.02)
+
+
+def test_no_lane_of_a_block_lies_on_another_one() -> None:
+    scene = road("block", 0)
+    straight = [lane for lane in scene.lanes if np.ptp(np.diff(lane.centre, axis=0), axis=0).max() < 1e-6]
+    sides = [lane for lane in straight if len(lane.centre) > 25 and lane.width_m > 3]
+    for i, lane in enumerate(sides):
+        for other in sides[:i]:
+            middle = lane.centre[len(lane.centre) // 2]
+            assert np.hypot(*(other.centre - middle).T).min() > 2.0
+
+
+# -- who waits where ----------------------------------------------------------------------------------------------
+
+
+def test_gates_lie_where_a_route_passes_a_place_and_on_every_pass() -> None:
+    angle = np.linspace(0, 4 * np.pi, 600)
+    ring = Path(20 * np.stack([np.cos(angle), np.sin(angle)], axis=-1))
+    places = [Wait(pose=(0.0, 20.0, np.pi), kind="yield"), Wait(pose=(0.0, -20.0, np.pi), kind="stop")]
+    gates = gates_along(ring, places)
+    assert [gate.kind for gate in gates] == ["yield", "yield"]  # the other place is for those who come the other way
+    assert gates[0].s_m == pytest.approx(10 * np.pi, abs=0.5)
+    assert gates[1].s_m == pytest.approx(50 * np.pi, abs=0.8)
+
+
+def conflict_s(path: Path, other: Path) -> float:
+    """Where a path first comes close to another one that it crosses."""
+    d = np.hypot(*(path.points[::2, None] - other.points[None, ::2]).transpose(2, 0, 1))
+    nearest = d.argmin(axis=1)
+    angle = np.abs(wrap_angle(path.headings[::2] - other.headings[::2][nearest]))
+    hits = np.flatnonzero((d.min(axis=1) < 2.5) & (angle > 0.3) & (angle < 2.8))
+    return float(hits[0] * 2 * path.step_m) if len(hits) else np.inf
+
+
+@pytest.mark.parametrize("kind", ["signals", "intersection", "roundabout"])
+def test_gates_lie_before_the_conflict(kind: str) -> None:
+    for seed in range(5):
+        scene = road(kind, seed)
+        for name, gates in scene.gates.items():
+            entry = [gate for gate in gates if gate.kind in ("signal", "stop", "yield")]
+            path = scene.routes[name]
+            crossed = min(conflict_s(path, other) for key, other in scene.routes.items() if key[0] != name[0])
+            for gate in entry[:1]:
+                assert 0 < gate.s_m < crossed + 0.5, (seed, name)
+
+
+def test_the_ego_can_stop_at_its_first_gate() -> None:
+    for kind in ("signals", "intersection", "roundabout", "crossing"):
+        for seed in range(8):
+            scene = road(kind, seed)
+            for gate in scene.gates.get("ego", ()):
+                assert gate.s_m - scene.start_s > 3.7 + 8.0**2 / (2 * 4.0), (kind, seed)
+
+
+@pytest.mark.parametrize("kind", ["signals", "intersection"])
+def test_every_line_on_the_ground_belongs_to_a_gate(kind: str) -> None:
+    for seed in range(5):
+        scene = road(kind, seed)
+        for line in scene.stop_lines:
+            names = [
+                name
+                for name, gates in scene.gates.items()
+                for gate in gates
+                if np.hypot(*(np.array(scene.routes[name].at(gate.s_m)[:2]) - (line.x_m, line.y_m))) < 0.3
+            ]
+            assert names
+            assert line.width_m == scene.width_m
+
+
+def test_gates_of_crosswalks_lie_before_the_stripes() -> None:
+    count = 0
+    for kind in ("crossing", "signals", "intersection", "roundabout"):
+        for seed in range(6):
+            scene = road(kind, seed)
+            for name, gates in scene.gates.items():
+                for gate in (gate for gate in gates if gate.kind == "crosswalk"):
+                    zebra, path = scene.crosswalks[gate.number], scene.routes[name]
+                    x, y, _ = path.at(gate.s_m + zebra.length_m / 2 + 1.0)
+                    u = np.array([np.cos(zebra.yaw_rad), np.sin(zebra.yaw_rad)])
+                    offset = np.array([x - zebra.x_m, y - zebra.y_m])
+                    assert abs(offset @ u) < zebra.length_m / 2 + 0.6, (kind, seed, name)
+                    assert abs(offset @ (-u[1], u[0])) < zebra.width_m / 2
+                    count += 1
+    assert count > 50
+
+
+def test_zebra_crosswalks_reach_from_kerb_to_kerb() -> None:
+    scene = road("crossing", 0)
+    (zebra,) = scene.crosswalks
+    for side in (1, -1):
+        edge = np.array([zebra.x_m, zebra.y_m]) + side * zebra.width_m / 2 * np.array(
+            [-np.sin(zebra.yaw_rad), np.cos(zebra.yaw_rad)]
+        )
+        gap = min(abs(np.hypot(*(lane.centre - edge).T).min() - lane.width_m / 2) for lane in scene.lanes)
+        assert gap < 0.15
+
+
+# -- signals ------------------------------------------------------------------------------------------------------
+
+
+def test_signals_never_show_green_to_two_crossing_streets() -> None:
+    for seed in range(5):
+        scene = road("signals", seed)
+        assert scene.programme is not None
+        groups = np.array(scene.programme.groups)
+        assert len(groups) == len(scene.signals)
+        for time_s in np.arange(0.0, 70.0, 0.25):
+            states = np.array(scene.programme.states(float(time_s)))
+            going = set(groups[states != RED])
+            assert len(going) <= 1
+            assert all(len(set(states[groups == group])) == 1 for group in set(groups))
+
+
+def test_signals_go_from_green_to_amber_to_red() -> None:
+    programme = Programme(groups=(0, 1), green_s=6.0, amber_s=3.0, clear_s=2.0)
+    assert programme.states(0.0) == (GREEN, RED)
+    assert programme.states(6.5) == (AMBER, RED)
+    assert programme.states(10.0) == (RED, RED)
+    assert programme.states(11.5) == (RED, GREEN)
+    assert programme.states(22.0) == programme.states(0.0)
+
+
+def test_the_signal_of_a_gate_faces_the_traffic_that_it_is_for() -> None:
+    for seed in range(5):
+        scene = road("signals", seed)
+        for name, gates in scene.gates.items():
+            (gate,) = [gate for gate in gates if gate.kind == "signal"]
+            signal = scene.signals[gate.number]
+            x, y, yaw = scene.routes[name].at(gate.s_m)
+            assert abs(wrap_angle(signal.yaw_rad - yaw)) < 0.1
+            right = (signal.x_m - x) * np.sin(yaw) - (signal.y_m - y) * np.cos(yaw)
+            assert scene.width_m / 2 < right < scene.width_m / 2 + 2.0
+
+
+def test_signals_stand_beside_the_lanes() -> None:
+    for seed in range(5):
+        scene = road("signals", seed)
+        for signal in scene.signals:
+            for lane in scene.lanes:
+                apart = np.hypot(*(lane.centre - (signal.x_m, signal.y_m)).T).min() - lane.width_m / 2
+                assert apart > 0.4
+
+
+def test_left_turns_and_lower_streets_rank_below_the_others() -> None:
+    scene = road("signals", 0)
+    left = [name for name in scene.ranks if name == "ego" or (int(name[2]) - int(name[0])) % 4 == 1]
+    assert scene.manoeuvre == "left"
+    assert max(scene.ranks[name] for name in left) < min(scene.ranks[name] for name in scene.ranks if name not in left)
+    prior = next(road("intersection", seed) for seed in range(20) if road("intersection", seed).ranks)
+    waiting = {name for name, gates in prior.gates.items() if any(gate.kind != "crosswalk" for gate in gates)}
+    others = set(prior.ranks) - waiting
+    assert max(prior.ranks[name] for name in waiting) < min(prior.ranks[name] for name in others)
+
+
+# -- ramps and lanes ----------------------------------------------------------------------------------------------
+
+
+def test_who_comes_from_a_ramp_drives_beside_the_highway_until_its_lane_ends() -> None:
+    for seed in range(4):
+        scene = road("merge", seed)
+        lane = scene.neighbours["ramp"][0]
+        first, last = scene.changes["ramp"]
+        (gate,) = scene.gates["ramp"]
+        assert gate == Gate(s_m=last, kind="yield")
+        assert last - first > 100
+        ramp, main = scene.routes["ramp"], scene.routes[lane]
+        for s in np.arange(first + 5, last - 5, 10.0):
+            along, left = main.project(*ramp.at(s)[:2])
+            assert left == pytest.approx(-scene.width_m, abs=0.1)
+            assert along == pytest.approx(s, abs=1.5)
+        assert abs(main.project(*ramp.at(last + 60.0)[:2])[1]) < 0.1
+        assert scene.ranks[lane] > scene.ranks.get("ramp", 0.0)
+
+
+def test_every_second_ego_of_a_merge_comes_from_the_ramp() -> None:
+    for seed in range(4):
+        scene = road("merge", seed)
+        assert (scene.manoeuvre == "merge") == (seed % 2 == 0)
+        assert (scene.routes["ego"] is scene.routes["ramp"]) == (seed % 2 == 0)
+        assert scene.neighbours["ego"] == scene.neighbours["ramp" if seed % 2 == 0 else ego_lane(scene)]
+
+
+def ego_lane(scene: RoadMap) -> str:
+    return next(name for name, path in scene.routes.items() if path is scene.routes["ego"] and name != "ego")
+
+
+def test_exits_leave_the_highway_to_the_right() -> None:
+    words = [road("exit", seed).manoeuvre for seed in range(6)]
+    assert words.count("exit") == 4
+    scene = road("exit", 1)
+    ego, main = scene.routes["ego"], scene.routes[f"lane{sum(name.startswith('lane') for name in scene.routes) - 1}"]
+    assert abs(main.project(*ego.at(scene.start_s)[:2])[1]) < 0.05
+    assert main.project(*ego.at(scene.done_s)[:2])[1] < -scene.width_m
+    assert turned(ego, scene.start_s, ego.length_m - 5) < -0.25
+
+
+@pytest.mark.parametrize("kind", ["two_lanes", "highway", "merge", "exit"])
+def test_neighbours_lie_one_lane_to_the_side(kind: str) -> None:
+    for seed in range(3):
+        scene = road(kind, seed)
+        for name, sides in scene.neighbours.items():
+            if scene.routes[name] is scene.routes.get("ramp"):
+                continue
+            for sign, side in zip((1, -1), sides, strict=True):
+                if side:
+                    x, y, _ = scene.routes[side].at(scene.start_s + 20.0)
+                    left = scene.routes[name].project(x, y)[1]
+                    assert left == pytest.approx(sign * scene.width_m, abs=0.1)
+
+
+# -- bends that hide ----------------------------------------------------------------------------------------------
+
+
+def test_houses_inside_a_blind_bend_hide_what_is_behind_it_and_stand_beside_the_road() -> None:
+    for seed in range(4):
+        scene = road("blind_bend", seed)
+        ego = scene.routes["ego"]
+        assert scene.hidden_s is not None
+        assert (turned(ego, scene.start_s, scene.hidden_s[1]) < 0) == (seed % 2 == 0)
+        eye = np.array(ego.at(scene.start_s)[:2])
+        for s in np.linspace(*scene.hidden_s, 4):
+            there = np.array(ego.at(float(s))[:2])
+            line = eye + np.linspace(0, 1, 400)[:, None] * (there - eye)
+            assert any(inside(line, house).any() for house in scene.hides)
+        for house in scene.hides:
+            for lane in scene.lanes:
+                assert not inside(lane.centre, house, margin_m=lane.width_m / 2 + 1.5).any()
+
+
+def inside(points: np.ndarray, house: tuple[float, float, float, float, float], margin_m: float = 0.0) -> np.ndarray:
+    x, y, yaw, length, width = house
+    dx, dy = points[:, 0] - x, points[:, 1] - y
+    along, across = np.cos(yaw) * dx + np.sin(yaw) * dy, -np.sin(yaw) * dx + np.cos(yaw) * dy
+    return (np.abs(along) < length / 2 + margin_m) & (np.abs(across) < width / 2 + margin_m)
