@@ -23,7 +23,6 @@ from worldmodel.town.casting import (
     times,
 )
 from worldmodel.town.ground import ground_kind
-from worldmodel.town.picture import Shot, background, pixel_centres, prepared
 from worldmodel.town.render import BATCH_PX, checked_frames
 from worldmodel.town.scene import Scene
 from worldmodel.town.shapes import COLUMN, LABELS
