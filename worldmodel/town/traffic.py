@@ -98,7 +98,8 @@ class Simulation:
         reach = 150.0 + config.max_seconds * self.wish_mps
         self.road = draw_road(config, generator(situation, seed, "road"), seed=seed, wish=self.wish_mps, length_m=reach)
         cast = cast_scene(config, self.road, generator(situation, seed, "cast"), self.wish_mps)
-        self.stage = build_stage(self.road, generator(situation, seed, "layout"))
+        works = [agent.path.at(agent.s) for agent in cast.agents if agent.body.kind == "barrier"][:1]
+        self.stage = build_stage(self.road, generator(situation, seed, "layout"), works)
         self.crowd = Crowd(cast.agents, self.road)
         self._lanes = LaneChanges(self.road, generator(situation, seed, "lanes"))
         self._log = Log()
