@@ -207,12 +207,14 @@ def _oncoming(cast: Cast, name: str) -> Agent:
 def add_parked(cast: Cast, *, ahead: tuple[float, float], intrusion: float = 0.0) -> Agent | None:
     """A parked car or van, so far ahead of the ego; with `intrusion` metres it stands in the lane."""
     road, ego = cast.road, cast.ego
-    for _ in range(4):
+    for _ in range(8):
         theirs = not intrusion and "oncoming" in road.routes and cast.chance(0.4)
         path, s = ego.path, ego.s + cast.between(*ahead)
         if theirs:
             path = road.routes["oncoming"]
             s = path.project(*ego.path.at(s)[:2])[0]
+        if not _beside_strip(road, "oncoming" if theirs else "ego", s):
+            continue
         body = cast.body(str(cast.rng.choice(["car", "van"], p=[0.85, 0.15])))
         d = -(road.width_m / 2 + PARKING_M / 2) + cast.between(-0.1, 0.1) + intrusion
         if not intrusion:
@@ -223,6 +225,13 @@ def add_parked(cast: Cast, *, ahead: tuple[float, float], intrusion: float = 0.0
         if cast.add(agent):
             return agent
     return None
+
+
+def _beside_strip(road: RoadMap, route: str, s: float) -> bool:
+    """Whether there is a parking strip, as long as a van, to the right of a place on a route."""
+    if not road.strips:
+        return road.parking
+    return any(first + 3.0 < s < last - 3.0 for first, last in road.strips.get(route, ()))
 
 
 def add_walker(cast: Cast, abreast_m: float) -> None:

@@ -8,7 +8,7 @@ from math import cos, inf
 
 import numpy as np
 
-from worldmodel.town.agents import Agent
+from worldmodel.town.agents import Agent, route_of
 from worldmodel.town.expert import Crowd, idm
 from worldmodel.town.paths import Path
 from worldmodel.town.roadmap import RoadMap
@@ -66,7 +66,7 @@ class LaneChanges:
 
     def _plan(self, crowd: Crowd, index: int, agent: Agent, now_s: float) -> tuple[str, float, int] | None:
         here = self._outlook(crowd, index, agent.path)
-        if (agent.keeps and not here.blocked) or (agent.speed < 5 and not here.blocked):
+        if not here.blocked and (agent.keeps or agent.speed < 5):
             return None
         for name, side in self._sides(agent):
             if self._good(here, self._outlook(crowd, index, self.road.routes[name])):
@@ -129,7 +129,8 @@ class LaneChanges:
         if follower is not None and not follower.standing:
             harm = idm(follower.speed, max(follower.wish, 1.0), behind, agent.speed)
         gain = idm(agent.speed, max(agent.wish, 1.0), ahead, speed_ahead)
-        return Outlook(gain=gain, ahead_m=ahead, harm=harm, blocked=blocked)
+        ends = self.road.changes.get(route_of(path, self.road.routes))  # a lane that ends is as good as blocked
+        return Outlook(gain=gain, ahead_m=ahead, harm=harm, blocked=blocked or ends is not None)
 
     def _good(self, here: Outlook, there: Outlook) -> bool:
         if there.ahead_m < 8.0:

@@ -137,57 +137,39 @@ def crossing_zones(first: Path, second: Path) -> tuple[Zone, ...]:
     """
     if first is second:
         return ()
-    a, b = first.points[::2], second.points[::2]
-    cells = _candidates(first.points, second.points)
-    if cells is None:
+    rows, columns, gaps = _touches(first.points, second.points)
+    if not len(rows):
         return ()
-    rows, columns = cells
-    d2 = ((a[rows, None] - b[None, columns]) ** 2).sum(axis=-1)
-    nearest_b, nearest_a = d2.argmin(axis=1), d2.argmin(axis=0)
-    turn = np.abs(wrap_angle(first.headings[::2][rows] - second.headings[::2][columns][nearest_b]))
-    close = np.sqrt(d2.min(axis=1))
+    own, start = np.unique(rows, return_index=True)  # the nearest comes first
+    turn = np.abs(wrap_angle(first.headings[2 * own] - second.headings[2 * columns[start]]))
+    one_lane = (gaps[start] <= 1.0) & (turn <= 0.2)
+    crosses = turn < 2.6
     step_a, step_b = 2 * first.step_m, 2 * second.step_m
-    touch = (close < TOUCH_M) & (turn < 2.6)
     zones = []
-    for run in _runs(rows[touch]):
-        inside = np.isin(rows, run)
-        apart = inside & ((close > 1.0) | (turn > 0.2))
-        if not apart.any():
-            continue  # one lane
-        together = (close <= 1.0) & (turn <= 0.2) & inside
-        if together.any() and rows[together][0] <= rows[apart][0]:
-            continue  # they part
-        last = rows[together][0] if together.any() else rows[apart][-1]
-        mine = inside & (rows <= last)
-        partners = columns[nearest_b[mine]]
-        theirs = np.flatnonzero(
-            (np.sqrt(d2.min(axis=0)) < TOUCH_M)
-            & (columns >= partners.min() - 6)
-            & (columns <= partners.max() + 6)
-            & np.isin(rows[nearest_a], rows[mine])
-        )
-        if len(theirs):
-            span = columns[theirs]
-            zones.append(
-                (float(run[0] * step_a), float(last * step_a), float(span.min() * step_b), float(span.max() * step_b))
-            )
+    for run in _runs(own[crosses]):
+        inside = np.isin(own, run)
+        apart, together = own[inside & ~one_lane], own[inside & one_lane]
+        if not len(apart) or (len(together) and together[0] <= apart[0]):
+            continue  # one lane, or they part
+        last = together[0] if len(together) else apart[-1]
+        theirs = np.unique(columns[(rows >= run[0]) & (rows <= last)])
+        mine = float(run[0] * step_a), float(last * step_a)  # once for each time that the second comes by:
+        zones += [(*mine, float(span[0] * step_b), float(span[-1] * step_b)) for span in _runs(theirs)]
     return tuple(zones)
 
 
-def _candidates(a: Array, b: Array) -> tuple[Array, Array] | None:
-    """Indices of every second point of each path that may come close to the other one (a quick look, 8 m apart)."""
-    apart = ((a[::16, None] - b[None, ::16]) ** 2).sum(axis=-1)
-    rows, columns = np.flatnonzero(apart.min(axis=1) < 15.0**2), np.flatnonzero(apart.min(axis=0) < 15.0**2)
-    if not len(rows):
-        return None
-    return _spread(rows, len(a)), _spread(columns, len(b))
-
-
-def _spread(blocks: Array, count: int) -> Array:
-    mask = np.zeros((count + 1) // 2, bool)
-    for block in blocks:
-        mask[max(block - 1, 0) * 8 : (block + 2) * 8] = True
-    return np.flatnonzero(mask)
+def _touches(a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """(row, column, distance) of every second points closer than TOUCH_M, ordered by row and distance."""
+    apart = ((a[::16, None] - b[None, ::16]) ** 2).sum(axis=-1)  # a quick look, 8 m apart
+    blocks = np.argwhere(apart < (TOUCH_M + 17.0) ** 2)
+    inside = np.arange(8)
+    rows = np.minimum(8 * blocks[:, :1] + inside, (len(a) - 1) // 2)
+    columns = np.minimum(8 * blocks[:, 1:] + inside, (len(b) - 1) // 2)
+    gaps = np.sqrt(((a[2 * rows][:, :, None] - b[2 * columns][:, None]) ** 2).sum(axis=-1))
+    block, i, j = np.nonzero(gaps < TOUCH_M)
+    row, column, gap = rows[block, i], columns[block, j], gaps[block, i, j]
+    order = np.lexsort((gap, row))
+    return row[order], column[order], gap[order]
 
 
 def _runs(indices: Array) -> list[Array]:

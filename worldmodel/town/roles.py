@@ -156,9 +156,26 @@ def _hidden(cast: Cast) -> None:
 
 
 def _remembered(cast: Cast) -> None:
-    """Parked cars near the way, which it passes twice."""
+    """Vehicles parked near a way that comes by twice: on parking strips, or on the verges of a roundabout's arms."""
     for _ in range(int(cast.rng.integers(2, 5))):
-        add_parked(cast, ahead=(12.0, 45.0))
+        if cast.road.parking:
+            add_parked(cast, ahead=(10.0, 48.0))
+        else:
+            _on_verge(cast)
+
+
+def _on_verge(cast: Cast) -> None:
+    road = cast.road
+    assert road.core is not None
+    names = sorted(name for name in road.routes if name != "ego")
+    path = road.routes[names[int(cast.rng.integers(len(names)))]]
+    inside = np.flatnonzero(np.hypot(*(path.points - road.core[:2]).T) < road.core[2])
+    comes = cast.chance(0.5)
+    away = cast.between(14.0, 26.0)
+    s = inside[0] * path.step_m - away if comes else inside[-1] * path.step_m + away
+    body = cast.body(str(cast.rng.choice(["car", "van"], p=[0.8, 0.2])))
+    d = -(road.width_m + body.width_m) / 2 - cast.between(0.3, 0.6)
+    cast.add(Agent(body=body, path=path, s=float(s), d=d, standing=True, yaw_offset=float(cast.rng.normal(0, 0.03))))
 
 
 # -- who is on foot -----------------------------------------------------------------------------------------------

@@ -214,10 +214,20 @@ CROSSINGS = {
 }
 
 MEMORIES = {
+    "remember_block": Situation(
+        description="parked cars that come back into view after a drive around the block",
+        road="block",
+        speed_mps=(9.0, 12.0),
+        roles=("remembered",),
+        traffic=(1, 3),
+        parked=(0, 0),
+        walkers=(0, 1),
+        max_seconds=60.0,
+    ),
     "remember_roundabout": Situation(
         description="parked cars that come back into view on the second round of a roundabout",
         road="roundabout",
-        speed_mps=(7.0, 9.0),
+        speed_mps=(5.2, 6.2),
         roles=("remembered",),
         traffic=(0, 2),
         parked=(0, 0),
