@@ -106,35 +106,45 @@ def town(
     seed: Seed = 0,
     seconds: Annotated[float, typer.Option(help="Length of each scene.")] = 8.0,
     frequency: Annotated[float, typer.Option(help="Frames per second.")] = 8.0,
-    cameras: Annotated[int, typer.Option(help="1, 3 or 6.")] = 3,
+    rig: Annotated[str, typer.Option(help="front, three, six or nuscenes.")] = "three",
     width: Annotated[int, typer.Option(help="Of the pictures, px.")] = 128,
     height: Annotated[int, typer.Option(help="Of the pictures, px.")] = 64,
     situation: Annotated[
         list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")
     ] = None,
+    mix: Annotated[
+        str | None, typer.Option(help="natural (at most 15 % vision-critical moments) or rich (at least 50 %).")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val or test: their seeds never meet.")] = "train",
-    workers: Annotated[int, typer.Option(help="Processes that render side by side.")] = 1,
+    tracks: Annotated[bool, typer.Option("--tracks", help="Scene states alone, without pictures.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that work side by side.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Write a dataset of the embedded town."""
+    """Write a dataset of the embedded town; run it again to go on where it was stopped."""
     from studio.runs import refuse_existing
 
     refuse_existing(out)
     from worldmodel.town.dataset import write_town
-    from worldmodel.town.scene import town_rig
+    from worldmodel.town.request import TownRequest
+    from worldmodel.town.rigs import rig_named
+    from worldmodel.town.tracks import write_tracks
 
-    dataset = write_town(
-        out,
+    cameras = rig_named(rig, *_picture_size(width, height))
+    request = TownRequest(
         scenes=scenes,
         seed=seed,
-        rig=town_rig(cameras, *_picture_size(width, height)),
         seconds=seconds,
         frequency_hz=frequency,
-        situations=situation or None,
+        situations=tuple(situation) if situation else None,
+        mix=mix,
         split=split,
-        workers=workers,
-        progress=counter("scenes"),
     )
+    count = counter("scenes")
+    if tracks:
+        made = len(write_tracks(out, request, workers=workers, progress=count))
+        emit({"tracks": out, "scenes": made}, as_json, f"tracks: {out} ({made} scenes)")
+        return
+    dataset = write_town(out, request, rig=cameras, rig_name=rig, workers=workers, progress=count)
     emit({"dataset": out, "episodes": dataset.episodes}, as_json, f"dataset: {out} ({dataset.episodes} episodes)")
 
 
@@ -346,6 +356,48 @@ def _plan_line(name: str, row: dict[str, Any]) -> str:
     if not row["scored"]:
         return f"{name}: {row['plans']} plans, none scored (no motion follows)"
     return f"{name}: ADE {row['ade_m']:.2f} m, FDE {row['fde_m']:.2f} m over {row['scored']} of {row['plans']} plans"
+
+
+@main.command()
+def drive(
+    out: Out,
+    planner: Annotated[
+        str, typer.Option(help="joint, constant-velocity, constant-turn-rate, stand-still or expert.")
+    ] = "joint",
+    situation: Annotated[
+        list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first scene (the others follow) and of the planner.")] = 0,
+    scenes: Annotated[int, typer.Option(help="How many.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Given to each scene, after 2 s of the town's expert.")] = 20.0,
+    samples: Samples = 8,
+    videos: Annotated[int, typer.Option(help="How many of the scenes are filmed.")] = 1,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Let a planner drive in the town, closed loop; driving score and NAVSIM's sub-scores."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.drive import DriveRequest, run_drive
+
+    request = DriveRequest(
+        planner=planner,
+        situations=tuple(situation or ()),
+        seed=seed,
+        scenes=scenes,
+        seconds=seconds,
+        samples=samples,
+        videos=videos,
+        model=model or _default_model(),
+    )
+    record = run_drive(request, out, on_scene=counter("scenes"))
+    lines = [
+        f"  {row['scene']}: driving score {row['driving_score']:.1f} (route {row['route_completion']:.0%}, penalty "
+        f"{row['penalty']:.2f}, ended by {row['end']})"
+        for row in record["drives"]
+    ]
+    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines]))
 
 
 @main.command()
