@@ -12,12 +12,9 @@ ROADS: dict[str, str] = {
     "crossing": "a street with one lane each way",
     "blind_bend": "a narrow road between houses",
     "two_lanes": "a road with two lanes each way",
-    "highway": "a motorway with three lanes each way",
-    "merge": "a slip road that joins a motorway",
-    "exit": "a motorway with an exit ahead",
     "block": "a street around a block of houses",
 }
-AFTER: dict[str, str] = {"merge": "a motorway", "exit": "a slip road off a motorway"}
+MOTORWAYS: dict[str, str] = {"highway": "", "merge": " near a slip road", "exit": " near an exit"}
 CROSSINGS: dict[str, str] = {
     "intersection": "a crossing without traffic lights",
     "signals": "a crossing with traffic lights",
@@ -71,14 +68,17 @@ def time_of_day(light: Light) -> str:
 
 
 def _road(around: Surroundings, frame: int) -> str:
-    road, scene = around.road, around.scene
+    road = around.road
     if road in CROSSINGS and around.branches:
         s, places = around.ego_place(frame)[0], [branch.s_m for branch in around.branches]
         if s < places[0]:
             return f"a street towards {CROSSINGS[road]}"
         return CROSSINGS[road] if s < places[-1] + INSIDE_M else f"a street behind {CROSSINGS[road]}"
-    done = len(scene.instructions) > 1 and frame / scene.frequency_hz >= scene.instructions[0].end_s
-    return AFTER[road] if road in AFTER and done else ROADS.get(road, "a road")
+    if road in MOTORWAYS:
+        lanes = around.lanes_our_way(frame)
+        ours = f"a motorway with {number(lanes)} lanes on our side"
+        return f"{ours}{MOTORWAYS[road]}" if lanes > 1 else "a slip road"
+    return ROADS.get(road, "a road")
 
 
 def _ahead(around: Surroundings, frame: int) -> list[str]:
@@ -125,8 +125,10 @@ Telling = tuple[str, str, str, str]  # noun with colour, noun, verb of one, the 
 
 def _others(around: Surroundings, frame: int) -> str:
     seen = around.seen(frame)
-    told = [telling for one in seen if (telling := _telling(around, one, frame)) is not None][:TELLS]
-    clauses = _ahead(around, frame) + _grouped(told)
+    front_first = sorted(seen, key=lambda one: (one.x_m < 0, one.gap_m))
+    told = [telling for one in front_first if (telling := _telling(around, one, frame)) is not None][:TELLS]
+    works = any(one.track in around.works and one.x_m > 0 for one in seen)
+    clauses = _ahead(around, frame) + ["road works take a part of our lane"] * works + _grouped(told)
     if clauses:
         text = listed(clauses)
         return f"{text[0].upper()}{text[1:]}."
@@ -158,6 +160,8 @@ def _of_many(verb: str) -> str:
 
 def _telling(around: Surroundings, one: Neighbour, frame: int) -> Telling | None:
     """What there is to tell about somebody; None where it is nothing."""
+    if one.track in around.works:
+        return None
     clause = _clause(one, around.lane_place(frame).width_m / 2)
     if clause is None:
         return None

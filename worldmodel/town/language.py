@@ -20,7 +20,7 @@ from worldmodel.town.scene import Scene
 from worldmodel.town.turns import REACH_M, TURN_RAD, offers
 
 FIRST_TEST_SEED = 2_000_000  # where the seeds of `dataset.SPLITS['test']` begin
-MISLEADING_SHARE = 0.05  # of the scenes in which a turn can be asked for that does not exist
+MISLEADING_SHARE, AT_CROSSING = 0.045, 0.4  # of the scenes in which a turn can be asked for that does not exist
 
 
 def split_of(seed: int) -> str:
@@ -34,7 +34,8 @@ def mislead(road: RoadMap, rng: np.random.Generator) -> str:
     Args:
         rng: Used for nothing else; it is asked the same on every road.
     """
-    told, first = float(rng.random()) < MISLEADING_SHARE, "left" if rng.random() < 0.5 else "right"
+    share = AT_CROSSING if road.manoeuvre == "straight" else MISLEADING_SHARE
+    told, first = float(rng.random()) < share, "left" if rng.random() < 0.5 else "right"
     if not told or road.manoeuvre not in ("follow", "straight") or len(road.turns) > 1:
         return ""
     ego = road.routes["ego"].points[::2]

@@ -56,16 +56,18 @@ def notices(scene: Scene) -> tuple[Notice, ...]:
 
 
 def notices_at(around: Surroundings, frame: int) -> tuple[tuple[str, str], ...]:
-    """(track, text) for everybody who is about to matter at a frame and can be seen."""
+    """(track, text) for everybody who is about to matter at a frame and can be seen; road works have one of their tracks."""
     reach = LOOK_AHEAD_M + LOOK_AHEAD_S * float(around.scene.ego_speeds_mps[frame])
     lane = Ahead(edge_m=around.lane_place(frame).width_m / 2, straight_m=around.straight_m(frame))
     found = []
     for one in around.seen(frame):
         if -0.5 <= one.along_m <= reach and one.x_m > 0:
             text = next((text for check in CHECKS if (text := check(one, lane))), "")
-            if text:
+            if text and one.track in around.works:
+                found.append((min(around.works), "mind the road works ahead"))
+            elif text:
                 found.append((one.track, text))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _walker(one: Neighbour, lane: Ahead) -> str:
@@ -106,7 +108,7 @@ def _cuts_in(one: Neighbour, lane: Ahead) -> str:
     drifts = one.sideways_mps * one.side_m < 0 and abs(one.sideways_mps) > DRIFT_MPS
     if drifts and (one.indicator == towards or abs(one.sideways_mps) > 2 * DRIFT_MPS):
         return f"watch the {noun(one.kind)} moving over from the {_side(one)}"
-    return f"the {noun(one.kind)} on the {_side(one)} wants to move over" if one.indicator == towards else ""
+    return f"careful, the {noun(one.kind)} on the {_side(one)} wants to move over" if one.indicator == towards else ""
 
 
 def _crosses(one: Neighbour, lane: Ahead) -> str:

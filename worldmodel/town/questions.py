@@ -105,7 +105,7 @@ class View:
     all: tuple[Neighbour, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "all", self.around.around(self.frame, 100.0))
+        object.__setattr__(self, "all", self.around.around(self.frame))
 
     @property
     def clear(self) -> list[Neighbour]:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
+from worldmodel.town.expert import EGO_BODY
 from worldmodel.town.nouns import a, noun
 from worldmodel.town.scene import AMBER, GREEN, SIGNAL_NAMES, Cause, Scene
 from worldmodel.town.surroundings import STILL_MPS, Neighbour, Surroundings
@@ -64,8 +65,10 @@ class Chunk:
 
     @property
     def stops(self) -> bool:
-        """Whether it comes to a stop within SOON_STILL_S if it goes on braking like this."""
-        braking = -self.acceleration_mps2
+        """Whether it comes to a stop within SOON_STILL_S if it goes on braking like this, and nobody drives on ahead."""
+        other, braking = self.body(self.cause.track), -self.acceleration_mps2
+        if self.cause.kind == "leader" and other is not None and other.speed_mps > 1.5:
+            return False
         return self.speed_mps < STILL_MPS or (braking > 0 and self.speed_mps / braking < SOON_STILL_S)
 
     @cached_property
@@ -90,6 +93,18 @@ class Chunk:
         """Whoever has this track, at the end of the chunk; None where nobody near has."""
         return next((one for one in self.around.around(self.last) if one.track == track), None)
 
+    @cached_property
+    def in_way(self) -> Neighbour | None:
+        """Whoever is on the strip of road that the ego drives over in the next moments, the nearest; None for nobody."""
+        reach = min(10.0 + 2.0 * self.speed_mps, self.around.straight_m(self.last))
+        offset = self.around.lane_place(self.last).offset_m
+        near = [
+            one
+            for one in self.around.around(self.last)
+            if one.x_m > 0 and one.along_m < reach and abs(one.side_m - offset) < one.half_m + EGO_BODY.width_m / 2
+        ]
+        return min(near, key=lambda one: one.along_m, default=None)
+
     def signal(self, track: str) -> int | None:
         """What the signal with this track shows at the end of the chunk; None where there is no such signal."""
         number, states = track.removeprefix("signal-"), self.scene.signal_states[self.last]
@@ -105,13 +120,15 @@ def reason_of(chunk: Chunk) -> str:
     """Why the driver is held back, as a clause; 'the road is free' where it is not."""
     cause, name = chunk.cause, noun_of(chunk.scene, chunk.cause.track)
     other = chunk.body(cause.track)
-    if cause.kind == "leader":
+    if cause.kind == "leader" or (cause.kind == "obstacle" and other is not None and other.moves):
         return f"the {name} ahead {_pace(chunk, other)}"
     if cause.kind == "walker":
         return _on_foot(chunk, other)
     if cause.kind == "signal":
         state = chunk.signal(cause.track)
         return f"the light is {SIGNAL_NAMES[state]}" if state in (AMBER, GREEN) else "the light is red"
+    if cause.track in chunk.around.works:
+        return "road works are in the way"
     if cause.kind == "obstacle":
         return f"{a(name)} {'is parked' if other is not None and other.parked else 'stands'} in the way"
     clauses = {

@@ -1,7 +1,7 @@
 """Who is around the ego at a moment, where, and whether the driver can see them: what every text about a scene starts from."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import cos, sin
 
@@ -21,6 +21,7 @@ EYE_M = 1.5
 THINGS = ("cone", "barrier", "box")  # they never move by themselves
 VEHICLES = ("car", "van", "truck", "bus", "cyclist")
 STILL_MPS = 0.3
+NEAR_M = 100.0  # nobody further away is told of
 NARROW_M = 3.0  # parking strips and shoulders are narrower than lanes to drive on
 NOSE_M = EGO_BODY.length_m / 2
 
@@ -115,6 +116,7 @@ class Surroundings:
 
     scene: Scene
     visible: Set[str] | None = None
+    _found: dict[int, tuple[Neighbour, ...]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def road(self) -> str:
@@ -162,6 +164,12 @@ class Surroundings:
                 result[b] = off > 1.0 or bool((scene.body_indicators[:, b] == HAZARD).all())
         return result
 
+    @cached_property
+    def works(self) -> frozenset[str]:
+        """Tracks of the cones and barriers that make up road works; empty where there are only a few."""
+        tracks = [body.track for body in self.scene.bodies if body.kind in ("cone", "barrier")]
+        return frozenset(tracks) if len(tracks) >= 3 else frozenset()
+
     # -- the ego --------------------------------------------------------------------------------------------------
 
     def ego_centre(self, frame: int) -> Float[Array, " 3"]:
@@ -199,6 +207,19 @@ class Surroundings:
         h = place.heading_rad
         point = np.array([centre[0] - step * sin(h), centre[1] + step * cos(h), h])
         return self._lane_at(point, 1.2) is not None
+
+    def lanes_our_way(self, frame: int) -> int:
+        """How many lanes to drive on run the ego's way side by side, with its own."""
+        place, centre = self.lane_place(frame), self.ego_centre(frame)
+        count = 1
+        for sign in (-1, 1):
+            for number in range(1, 5):
+                step, h = sign * number * place.width_m - place.offset_m, place.heading_rad
+                point = np.array([centre[0] - step * sin(h), centre[1] + step * cos(h), h])
+                if self._lane_at(point, 1.2) is None:
+                    break
+                count += 1
+        return count
 
     def _lane_at(self, pose: Float[Array, " 3"], reach_m: float) -> Float[Array, " 4"] | None:
         """The row of `_lanes` that suits a pose best; None where no lane is near and runs its way."""
@@ -240,22 +261,28 @@ class Surroundings:
         h = float(heading[window[i]])
         return float(along[window[i]] + cos(h) * dx + sin(h) * dy), float(-sin(h) * dx + cos(h) * dy), h
 
-    def around(self, frame: int, reach_m: float = 80.0) -> tuple[Neighbour, ...]:
-        """Everybody present within a distance, nearest first."""
-        scene, centre = self.scene, self.ego_centre(frame)
-        near = np.hypot(*(scene.body_poses[frame, :, :2] - centre[:2]).T) < reach_m
-        indices = np.flatnonzero(near & scene.body_present[frame])
-        found = [self._neighbour(frame, int(b), centre) for b in indices]
-        return tuple(sorted(found, key=lambda one: one.gap_m))
+    def around(self, frame: int) -> tuple[Neighbour, ...]:
+        """Everybody present within NEAR_M, nearest first."""
+        if frame not in self._found:
+            scene, centre = self.scene, self.ego_centre(frame)
+            near = np.hypot(*(scene.body_poses[frame, :, :2] - centre[:2]).T) < NEAR_M
+            place = (*self.ego_place(frame), self.lane_place(frame).offset_m)
+            indices = np.flatnonzero(near & scene.body_present[frame])
+            found = [self._neighbour(frame, int(b), centre, place) for b in indices]
+            self._found[frame] = tuple(sorted(found, key=lambda one: one.gap_m))
+        return self._found[frame]
 
     def seen(self, frame: int) -> tuple[Neighbour, ...]:
         """Those of them that the driver can see, nearest first."""
         return tuple(one for one in self.around(frame) if one.seen)
 
-    def _neighbour(self, frame: int, b: int, centre: Float[Array, " 3"]) -> Neighbour:
+    def _neighbour(
+        self, frame: int, b: int, centre: Float[Array, " 3"], place: tuple[float, float, float]
+    ) -> Neighbour:
+        """A body seen from the ego, whose place is (metres along the route, to its left, to the left on its lane)."""
         scene, body, pose = self.scene, self.scene.bodies[b], self.scene.body_poses[frame, b]
         x, y, _ = relative(centre, pose)
-        mine, my_d = self.ego_place(frame)
+        mine, my_d, on_lane = place
         s, d, heading = self.on_route(pose[:2], mine)
         turned = float(wrap_angle(pose[2] - heading))
         half_l, half_w = body.length_m / 2, body.width_m / 2
@@ -268,7 +295,7 @@ class Surroundings:
             y_m=float(y),
             gap_m=gap_m(centre, EGO_BODY.length_m, EGO_BODY.width_m, outline(pose, body.length_m, body.width_m)),
             along_m=float(np.sign(apart)) * max(abs(apart) - deep - NOSE_M, 0.0),
-            side_m=d - my_d + self.lane_place(frame).offset_m,
+            side_m=d - my_d + on_lane,
             half_m=abs(cos(turned)) * half_w + abs(sin(turned)) * half_l,
             heading_rad=turned,
             speed_mps=float(scene.body_speeds_mps[frame, b]),
