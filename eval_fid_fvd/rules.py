@@ -1,19 +1,16 @@
 """Traffic rules and the route, from the state of a scene: red lights, stop signs, how far along, how far away."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from worldmodel.geometry import Array, relative, wrap_angle
+from worldmodel.geometry import Array, relative
 from worldmodel.town.expert import EGO_BODY
-from worldmodel.town.scene import RED, Scene, Signal, Stage, StopLine
+from worldmodel.town.scene import RED, Scene
 from worldmodel.town.situations import REAR_AXLE_M
 
 NOSE_M = REAR_AXLE_M + EGO_BODY.length_m / 2
-SAME_WAY_RAD = 0.5
-SIGNAL_REACH_M = 14.0  # a stop line belongs to the nearest signal of its direction within this distance
 HALT_MPS, HALT_WITHIN_M = 0.3, 8.0  # whoever was that slow this shortly before a stop sign's line has stopped there
 SEARCH_M = 12.0  # per frame the place on the route moves less than this
 
@@ -40,36 +37,20 @@ def crossings(scene: Scene) -> tuple[Crossing, ...]:
     return tuple(sorted(found, key=lambda one: (one.frame, one.line)))
 
 
-def signal_of(line: StopLine, signals: Sequence[Signal]) -> int | None:
-    """Number of the signal that a stop line belongs to; None where it has none."""
-    apart = [
-        float(np.hypot(signal.x_m - line.x_m, signal.y_m - line.y_m))
-        if abs(float(wrap_angle(signal.yaw_rad - line.yaw_rad))) < SAME_WAY_RAD
-        else np.inf
-        for signal in signals
-    ]
-    best = int(np.argmin(apart)) if apart else -1
-    return best if best >= 0 and apart[best] < SIGNAL_REACH_M else None
-
-
 def red_lights(scene: Scene) -> tuple[Crossing, ...]:
     """Stop lines that the ego drove over while their signal was red; on amber one may."""
     found = []
     for one in crossings(scene):
-        signal = signal_of(scene.stage.stop_lines[one.line], scene.stage.signals)
-        if signal is not None and scene.signal_states[one.frame - 1, signal] == RED:
+        line = scene.stage.stop_lines[one.line]
+        if line.rule == "signal" and scene.signal_states[one.frame - 1, line.number] == RED:
             found.append(one)
     return tuple(found)
 
 
 def stop_signs(scene: Scene) -> tuple[Crossing, ...]:
-    """Solid stop lines without a signal that the ego drove over without standing before them."""
-    return tuple(one for one in crossings(scene) if must_stop(scene.stage, one.line) and not _stood_before(scene, one))
-
-
-def must_stop(stage: Stage, line: int) -> bool:
-    """Whether one has to stand at this line whatever comes: it is solid and has no signal."""
-    return stage.stop_lines[line].kind == "solid" and signal_of(stage.stop_lines[line], stage.signals) is None
+    """Lines of stop signs that the ego drove over without standing before them."""
+    lines = scene.stage.stop_lines
+    return tuple(one for one in crossings(scene) if lines[one.line].rule == "stop" and not _stood_before(scene, one))
 
 
 def _stood_before(scene: Scene, one: Crossing) -> bool:

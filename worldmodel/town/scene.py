@@ -92,6 +92,8 @@ class StopLine:
 
     Attributes:
         kind: 'solid' (stop, signal) or 'teeth' (give way).
+        rule: Why one waits there: 'signal', 'stop', 'yield' or 'crosswalk'; '' unknown.
+        number: Of the signal or crosswalk on the stage; -1 for the others.
     """
 
     x_m: float
@@ -99,6 +101,8 @@ class StopLine:
     yaw_rad: float
     width_m: float
     kind: str = "solid"
+    rule: str = ""
+    number: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,7 @@ class Simulation:
         self._pending = sorted(enumerate(self.edits), key=lambda pair: getattr(pair[1], "at_s", 0.0))
         self._tick = 0
         self._driven = False
+        self._seen: tuple[float, Stage] | None = None  # what `_visible` gave last, and for how far
         self._arrive()
 
     @property
@@ -158,7 +159,7 @@ class Simulation:
             situation=self.situation,
             seed=self.seed,
             frequency_hz=self.frequency_hz,
-            stage=_visible(self.stage, self.road, travel),
+            stage=self._seen_stage(travel),
             light=light,
             route=self.road.routes["ego"].points[::2],
             wish_mps=self.wish_mps,
@@ -173,6 +174,12 @@ class Simulation:
             to_be_followed=not misleading,
             **self._log.arrays(self.crowd),
         )
+
+
+    def _seen_stage(self, travel_m: float) -> Stage:
+        if self._seen is None or self._seen[0] != travel_m:
+            self._seen = (travel_m, _visible(self.stage, self.road, travel_m))
+        return self._seen[1]
 
 
 def _check_request(situation: str, seed: int, frequency_hz: float) -> None:

@@ -37,7 +37,15 @@ class Wait:
 def stop_lines(waits: Iterable[Wait]) -> tuple[StopLine, ...]:
     """What is painted at the places where one waits."""
     return tuple(
-        StopLine(x_m=wait.pose[0], y_m=wait.pose[1], yaw_rad=wait.pose[2], width_m=wait.width_m, kind=wait.line)
+        StopLine(
+            x_m=wait.pose[0],
+            y_m=wait.pose[1],
+            yaw_rad=wait.pose[2],
+            width_m=wait.width_m,
+            kind=wait.line,
+            rule=wait.kind,
+            number=wait.number,
+        )
         for wait in waits
         if wait.line
     )
