@@ -35,7 +35,7 @@ def signs(road: RoadMap, plots: Plots, works: Sequence[Place] = ()) -> list[Prop
     wanted += [("works", (x - WARN_M * cos(yaw), y - WARN_M * sin(yaw), yaw)) for x, y, yaw in works]
     found: list[Prop] = []
     for name, place in wanted:
-        _add_sign(found, SIGN_NUMBERS[name], place, road.width_m, plots)
+        _add_sign(found, SIGN_NUMBERS[name], place, road, plots)
     return found
 
 
@@ -61,11 +61,12 @@ def _gate_signs(road: RoadMap, name: str, path: Path) -> list[tuple[str, Place]]
     return found
 
 
-def _add_sign(found: list[Prop], number: int, place: Place, width_m: float, plots: Plots) -> None:
+def _add_sign(found: list[Prop], number: int, place: Place, road: RoadMap, plots: Plots) -> None:
     x, y, yaw = place
+    width_m = road.width_m
     if any(sign.style == number and hypot(sign.x_m - x, sign.y_m - y) < width_m + 5.0 for sign in found):
         return  # several routes pass here
-    for extra in np.arange(0.0, 5.0, 0.5):
+    for extra in np.arange(0.0, 18.0 if road.rural else 5.0, 0.5):
         off = width_m / 2 + SIGN_GAP_M + float(extra)
         px, py = x + off * sin(yaw), y - off * cos(yaw)
         crowded = any(hypot(sign.x_m - px, sign.y_m - py) < 0.8 for sign in found)
