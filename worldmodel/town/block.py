@@ -4,13 +4,13 @@ The ego drives along side 0 to corner 0, turns, drives along side 1 to corner 1,
 each corner: the one that goes on 'ahead', and the one from 'behind' that the next side continues.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 
 from worldmodel.geometry import Array
-from worldmodel.town.junctions import Control, Junction, add_arm, add_junction, waits_at
+from worldmodel.town.junctions import BARE_M, Control, Junction, add_arm, add_junction, waits_at
 from worldmodel.town.network import Chain, Look, Network, Segment, direction
 from worldmodel.town.paths import Path
 from worldmodel.town.roadmap import PARKING_M, RoadMap
@@ -123,10 +123,17 @@ def _add_side(network: Network, plan: Block, corners: list[Junction], side: int)
     chain = Chain(start=start, heading=heading, segments=[("straight", length, 0.0)])
     here, there, width = corners[(side - 1) % 4].name, corners[side].name, plan.width_m
     away, come = (plan.arm(side) + 2) % 4, plan.arm(side)
-    forth, back = Look(width_m=width, left="striped"), Look(width_m=width)
-    network.strand(f"f{side}", chain, forth, lateral_m=width / 2, ends=(f"{here}out{away}", f"{there}in{come}"))
+    plain = Look(width_m=width)
+    first, second = f"f{side}-1", f"f{side}-2"  # between them is the line in the middle
+    for begin, piece, look, ends in (
+        (0.0, BARE_M, plain, (f"{here}out{away}", first)),
+        (BARE_M, length - 2 * BARE_M, replace(plain, left="striped"), (first, second)),
+        (length - BARE_M, BARE_M, plain, (second, f"{there}in{come}")),
+    ):
+        part = Chain(start=start + begin * direction(heading), heading=heading, segments=[("straight", piece, 0.0)])
+        network.strand(f"s{side}", part, look, lateral_m=width / 2, ends=ends)
     network.strand(
-        f"b{side}", chain, back, lateral_m=-width / 2, reverse=True, ends=(f"{there}out{come}", f"{here}in{away}")
+        f"b{side}", chain, plain, lateral_m=-width / 2, reverse=True, ends=(f"{there}out{come}", f"{here}in{away}")
     )
     strip: list[Segment] = [("straight", length - 2 * CLEAR_M, 0.0)]
     middle = Chain(start=start + CLEAR_M * direction(heading), heading=heading, segments=strip)
@@ -139,7 +146,7 @@ def _routes(network: Network, plan: Block, corners: list[Junction], laps: int) -
     """The ego's way round, the other way round, and straight along every street that goes on at both ends."""
     forth = [node for side in range(4) for node in _along(plan, corners, side)]
     back = [node for side in range(3, -1, -1) for node in _against(plan, corners, side)]
-    start = [f"{corners[3].name}far0", f"{corners[3].name}in0"]
+    start = [f"{corners[3].name}{node}" for node in ("far0", "line0", "in0")]
     routes = {"ego": network.path([*start, *forth * laps]), "oncoming": network.path(back * laps)}
     number = 0
     for side in range(4):
@@ -147,26 +154,33 @@ def _routes(network: Network, plan: Block, corners: list[Junction], laps: int) -
         come, away = plan.arm(side), (plan.arm(side) + 2) % 4
         if come not in before.arms or away not in after.arms:
             continue
-        ends = (
-            [f"{before.name}far{come}", f"{before.name}in{come}"],
-            [f"{after.name}out{away}", f"{after.name}gone{away}"],
+        routes[f"through{number}"] = network.path(
+            [*_coming(before, come), *_along(plan, corners, side), *_going(after, away)]
         )
-        routes[f"through{number}"] = network.path([*ends[0], *_along(plan, corners, side), *ends[1]])
-        ends = (
-            [f"{after.name}far{away}", f"{after.name}in{away}"],
-            [f"{before.name}out{come}", f"{before.name}gone{come}"],
+        routes[f"through{number + 1}"] = network.path(
+            [*_coming(after, away), *_against(plan, corners, side), *_going(before, come)]
         )
-        routes[f"through{number + 1}"] = network.path([*ends[0], *_against(plan, corners, side), *ends[1]])
         number += 2
     return routes
 
 
+def _coming(junction: Junction, arm: int) -> list[str]:
+    return [f"{junction.name}{node}{arm}" for node in ("far", "line", "in")]
+
+
+def _going(junction: Junction, arm: int) -> list[str]:
+    return [f"{junction.name}{node}{arm}" for node in ("out", "gone")]
+
+
 def _along(plan: Block, corners: list[Junction], side: int) -> list[str]:
+    """Nodes of a side's lane in the ego's direction."""
     come = plan.arm(side)
-    return [f"{corners[(side - 1) % 4].name}out{(come + 2) % 4}", f"{corners[side].name}in{come}"]
+    first, last = f"{corners[(side - 1) % 4].name}out{(come + 2) % 4}", f"{corners[side].name}in{come}"
+    return [first, f"f{side}-1", f"f{side}-2", last]
 
 
 def _against(plan: Block, corners: list[Junction], side: int) -> list[str]:
+    """Nodes of a side's lane in the other direction."""
     come = plan.arm(side)
     return [f"{corners[side].name}out{come}", f"{corners[(side - 1) % 4].name}in{(come + 2) % 4}"]
 

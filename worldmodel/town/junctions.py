@@ -16,6 +16,7 @@ from worldmodel.town.waits import CROSSWALK_M, LINE_GAP_M, Wait, gates_of, stop_
 
 CORNER_M = 9.0  # radius of a right turn, in the middle of its lane
 ZEBRA_GAP_M = 0.7  # from the crossing to a crosswalk
+BARE_M = 1.5  # before a crossing the line in the middle ends
 KERB_POLE_M = 0.9  # a signal's pole stands this far behind the kerb
 ARMS = {"left": 1, "straight": 2, "right": 3}
 
@@ -90,28 +91,32 @@ def add_junction(network: Network, junction: Junction) -> None:
             )
 
 
-def add_arm(network: Network, junction: Junction, arm: int, reach_m: float) -> None:
-    """The lanes of an arm that leads out of the scene: from '<name>far' to 'in', and from 'out' to '<name>gone'."""
+def add_arm(network: Network, junction: Junction, arm: int, reach_m: float, bare_m: float = BARE_M) -> None:
+    """The lanes of an arm that leads out of the scene: from '<name>far' to 'in', and from 'out' to '<name>gone'.
+
+    Args:
+        bare_m: How far before the crossing the line in the middle ends.
+    """
     name, width = junction.name, junction.width_m
-    start = junction.point(arm, junction.box_m + reach_m, 0.0)
-    chain = Chain(start=start, heading=junction.angle(arm), segments=[("straight", reach_m, 0.0)])
-    coming, going = Look(width_m=width, left="striped", right="edge"), Look(width_m=width, right="edge")
-    network.strand(f"{name}c{arm}", chain, coming, lateral_m=width / 2, ends=(f"{name}far{arm}", f"{name}in{arm}"))
-    network.strand(
-        f"{name}g{arm}",
-        chain,
-        going,
-        lateral_m=-width / 2,
-        reverse=True,
-        ends=(f"{name}out{arm}", f"{name}gone{arm}"),
-    )
+    start, angle = junction.point(arm, junction.box_m + reach_m, 0.0), junction.angle(arm)
+    chain = Chain(start=start, heading=angle, segments=[("straight", reach_m, 0.0)])
+    lined = Chain(start=start, heading=angle, segments=[("straight", reach_m - bare_m, 0.0)])
+    bare = Chain(start=lined.end()[0], heading=angle, segments=[("straight", bare_m, 0.0)])
+    coming, plain = Look(width_m=width, left="striped", right="edge"), Look(width_m=width, right="edge")
+    lateral = width / 2
+    network.strand(f"{name}c{arm}", lined, coming, lateral_m=lateral, ends=(f"{name}far{arm}", f"{name}line{arm}"))
+    network.strand(f"{name}l{arm}", bare, plain, lateral_m=lateral, ends=(f"{name}line{arm}", f"{name}in{arm}"))
+    ends = (f"{name}out{arm}", f"{name}gone{arm}")
+    network.strand(f"{name}g{arm}", chain, plain, lateral_m=-lateral, reverse=True, ends=ends)
 
 
 def ways_through(network: Network, junction: Junction) -> dict[str, Path]:
     """Routes between all arms, 'from-to'."""
     name = junction.name
     return {
-        f"{arm}-{other}": network.path([f"{name}far{arm}", f"{name}in{arm}", f"{name}out{other}", f"{name}gone{other}"])
+        f"{arm}-{other}": network.path(
+            [f"{name}{node}" for node in (f"far{arm}", f"line{arm}", f"in{arm}", f"out{other}", f"gone{other}")]
+        )
         for arm in junction.arms
         for other in junction.arms
         if arm != other
@@ -238,7 +243,8 @@ def intersection(plan: Crossroads) -> RoadMap:
     network = Network()
     add_junction(network, junction)
     for arm in arms:
-        add_arm(network, junction, arm, plan.reach_m)
+        bare_m = max(line_m(junction, arm in plan.control.zebras) - junction.box_m, BARE_M)
+        add_arm(network, junction, arm, plan.reach_m, bare_m)
     routes = ways_through(network, junction)
     name = f"0-{ARMS[plan.turn]}"
     routes["ego"] = routes[name]
