@@ -175,7 +175,6 @@ class Simulation:
             **self._log.arrays(self.crowd),
         )
 
-
     def _seen_stage(self, travel_m: float) -> Stage:
         if self._seen is None or self._seen[0] != travel_m:
             self._seen = (travel_m, _visible(self.stage, self.road, travel_m))
