@@ -88,7 +88,7 @@ def _smooth(values: Array, window: int, order: int, derivative: int = 0, step_s:
 
 
 def plans_agree(earlier: Ride, later: Ride, shift: int) -> bool:
-    """NAVSIM's extended comfort: whether a plan goes on as the plan before it said.
+    """NAVSIM's extended comfort: whether a plan goes on as the plan before it said, by the magnitudes of its accelerations.
 
     Args:
         earlier, later: What the two plans would feel like.
