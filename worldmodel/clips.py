@@ -57,6 +57,8 @@ class Box:
         size: Shape [3], metres: length, width, height.
         yaw_rad: Heading against the ego's x axis.
         velocity_mps: Shape [2], metres per second over ground, in the ego frame's axes; None where unknown.
+        visibility: Share of its pixels that nothing in front of it hides, in the camera that sees most of it; 0 where no
+            camera sees it; None where unknown.
     """
 
     track: str
@@ -65,6 +67,7 @@ class Box:
     size: Float[Array, " 3"]
     yaw_rad: float
     velocity_mps: Float[Array, " 2"] | None = None
+    visibility: float | None = None
 
     def __post_init__(self) -> None:
         center, size = np.asarray(self.center, np.float64), np.asarray(self.size, np.float64)

@@ -40,7 +40,7 @@ def test_importing_the_command_loads_nothing_heavy() -> None:
         (["plan", "{drives}:oen", "--planner", "constant-velocity"], "Did you mean 'one'?"),
         (["plan", "{drives}:one@99", "--planner", "constant-velocity"], "outside clip 'one'"),
         (["town", "{out}", "--width", "15"], "pictures of 15x64"),
-        (["town", "{out}", "--cameras", "4"], "1, 3 or 6 cameras"),
+        (["town", "{out}", "--rig", "tree"], "Did you mean 'three'?"),
         (["town", "{out}", "--scenes", "0"], "0 scenes"),
         (["town", "{out}", "--situation", "stret"], "Did you mean 'street'?"),
         (["import", "{out}", "{out}2", "--format", "folders"], "Did you mean 'folder'?"),

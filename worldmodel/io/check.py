@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.decisions import LATERAL, LONGITUDINAL
 from worldmodel.errors import BadInput
 from worldmodel.geometry import Array
 from worldmodel.io.lerobot import Dataset, Episode
+from worldmodel.io.lerobot_language import DECISION_COLUMNS, DECISIONS_FILE, LANGUAGE_FILE, TEXT_KINDS
 from worldmodel.io.lerobot_meta import read_json
 from worldmodel.io.rig_file import read_rig
 from worldmodel.io.video import probe
@@ -57,7 +59,7 @@ def check_dataset(path: Path | str) -> list[Problem]:
         columns = tables[record.data_file]
         if columns is not None:
             problems += _row_problems(dataset, episode, record, columns)
-    return [*problems, *_total_problems(dataset, tables), *_box_problems(dataset)]
+    return [*problems, *_total_problems(dataset, tables), *_box_problems(dataset), *_language_problems(dataset)]
 
 
 def _meta_problems(path: Path) -> Iterator[Problem]:
@@ -89,12 +91,12 @@ def _statistics_problems(path: Path) -> Iterator[Problem]:
             )
 
 
-def _table(file: Path) -> tuple[Mapping[str, Array] | None, list[Problem]]:
+def _table(file: Path, columns: list[str] | None = None) -> tuple[Mapping[str, Array] | None, list[Problem]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, columns=columns)
     except (pa.ArrowException, OSError) as error:
         return None, [Problem(path=file, row=None, message=f"the table cannot be read: {error}")]
     return {name: np.array(table[name].to_pylist()) for name in table.column_names}, []
@@ -214,8 +216,52 @@ def _box_problems(dataset: Dataset) -> Iterator[Problem]:
     yield from _runs(file, rows, ~np.isfinite(numbers).all(axis=0), "a box has a value that is not finite")
     with np.errstate(invalid="ignore"):
         yield from _runs(file, rows, (numbers[3:6] <= 0).any(axis=0), "a box has a size that is not positive")
+    yield from _runs(file, rows, _lost(dataset, columns), "a box belongs to no frame")
+
+
+def _lost(dataset: Dataset, columns: Mapping[str, Array]) -> Array:
+    """Which rows belong to no frame of the dataset."""
     lengths = np.array([record.length for record in dataset.records])
     episodes, frames = columns["episode_index"], columns["frame_index"]
     lost = (episodes < 0) | (episodes >= len(lengths)) | (frames < 0)
-    lost |= frames >= lengths[np.clip(episodes, 0, len(lengths) - 1)]
-    yield from _runs(file, rows, lost, "a box belongs to no frame")
+    return np.asarray(lost | (frames >= lengths[np.clip(episodes, 0, len(lengths) - 1)]))
+
+
+def _language_problems(dataset: Dataset) -> Iterator[Problem]:
+    file = dataset.path / LANGUAGE_FILE
+    if file.exists():
+        columns, broken = _table(file, ["episode_index", "kind", "start_s", "end_s", "text"])
+        yield from broken
+        if columns is not None and len(columns["episode_index"]):
+            yield from _text_problems(dataset, file, columns)
+    file = dataset.path / DECISIONS_FILE
+    if file.exists():
+        columns, broken = _table(file)
+        yield from broken
+        if columns is not None and len(columns["episode_index"]):
+            yield from _decision_problems(dataset, file, columns)
+
+
+def _text_problems(dataset: Dataset, file: Path, columns: Mapping[str, Array]) -> Iterator[Problem]:
+    rows = np.arange(len(columns["episode_index"]))
+    yield from _runs(file, rows, ~np.isin(columns["kind"], TEXT_KINDS), "a text is of no known kind")
+    empty = np.array([not str(text or "").strip() for text in columns["text"]])
+    yield from _runs(file, rows, empty, "a text has no words")
+    start = columns["start_s"].astype(np.float64)
+    end = np.array([np.inf if value is None else value for value in columns["end_s"]], np.float64)
+    end = np.where(np.isnan(end), np.inf, end)
+    yield from _runs(file, rows, ~((start >= 0) & (start <= end)), "a text ends before it begins, or before the clip")
+    seconds = np.array([record.length for record in dataset.records]) / dataset.frequency_hz
+    episodes = columns["episode_index"]
+    lost = (episodes < 0) | (episodes >= len(seconds))
+    lost |= start >= seconds[np.clip(episodes, 0, len(seconds) - 1)]
+    yield from _runs(file, rows, lost, "a text belongs to no moment of a clip")
+
+
+def _decision_problems(dataset: Dataset, file: Path, columns: Mapping[str, Array]) -> Iterator[Problem]:
+    rows = np.arange(len(columns["episode_index"]))
+    yield from _runs(file, rows, _lost(dataset, columns), "a decision belongs to no frame")
+    for name in DECISION_COLUMNS[2:]:
+        known = [None, *(LATERAL if name.startswith("lateral") else LONGITUDINAL)]
+        wrong = np.array([value not in known for value in columns[name]])
+        yield from _runs(file, rows, wrong, f"'{name}' is no decision")

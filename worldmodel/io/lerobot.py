@@ -5,7 +5,7 @@ A dataset is a folder that lerobot 0.4's own reader opens too:
     meta/info.json, stats.json, tasks.parquet, episodes/chunk-000/file-000.parquet
     data/chunk-000/file-000.parquet                        one row per frame
     videos/observation.images.CAMERA/chunk-000/file-000.mp4
-    meta/rig.json, clips.json, boxes.parquet               what lerobot has no place for
+    meta/rig.json, clips.json, boxes.parquet, language.parquet, decisions.parquet     what lerobot has no place for
 
 `action` in row i is the step from frame i to i + 1 (forward m, left m, yaw rad); the last row of an episode repeats the
 one before and has `action_valid` false. `observation.state` is speed, yaw rate and the pose in the frame of the
@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 from worldmodel.clips import Box, Clip, Instruction
 from worldmodel.errors import BadDataset, BadRequest, BadTable, ClipTooShort, UnknownName
 from worldmodel.geometry import Array, Motion, Rig
+from worldmodel.io.lerobot_language import Language, read_language
 from worldmodel.io.lerobot_meta import (
     Episode,
     camera_name,
@@ -154,6 +155,16 @@ class Dataset:
             if self.has_motion
             else None
         )
+
+    def language(self, episode: int) -> Language:
+        """What is said about a whole episode: hints, notices, description, decisions, questions; nothing where nobody says.
+
+        Raises:
+            BadRequest: if there is no such episode.
+            BadDataset: if a table cannot be read.
+        """
+        self.record(episode)
+        return read_language(self.path, episode)
 
     def _camera_frames(self, record: Episode, camera: int, wanted: Array) -> Array:
         file, offset = record.videos[camera]

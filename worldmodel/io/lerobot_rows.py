@@ -11,7 +11,7 @@ from worldmodel.clips import Box, Instruction
 from worldmodel.errors import BadDataset
 from worldmodel.geometry import Array
 from worldmodel.io.lerobot_meta import Episode
-from worldmodel.io.lerobot_writer import BOX_COLUMNS
+from worldmodel.io.lerobot_parts import BOX_COLUMNS
 
 
 def episode_rows(record: Episode, episode: int, has_motion: bool) -> Mapping[str, Array]:
@@ -86,7 +86,9 @@ def read_boxes(path: Path, episode: int, first: int, last: int) -> tuple[tuple[B
 
     wanted = [("episode_index", "=", episode), ("frame_index", ">=", first), ("frame_index", "<", last)]
     try:
-        rows = pq.read_table(path / "meta" / "boxes.parquet", columns=list(BOX_COLUMNS), filters=wanted).to_pylist()
+        file = path / "meta" / "boxes.parquet"
+        known = [name for name in BOX_COLUMNS if name != "visibility" or name in pq.read_schema(file).names]
+        rows = pq.read_table(file, columns=known, filters=wanted).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise BadDataset(f"'{path}/meta/boxes.parquet' cannot be read: {error}. Copy the dataset again.") from error
     frames: list[list[Box]] = [[] for _ in range(last - first)]
@@ -104,4 +106,5 @@ def _box(row: Mapping[str, Any]) -> Box:
         size=np.array([row["length_m"], row["width_m"], row["height_m"]]),
         yaw_rad=row["yaw_rad"],
         velocity_mps=np.array([row["vx_mps"], row["vy_mps"]]) if known else None,
+        visibility=row.get("visibility"),
     )

@@ -7,7 +7,7 @@ small enough for the float32 arithmetic of other readers. Rows of all episodes s
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ import numpy as np
 from worldmodel.clips import Clip
 from worldmodel.errors import BadDataset, OutputExists
 from worldmodel.geometry import Array, Rig
-from worldmodel.io.lerobot_statistics import image_statistics, merged_statistics, numeric_statistics
+from worldmodel.io.lerobot_parts import Part, data_table, make_part, of_episode
+from worldmodel.io.lerobot_statistics import merged_statistics, numeric_statistics
 from worldmodel.io.rig_file import Vehicle, rig_content
-from worldmodel.io.video import write_video
 
 VERSION = "v3.0"
 CAMERA_PREFIX = "observation.images."
@@ -29,11 +29,6 @@ STATE_NAMES = ("speed_mps", "yaw_rate_radps", "x_m", "y_m", "yaw_rad")
 CHUNK_FILES = 1000  # files per chunk folder
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-BOX_COLUMNS = (
-    "episode_index", "frame_index", "track", "kind", "x_m", "y_m", "z_m", "length_m", "width_m", "height_m", "yaw_rad",
-    "vx_mps", "vy_mps",
-)  # fmt: skip
-
 Statistics = dict[str, dict[str, Any]]
 
 
@@ -79,15 +74,45 @@ def write_files(
 ) -> None:
     """Write clips as a dataset folder; see `lerobot.write_dataset`."""
     with new_folder(out) as folder:
-        writer = _Writer(folder=folder, crf=crf)
-        try:
-            for clip in clips:
-                writer.add(clip)
-        finally:
-            writer.close()
-        if not writer.episodes:
+        parts = _parts(clips, folder / ".part", crf)
+        if not join_parts(parts, folder, name=name, vehicle=vehicle, notes=notes):
             raise BadDataset(f"there is no clip to write to '{out}'. Give at least one.")
+
+
+def _parts(clips: Iterable[Clip], folder: Path, crf: int) -> Iterator[Part]:
+    """One part at a time, in a folder that is gone before the next one."""
+    for clip in clips:
+        check_clip(clip)
+        folder.mkdir()
+        yield make_part(clip, folder, crf=crf)
+        shutil.rmtree(folder)
+
+
+def join_parts(
+    parts: Iterable[Part],
+    folder: Path,
+    *,
+    name: str,
+    vehicle: Vehicle | None = None,
+    notes: Sequence[str] = (),
+) -> int:
+    """Write parts as the files of a dataset into an existing folder; says how many there were.
+
+    The parts' own files stay as they are: videos are linked where the disk can, else copied.
+
+    Raises:
+        BadDataset: if parts do not go together, or an id repeats.
+        OSError: if the folder cannot be written.
+    """
+    writer = _Writer(folder=folder)
+    try:
+        for part in parts:
+            writer.add(part)
+    finally:
+        writer.close()
+    if writer.episodes:
         writer.finish(name=name, vehicle=vehicle, notes=notes)
+    return len(writer.episodes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,44 +127,45 @@ class _Common:
 
 @dataclass(kw_only=True)
 class _Writer:
-    """What is known so far while clips come in one after the other."""
+    """What is known so far while parts come in one after the other."""
 
     folder: Path
-    crf: int
     common: _Common | None = None
     episodes: list[dict[str, Any]] = field(default_factory=list)
     known: list[dict[str, Any]] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
     statistics: list[Statistics] = field(default_factory=list)
     columns: list[dict[str, Array]] = field(default_factory=list)
     tasks: dict[str, int] = field(default_factory=dict)
     frames: int = 0
     _tables: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, clip: Clip) -> None:
-        """Write one clip's videos and rows."""
+    def add(self, part: Part) -> None:
+        """Take one clip's videos and rows in."""
+        facts = part.facts
         if self.common is None:
-            _check_first(clip)
             self.common = _Common(
-                id=clip.id, rig=clip.rig, frequency_hz=clip.frequency_hz, has_motion=clip.motion is not None
+                id=facts.id, rig=part.rig, frequency_hz=facts.frequency_hz, has_motion=facts.has_motion
             )
-        _check_same(self.common, clip, self.known)
+        _check_same(self.common, part, self.ids)
         episode = len(self.episodes)
-        columns = self._columns(clip, episode)
+        columns = self._columns(part, episode)
         statistics = {key: numeric_statistics(values) for key, values in columns.items()}
-        for camera, camera_name in enumerate(clip.rig.names):
-            key = CAMERA_PREFIX + camera_name
+        for camera, source in part.videos.items():
+            key = CAMERA_PREFIX + camera
             file = self.folder / VIDEO_PATH.format(video_key=key, **_place(episode))
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_video(file, clip.video[:, camera], clip.frequency_hz, self.crf)
-            statistics[key] = image_statistics(clip.video[:, camera])
-        self._append("data", DATA_PATH.format(chunk_index=0, file_index=0), _data_table(columns))
-        if clip.boxes is not None:
-            self._append("boxes", "meta/boxes.parquet", _box_table(clip, episode))
-        self.episodes.append(self._episode_row(clip, episode, columns, statistics))
-        self.known.append(_clip_entry(clip, episode))
+            _link(source, file)
+            statistics[key] = facts.pictures[camera]
+        self._append("data", DATA_PATH.format(chunk_index=0, file_index=0), data_table(columns))
+        for table, rows in part.tables.items():
+            self._append(table, f"meta/{table}.parquet", of_episode(rows, episode))
+        self.episodes.append(self._episode_row(part, episode, columns, statistics))
+        self.known.append({"episode_index": episode, **facts.entry})
+        self.ids.add(facts.id)
         self.statistics.append(statistics)
         self.columns.append(columns)
-        self.frames += len(clip)
+        self.frames += len(facts)
 
     def close(self) -> None:
         """Finish the tables that are written piece by piece."""
@@ -167,38 +193,37 @@ class _Writer:
             self._tables[key] = pq.ParquetWriter(path, table.schema)
         self._tables[key].write_table(table)
 
-    def _columns(self, clip: Clip, episode: int) -> dict[str, Array]:
-        frames = np.arange(len(clip))
-        texts = [clip.instruction_at(frame / clip.frequency_hz) for frame in frames]
-        tasks = np.array([self.tasks.setdefault(text, len(self.tasks)) for text in texts])
+    def _columns(self, part: Part, episode: int) -> dict[str, Array]:
+        frames = np.arange(len(part.facts))
+        tasks = np.array([self.tasks.setdefault(text, len(self.tasks)) for text in part.facts.texts])
         return {
-            **motion_columns(clip),
-            "timestamp": (frames / clip.frequency_hz).astype(np.float32),
+            **part.motion,
+            "timestamp": (frames / part.facts.frequency_hz).astype(np.float32),
             "frame_index": frames,
-            "episode_index": np.full(len(clip), episode),
+            "episode_index": np.full(len(frames), episode),
             "index": frames + self.frames,
             "task_index": tasks,
         }
 
     def _episode_row(
-        self, clip: Clip, episode: int, columns: Mapping[str, Array], statistics: Statistics
+        self, part: Part, episode: int, columns: Mapping[str, Array], statistics: Statistics
     ) -> dict[str, Any]:
-        texts = list(self.tasks)
+        texts, length = list(self.tasks), len(part.facts)
         row: dict[str, Any] = {
             "episode_index": episode,
             "tasks": [texts[task] for task in np.unique(columns["task_index"])],
-            "length": len(clip),
+            "length": length,
             "data/chunk_index": 0,
             "data/file_index": 0,
             "dataset_from_index": self.frames,
-            "dataset_to_index": self.frames + len(clip),
+            "dataset_to_index": self.frames + length,
             "meta/episodes/chunk_index": 0,
             "meta/episodes/file_index": 0,
         }
-        for name in clip.rig.names:
+        for name in part.rig.names:
             key = f"videos/{CAMERA_PREFIX}{name}"
             row |= {f"{key}/{field}": value for field, value in _place(episode).items()}
-            row |= {f"{key}/from_timestamp": 0.0, f"{key}/to_timestamp": len(clip) / clip.frequency_hz}
+            row |= {f"{key}/from_timestamp": 0.0, f"{key}/to_timestamp": length / part.facts.frequency_hz}
         for feature, values in statistics.items():
             row |= {f"stats/{feature}/{statistic}": value for statistic, value in values.items()}
         return row
@@ -208,7 +233,7 @@ class _Writer:
             key: numeric_statistics(np.concatenate([columns[key] for columns in self.columns]))
             for key in self.columns[0]
         }
-        for key in self.statistics[0].keys() - result.keys():
+        for key in [key for key in self.statistics[0] if key not in result]:
             result[key] = merged_statistics([statistics[key] for statistics in self.statistics])
         return result
 
@@ -230,25 +255,20 @@ class _Writer:
         }
 
 
-def motion_columns(clip: Clip) -> dict[str, Array]:
-    """`observation.state`, `action` and `action_valid` of a clip; empty when it has no motion."""
-    if clip.motion is None:
-        return {}
-    steps = clip.motion.deltas
-    last = np.array([len(steps) - 1]) if len(steps) else np.array([], np.int64)
-    repeat = np.concatenate([np.arange(len(steps)), last])
-    action = steps[repeat] if len(steps) else np.zeros((1, 3))
-    speed = clip.motion.speeds_mps[repeat] if len(steps) else np.zeros(1)
-    turn = clip.motion.yaw_rates_radps[repeat] if len(steps) else np.zeros(1)
-    state = np.concatenate([speed[:, None], turn[:, None], clip.motion.trajectory().poses], axis=1)
-    return {
-        "observation.state": state.astype(np.float32),
-        "action": action.astype(np.float32),
-        "action_valid": np.arange(len(clip)) < len(clip) - 1,
-    }
+def _link(source: Path, file: Path) -> None:
+    """The same file under another name; a copy where the disk knows no links."""
+    try:
+        os.link(source, file)
+    except OSError:
+        shutil.copyfile(source, file)
 
 
-def _check_first(clip: Clip) -> None:
+def check_clip(clip: Clip) -> None:
+    """Refuse a clip that no dataset can hold, before any work.
+
+    Raises:
+        BadDataset: if its rate is no whole number, or a camera's name cannot be a folder.
+    """
     if abs(clip.frequency_hz - round(clip.frequency_hz)) > 1e-9:
         raise BadDataset(
             f"clip '{clip.id}' has {clip.frequency_hz} Hz, but LeRobot needs a whole number. Resample it, for example "
@@ -259,10 +279,11 @@ def _check_first(clip: Clip) -> None:
         raise BadDataset(f"camera name '{bad[0]}' cannot be a folder name. Rename it, with letters, digits and '_'.")
 
 
-def _check_same(first: _Common, clip: Clip, known: Sequence[Mapping[str, Any]]) -> None:
-    if clip.id in {entry["id"] for entry in known}:
+def _check_same(first: _Common, part: Part, ids: Container[str]) -> None:
+    clip = part.facts
+    if clip.id in ids:
         raise BadDataset(f"two clips are called '{clip.id}'. Give every clip its own id.")
-    if not _same_rig(first.rig, clip.rig):
+    if not _same_rig(first.rig, part.rig):
         raise BadDataset(
             f"clip '{clip.id}' has another rig than '{first.id}' (names, order, size or calibration), but a dataset has one. "
             "Write two datasets."
@@ -271,7 +292,7 @@ def _check_same(first: _Common, clip: Clip, known: Sequence[Mapping[str, Any]]) 
         raise BadDataset(
             f"clip '{clip.id}' has {clip.frequency_hz} Hz, but '{first.id}' {first.frequency_hz} Hz. Resample to one rate."
         )
-    if (clip.motion is not None) != first.has_motion:
+    if clip.has_motion != first.has_motion:
         has, lacks = (first.id, clip.id) if first.has_motion else (clip.id, first.id)
         raise BadDataset(
             f"clip '{has}' has ego motion and '{lacks}' has none, but a dataset has motion for all or for none. "
@@ -292,20 +313,6 @@ def _same_rig(a: Rig, b: Rig) -> bool:
 
 def _place(episode: int) -> dict[str, int]:
     return {"chunk_index": episode // CHUNK_FILES, "file_index": episode % CHUNK_FILES}
-
-
-def _clip_entry(clip: Clip, episode: int) -> dict[str, Any]:
-    return {
-        "episode_index": episode,
-        "id": clip.id,
-        "source": clip.source,
-        "motion_origin": clip.motion_origin,
-        "boxes": clip.boxes is not None,
-        "instructions": [
-            {"text": i.text, "start_s": i.start_s, "end_s": i.end_s if np.isfinite(i.end_s) else None}
-            for i in clip.instructions
-        ],
-    }
 
 
 def _features(rig: Rig, rate: int, has_motion: bool) -> dict[str, Any]:
@@ -336,30 +343,6 @@ def _features(rig: Rig, rate: int, has_motion: bool) -> dict[str, Any]:
 
 def _feature(dtype: str, names: Sequence[str] | None = None) -> dict[str, Any]:
     return {"dtype": dtype, "shape": [len(names) if names else 1], "names": list(names) if names else None}
-
-
-def _data_table(columns: Mapping[str, Array]) -> Any:
-    import pyarrow as pa
-
-    def column(values: Array) -> Any:
-        if values.ndim == 1:
-            return pa.array(values)
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-    return pa.table({key: column(values) for key, values in columns.items()})
-
-
-def _box_table(clip: Clip, episode: int) -> Any:
-    import pyarrow as pa
-
-    rows = []
-    for frame, boxes in enumerate(clip.boxes or ()):
-        for box in boxes:
-            speed = (None, None) if box.velocity_mps is None else tuple(float(v) for v in box.velocity_mps)
-            numbers = (*box.center.tolist(), *box.size.tolist(), box.yaw_rad, *speed)
-            rows.append(dict(zip(BOX_COLUMNS, (episode, frame, box.track, box.kind, *numbers), strict=True)))
-    types = [pa.int64()] * 2 + [pa.string()] * 2 + [pa.float32()] * 9
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(BOX_COLUMNS, types, strict=True))))
 
 
 def _write_tasks(path: Path, tasks: Mapping[str, int]) -> None:

@@ -162,6 +162,7 @@ def _encode(path: Path, frames: Array, rate: Fraction, crf: int, comment: str) -
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = frames.shape[2:]
         stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1  # x264's bytes depend on the number of threads
         stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0", "preset": "veryfast"}
         for i, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")
