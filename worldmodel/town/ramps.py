@@ -22,6 +22,7 @@ from worldmodel.town.streets import (
 )
 
 TAPER_M, STEP_M = 52.5, 7.5  # seven dashes long
+GORE_M = 2.0  # length of the pieces of which the corner between highway and ramp is made
 BESIDE = Look(width_m=HIGHWAY_LANE_M, left="striped")
 ALONE = Look(width_m=HIGHWAY_LANE_M, left="solid")
 GIVE_WAY = 1.0  # by how much the highway ranks above its ramp
@@ -91,7 +92,8 @@ def joining(plan: Ramp) -> RoadMap:
             segments=[*chain.segments, ("straight", plan.beside_m, 0.0), taper],
         ),
     )
-    _add_main_shoulders(network, plan, plan.before_m, ends + TAPER_M)
+    nose = plan.before_m - _add_gore(network, plan, plan.before_m, -1)
+    _add_main_shoulders(network, plan, nose, ends + TAPER_M)
     ramp = network.path(["ramp-0", "ramp-1", *beside, *nodes[f"lane{outer}"][1:]])
     gates: dict[str, tuple[Gate, ...]] = {"ramp": (Gate(s_m=ends, kind="yield"),)}
     return _road(network, plan, nodes, ramp, changes=(plan.before_m, ends), gates=gates, done=("merge", ends + TAPER_M))
@@ -116,7 +118,7 @@ def leaving(plan: Ramp) -> RoadMap:
         "s",
         Chain(start=start, heading=plan.heading, segments=[taper, ("straight", plan.beside_m, 0.0), *away]),
     )
-    _add_main_shoulders(network, plan, opens, ends)
+    _add_main_shoulders(network, plan, opens, ends + _add_gore(network, plan, ends, 1))
     ramp = network.path([*nodes[f"lane{outer}"][:2], "begin", *after])
     done = ends + plan.radius_m * plan.angle_rad / 2
     return _road(network, plan, nodes, ramp, changes=None, gates={}, done=("exit", done))
@@ -191,7 +193,7 @@ def _add_shoulder(network: Network, name: str, chain: Chain) -> None:
 
 
 def _add_main_shoulders(network: Network, plan: Ramp, until_m: float, from_m: float) -> None:
-    """The highway's own shoulder up to the lane beside it, and on from its end."""
+    """The highway's own shoulder up to a place, and on from another one."""
     lateral = shoulder_lateral(plan.lanes)
     length = plan.before_m + plan.beside_m + 2 * TAPER_M
     before = Chain(start=np.zeros(2), heading=plan.heading, segments=[("straight", until_m, 0.0)])
@@ -199,3 +201,15 @@ def _add_main_shoulders(network: Network, plan: Ramp, until_m: float, from_m: fl
     after = Chain(start=plan.place(from_m, 0.0), heading=plan.heading, segments=rest)
     network.strand("s-before", before, SHOULDER, lateral_m=lateral)
     network.strand("s-after", after, SHOULDER, lateral_m=lateral)
+
+
+def _add_gore(network: Network, plan: Ramp, at_m: float, sign: int) -> float:
+    """The paved corner between highway and ramp, behind (1) or before (-1) where they touch; returns its length."""
+    count = round(np.sqrt(2 * plan.radius_m * SHOULDER_M) / GORE_M)
+    for i in range(count):
+        near, far = i * GORE_M, (i + 1) * GORE_M
+        width = float(plan.radius_m - np.sqrt(plan.radius_m**2 - far**2))
+        start = plan.place(at_m + (near if sign > 0 else -far), plan.lateral_m - HIGHWAY_LANE_M / 2 + width / 2)
+        chain = Chain(start=start, heading=plan.heading, segments=[("straight", GORE_M, 0.0)])
+        network.strand(f"gore{i}", chain, Look(width_m=width))
+    return count * GORE_M
