@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from town_features import SIZES, body, street
 
 from worldmodel.errors import UnknownName
 from worldmodel.town.bodies import body_parts
@@ -24,15 +25,9 @@ from worldmodel.town.scene import (
     RED,
     RIGHT,
     WEATHERS,
-    Body,
-    Cause,
     Crosswalk,
-    Lane,
-    Light,
     Prop,
-    Scene,
     Signal,
-    Stage,
     StopLine,
     town_rig,
 )
@@ -40,43 +35,6 @@ from worldmodel.town.scenery import PROPS, prop_parts
 from worldmodel.town.shapes import Form, Parts
 from worldmodel.town.signs import SIGN_NUMBERS, SIGNS
 from worldmodel.town.traffic import simulate
-
-SIZES = {"car": (4.4, 1.8, 1.5), "van": (5.2, 2.0, 2.2), "truck": (9.0, 2.5, 3.5), "bus": (11.5, 2.5, 3.1),
-         "pedestrian": (0.5, 0.55, 1.75), "cyclist": (1.8, 0.6, 1.75), "cone": (0.4, 0.4, 0.7),
-         "barrier": (0.35, 1.8, 1.0), "box": (0.8, 0.8, 0.7)}  # fmt: skip
-SUN = Light(sun_azimuth_rad=2.6, sun_elevation_rad=0.8)
-
-
-def body(kind: str, track: str = "a", color: tuple[float, float, float] = (0.2, 0.3, 0.7)) -> Body:
-    length, width, height = SIZES[kind]
-    return Body(track=track, kind=kind, length_m=length, width_m=width, height_m=height, color_rgb=color)
-
-
-def lane(offset_m: float, backwards: bool = False) -> Lane:
-    x = np.arange(-30.0, 121.0)
-    centre = np.stack([x, np.full_like(x, offset_m)], axis=-1)
-    return Lane(
-        centre=centre[::-1].copy() if backwards else centre, width_m=3.5, left_line="striped", right_line="edge"
-    )
-
-
-def street(
-    *bodies: tuple[Body, tuple[float, float, float]], frames: int = 3, states: tuple[int, ...] = (), **stage: object
-) -> Scene:
-    """A straight street on which the ego stands at the origin, y = -1.75; `stage` adds what never moves."""
-    count = len(bodies)
-    base = Stage(lanes=(lane(-1.75), lane(1.75, backwards=True)), buildings=(), props=())
-    poses = np.array([pose for _, pose in bodies], np.float64).reshape(1, count, 3).repeat(frames, axis=0)
-    return Scene(
-        id="street-0", situation="street", seed=0, frequency_hz=8.0, stage=replace(base, **stage), light=SUN,
-        ego_poses=np.tile([0.0, -1.75, 0.0], (frames, 1)), ego_speeds_mps=np.zeros(frames),
-        bodies=tuple(b for b, _ in bodies), body_poses=poses, body_present=np.ones((frames, count), bool),
-        body_speeds_mps=np.zeros((frames, count)), body_braking=np.zeros((frames, count), bool),
-        body_indicators=np.zeros((frames, count), np.int8),
-        signal_states=np.tile(np.array(states, np.int8), (frames, 1)), route=np.array([[0.0, -1.75], [100.0, -1.75]]),
-        route_s=np.zeros(frames), wish_mps=6.4, ego_braking=np.zeros(frames, bool),
-        ego_indicators=np.zeros(frames, np.int8), ego_causes=(Cause(),) * frames,
-    )  # fmt: skip
 
 
 def corners(parts: Parts) -> np.ndarray:

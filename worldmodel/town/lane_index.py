@@ -28,7 +28,7 @@ class LaneIndex:
         cells: Segment numbers, shape [rows, columns, CANDIDATES], ordered by lane; -1 means none.
         low: World x and y of the grid's corner.
         stencils: What is painted on the road besides lines, rows as in `stencils.py`, [p, 7], float32.
-        marks: Rows of `stencils` that may cover a cell, shape [rows, columns, 2]; NO_STENCIL means none.
+        marks: Rows of `stencils` that may cover a cell, shape [rows, columns, MARKS]; NO_STENCIL means none.
     """
 
     segments: Tensor
@@ -68,7 +68,7 @@ class LaneIndex:
         return torch.where(found < 0, len(self.segments) - 1, found)
 
     def marked(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rows of `stencils` that may cover points, shape [n, 2]."""
+        """Rows of `stencils` that may cover points, shape [n, MARKS]."""
         return self._cell(self.marks, x, y, NO_STENCIL)
 
     def _cell(self, table: Tensor, x: Tensor, y: Tensor, empty: int) -> Tensor:

@@ -14,6 +14,7 @@ from worldmodel.town.signs import SIGN_NUMBERS
 Place = tuple[float, float, float]  # x, y, yaw
 RAIL_M = 16.0  # length of one piece
 SIGN_GAP_M = 0.55  # from the kerb to a sign's post
+SIGNALLED_M = 14.0  # a crosswalk this close to a traffic light is not signposted
 WARN_M = 25.0  # how far before road works or a bend their sign stands
 URBAN_LIMIT, RURAL_LIMIT = "limit_50", "limit_100"  # nobody's wish is above them
 
@@ -49,7 +50,7 @@ def _gate_signs(road: RoadMap, name: str, path: Path) -> list[tuple[str, Place]]
             found.append(("give_way", path.at(gate.s_m)))
             if ring:
                 found.append(("roundabout", path.at(gate.s_m - 14.0)))
-        elif gate.kind in ("stop", "crosswalk"):
+        elif gate.kind == "stop" or (gate.kind == "crosswalk" and not _signalled(road, path.at(gate.s_m))):
             found.append((gate.kind, path.at(gate.s_m)))
     ruled = any(gate.kind in ("yield", "stop") for other in road.gates.values() for gate in other)
     free = not any(gate.kind in ("yield", "stop", "signal") for gate in gates)
@@ -59,6 +60,11 @@ def _gate_signs(road: RoadMap, name: str, path: Path) -> list[tuple[str, Place]]
         if abs(d) < radius:
             found.append(("priority", path.at(s - radius - 12.0)))
     return found
+
+
+def _signalled(road: RoadMap, place: Place) -> bool:
+    """Whether a traffic light stands there, which needs no sign and must not be hidden by one."""
+    return any(hypot(signal.x_m - place[0], signal.y_m - place[1]) < SIGNALLED_M for signal in road.signals)
 
 
 def _add_sign(found: list[Prop], number: int, place: Place, road: RoadMap, plots: Plots) -> None:

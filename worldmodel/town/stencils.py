@@ -1,6 +1,6 @@
 """What is painted on the road besides lines: zebra stripes, stop lines, give-way teeth; and lowered kerbs beside zebras.
 
-Every mark is a rectangle; a grid tells which two marks, at most, may cover a cell, so that the cost does not grow with
+Every mark is a rectangle; a grid tells which marks, MARKS at most, may cover a cell, so that the cost does not grow with
 their number.
 """
 
@@ -18,12 +18,14 @@ from worldmodel.town.scene import Crosswalk, StopLine
 from worldmodel.town.shading import pulses
 
 NO_STENCIL = -1
+MARKS = 3  # kept per cell: a zebra, its lowered kerb and a line before it
 ZEBRA, BAR, TEETH, LOWERED = 0, 1, 2, 3
 STRIPE_M, STRIPE_PERIOD_M = 0.5, 1.0
 BAR_M = 0.45  # depth of a stop line
 TOOTH_M, TOOTH_PERIOD_M, TOOTH_DEPTH_M = 0.5, 0.75, 0.7
 LOWERED_M = 1.0  # how far a lowered kerb and its slabs reach beyond the road
-BLUR_M = 1.0  # a pixel this far from a mark may still see some of it
+CLEAR_M = 1.4  # room before and behind a zebra without lines
+BLUR_M = 2.4  # a pixel this far from a mark may still see some of it
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +34,7 @@ class Printed:
 
     Attributes:
         white: By white paint of marks.
-        zebra: By the whole area of zebra crossings, where other lines are interrupted.
+        zebra: By zebra crossings with the room before and behind them, where other lines are interrupted.
         lowered: By the places where the kerb is lowered.
     """
 
@@ -49,7 +51,7 @@ class Marked(Protocol):
         """Rows x, y, cos, sin, half length, half width, kind."""
 
     def marked(self, x: Tensor, y: Tensor) -> Tensor:
-        """Two rows for each point."""
+        """MARKS rows for each point."""
 
 
 def stencil_table(crosswalks: Sequence[Crosswalk], stop_lines: Sequence[StopLine]) -> Float[Array, "n 7"]:
@@ -69,9 +71,9 @@ def stencil_table(crosswalks: Sequence[Crosswalk], stop_lines: Sequence[StopLine
     return np.array(rows, np.float64).reshape(-1, 7)
 
 
-def stencil_grid(table: Array, low: Array, shape: tuple[int, int], cell_m: float) -> Int[Array, "rows columns 2"]:
-    """Which marks may cover each cell of a grid: the first two, NO_STENCIL where there are fewer."""
-    grid = np.full((*shape, 2), NO_STENCIL, np.int64)
+def stencil_grid(table: Array, low: Array, shape: tuple[int, int], cell_m: float) -> Int[Array, "rows columns marks"]:
+    """Which marks may cover each cell of a grid: the first MARKS, NO_STENCIL where there are fewer."""
+    grid = np.full((*shape, MARKS), NO_STENCIL, np.int64)
     for number, (x, y, cos, sin, half_l, half_w, _) in enumerate(table):
         reach = np.hypot(half_l, half_w) + BLUR_M
         i0, j0 = np.clip(((np.array([x, y]) - reach - low) / cell_m).astype(int), 0, None)
@@ -80,9 +82,10 @@ def stencil_grid(table: Array, low: Array, shape: tuple[int, int], cell_m: float
         j, i = np.mgrid[j0 : j0 + window.shape[0], i0 : i0 + window.shape[1]]
         rx, ry = (i + 0.5) * cell_m + low[0] - x, (j + 0.5) * cell_m + low[1] - y
         inside = (np.abs(rx * cos + ry * sin) < half_l + BLUR_M) & (np.abs(ry * cos - rx * sin) < half_w + BLUR_M)
-        first = inside & (window[..., 0] == NO_STENCIL)
-        second = inside & ~first & (window[..., 1] == NO_STENCIL)
-        window[first, 0], window[second, 1] = number, number
+        for k in range(MARKS):
+            free = inside & (window[..., k] == NO_STENCIL)
+            window[free, k] = number
+            inside &= ~free
     return grid
 
 
@@ -91,7 +94,7 @@ def printed(index: Marked, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: 
     covers = [torch.zeros_like(x) for _ in range(3)]
     if len(index.stencils):
         found = index.marked(x, y)
-        for k in range(2):
+        for k in range(MARKS):
             at = torch.nonzero(found[:, k] >= 0)[:, 0]
             row = index.stencils[found[at, k]]
             some = _covers(row, (x[at], y[at]), (dx[0][at], dx[1][at]), (dy[0][at], dy[1][at]))
@@ -113,7 +116,8 @@ def _covers(
     share = ((along + half_l) / (2 * half_l)).clamp(0, 1)  # teeth point at those who come
     teeth = pulses(left, TOOTH_PERIOD_M, TOOTH_M * share, wide)
     pattern = torch.where(kind == ZEBRA, stripes, torch.where(kind == TEETH, teeth, torch.ones_like(left)))
-    return area * pattern * (kind != LOWERED), area * (kind == ZEBRA), area * (kind == LOWERED)
+    around = _between(along, half_l + CLEAR_M, deep) * _between(left, half_w, wide)
+    return area * pattern * (kind != LOWERED), around * (kind == ZEBRA), area * (kind == LOWERED)
 
 
 def _between(x: Tensor, half: Tensor, width: Tensor) -> Tensor:
