@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.bench import bench
 from studio.console import Commands, counter, emit, parts, say, terminated
 from worldmodel.errors import BadRequest
 
@@ -29,6 +30,8 @@ main = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+main.add_typer(bench)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Seed = Annotated[int, typer.Option(help="Of all noise; the same seed gives the same result.")]
