@@ -6,7 +6,7 @@ from torch import Tensor
 from worldmodel.town.casting import Views, cast
 from worldmodel.town.picture import Batch, background, shaded
 
-OUTLINE, TEXTURE = 0.02, 0.09  # contrast to a neighbour from which a pixel is an edge: between things, within one
+OUTLINE, TEXTURE = 0.03, 0.12  # contrast to a neighbour from which a pixel is an edge: between things, within one
 RAYS = 2**18  # rays worked on at once
 
 

@@ -17,7 +17,7 @@ from worldmodel.town.casting import Views, fragments, times
 from worldmodel.town.scene import Scene
 from worldmodel.town.shading import Mood
 
-NEAREST_M = 0.7
+NEAREST_M = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Fall:
 
 RAIN = Fall(count=3600, box_m=11.0, velocity_mps=(0.6, 0.4, -8.5), shutter_s=0.022, radius_m=0.0035, cover=0.26,
             tone=(0.82, 0.85, 0.89))  # fmt: skip
-SNOW = Fall(count=3200, box_m=13.0, velocity_mps=(0.5, 0.3, -1.1), shutter_s=0.004, radius_m=0.016, cover=0.85,
+SNOW = Fall(count=3200, box_m=13.0, velocity_mps=(0.5, 0.3, -1.1), shutter_s=0.004, radius_m=0.011, cover=0.85,
             tone=(0.98, 0.98, 1.0))  # fmt: skip
 DROPS = 13  # on a lens
 
@@ -154,12 +154,12 @@ def _refracted(color: Tensor, views: Views, view: Tensor, drops: tuple[Tensor, T
         owner, pixel, px, py = owner[index], pixel[index], px[index], py[index]
         dx, dy, r = px - x[owner], py - y[owner], size[owner]
         off = torch.sqrt(dx * dx + dy * dy)
-        share = (r + 0.5 - off).clamp(0, 1) * (0.35 + 0.65 * (r / 1.5).clamp(max=1.0))
+        share = (r + 0.5 - off).clamp(0, 1) * (0.30 + 0.50 * (r / 1.5).clamp(max=1.0))
         turn = 1.6 + 2.2 * (off / r).clamp(max=1.0)  # a drop shows a wide view upside down
         i = (x[owner] - dx * turn).round().clamp(0, views.width - 1).long()
         j = (y[owner] - dy * turn).round().clamp(0, views.height - 1).long()
         there = color[:, view[owner] * views.pixels + j * views.width + i]
-        rim = 1 - 0.28 * ((off / r).clamp(max=1.0) ** 4)
+        rim = 1 - 0.16 * ((off / r).clamp(max=1.0) ** 4)
         light = 0.16 * (1 - torch.sqrt((dx + 0.35 * r) ** 2 + (dy + 0.4 * r) ** 2) / (0.4 * r)).clamp(min=0)
         old = color[:, pixel]
         done[:, pixel] = old + ((there * rim + light).clamp(0, 1) - old) * share

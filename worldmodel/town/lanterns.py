@@ -71,9 +71,9 @@ def lanterns(scene: Scene, frame: int, night: float) -> Float[Array, "n 10"]:
     for signal, state in zip(scene.stage.signals, scene.signal_states[frame], strict=True):
         back = np.array([-np.cos(signal.yaw_rad), -np.sin(signal.yaw_rad)])
         spot = np.array([signal.x_m, signal.y_m]) + 0.14 * back
-        tone = np.array(SIGNAL_LIT[int(state)]) * (0.25 + 0.5 * night)
+        tone = np.array(SIGNAL_LIT[int(state)]) * (0.25 + 0.65 * night)
         height = signal.height_m - 0.62 + (1 - int(state)) * 0.38
-        rows.append([*spot, height, *tone, 0.55, *back, 2.0])
+        rows.append([*spot, height, *tone, 0.75, *back, 2.0])
     moving = np.array(rows, np.float64).reshape(-1, COLUMNS)
     return np.concatenate([street_lamps(scene), moving]) if night > 0 else moving
 

@@ -15,8 +15,8 @@ from worldmodel.town.shading import Rgb
 CELL_M = 0.5
 REACH_M = 88.0  # of the map around the ego
 FADE_M = 20.0  # over which lamp light fades at the map's edge
-POOL_M = 13.0  # radius of the light of a street lamp
-POOL_CORE_M = 4.2
+POOL_M = 15.0  # radius of the light of a street lamp
+POOL_CORE_M = 5.2
 BEAM_M = 34.0
 POOL, BEAM, TAIL = 0, 1, 2
 SIZE = int(2 * REACH_M / CELL_M)
@@ -94,7 +94,7 @@ def _add_pool(cells: Array, low: Array, lamp: Array) -> None:
     rows, columns, dx, dy = window
     square = dx * dx + dy * dy
     fade = np.clip(1 - square / POOL_M**2, 0, 1)
-    cells[rows, columns, POOL] += 1.45 * fade / (1 + square / POOL_CORE_M**2)
+    cells[rows, columns, POOL] += 1.15 * fade / (1 + square / POOL_CORE_M**2)
 
 
 def _add_beam(cells: Array, low: Array, pose: tuple[float, float, float], half: float) -> None:

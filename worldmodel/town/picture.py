@@ -22,9 +22,9 @@ from worldmodel.town.casting import (
 )
 from worldmodel.town.glare import dazzled
 from worldmodel.town.ground import ground_color
+from worldmodel.town.hits import Hits
 from worldmodel.town.lightmap import LightMap
 from worldmodel.town.mirror import Mirror, reflections
-from worldmodel.town.hits import Hits
 from worldmodel.town.paint import paint
 from worldmodel.town.shading import Mood, Rgb, hazed, lit, mix, noise
 from worldmodel.town.shadows import Shade, shade_map
@@ -34,6 +34,7 @@ from worldmodel.town.weather import weathered, weathered_part
 from worldmodel.town.world import World
 
 WRAP = 0.25  # how far around an edge the sun reaches; softens the dark sides
+KNEE = 0.62
 RIPPLE_PX = 2.0  # how far ripples move a reflection
 NUMBERS_AT = 6  # columns of `Batch.looks` before the parts' numbers
 
@@ -296,8 +297,16 @@ def _lamplit(rays: _Rays, spot: tuple[Tensor, Tensor, Tensor | float], unlit: Rg
     if light is None:
         return color
     lamps = light.at(rays.batch.views.frame[rays.view], *spot)
-    red, green, blue = (c + rays.mood.lamps * u * lamp for c, u, lamp in zip(color, unlit, lamps, strict=True))
+    red, green, blue = (
+        _softened(c + rays.mood.lamps * u * lamp) for c, u, lamp in zip(color, unlit, lamps, strict=True)
+    )
     return red, green, blue
+
+
+def _softened(value: Tensor) -> Tensor:
+    """Values above a knee bend towards 1, so that bright light burns nothing out."""
+    over = (value - KNEE).clamp(min=0)
+    return value - over + (1 - KNEE) * (1 - torch.exp(-over / (1 - KNEE)))
 
 
 def _facing_light(

@@ -19,7 +19,7 @@ def weathered(soil: Soil, x: Tensor, y: Tensor, at: Mood) -> tuple[Rgb, Tensor, 
         return soil.color, torch.zeros_like(x), torch.zeros_like(x)
     puddle = _puddles(soil, x, y, at)
     damp = at.wet * (0.55 + 0.45 * soil.road)
-    dark = 1 - damp * (0.18 + 0.24 * soil.road) * (1 - 0.6 * soil.paint) - 0.18 * puddle
+    dark = 1 - damp * (0.16 + 0.18 * soil.road) * (1 - 0.6 * soil.paint) - 0.18 * puddle
     red, green, blue = (part * dark for part in soil.color)
     film = at.wet * (0.10 + 0.72 * soil.road)
     return (red, green, blue), torch.maximum(film, puddle), puddle
