@@ -1,10 +1,15 @@
 """Descriptions: one to three sentences about what a frame shows."""
 
+from math import sin
+
+import numpy as np
+
 from worldmodel.town.colors import color_name
+from worldmodel.town.neighbours import STILL_MPS, THINGS, Neighbour
 from worldmodel.town.nouns import a, listed, noun, number, plural
 from worldmodel.town.scene import LEFT, RIGHT, SIGNAL_NAMES, Light, Scene
 from worldmodel.town.situations import generator
-from worldmodel.town.surroundings import STILL_MPS, THINGS, Neighbour, Surroundings
+from worldmodel.town.surroundings import Surroundings
 
 ROADS: dict[str, str] = {
     "street": "a street with one lane each way",
@@ -87,7 +92,7 @@ def _ahead(around: Surroundings, frame: int) -> list[str]:
     found = [light] if light else []
     mine = around.ego_place(frame)[0]
     for zebra in scene.stage.crosswalks:
-        s, d, _ = around.on_route([zebra.x_m, zebra.y_m], mine)  # type: ignore[arg-type]
+        s, d, _ = around.on_route(np.array([zebra.x_m, zebra.y_m]), mine)
         if 4.0 < s - mine < 0.7 * around.sight_m and abs(d) < zebra.width_m / 2:
             found.append("a zebra crossing lies ahead")
             break
@@ -181,7 +186,7 @@ def _clause(one: Neighbour, edge_m: float) -> tuple[str, str] | None:
         if one.kind == "pedestrian":
             return verb, "on the road ahead" if own else f"on the {side}"
         return verb, "in our lane" if reaches_in else f"on the {side} of our lane"
-    if abs(sin_of(one)) > 0.7:
+    if abs(sin(one.heading_rad)) > 0.7:
         if one.x_m < 0:
             return None
         return ("comes", f"from the {side}") if one.moves and one.sideways_mps * one.side_m < 0 else None
@@ -194,30 +199,9 @@ def _clause(one: Neighbour, edge_m: float) -> tuple[str, str] | None:
     return ("drives", f"ahead on the {side}") if one.along_m > 0 and one.moves and abs(one.side_m) < 6.0 else None
 
 
-def sin_of(one: Neighbour) -> float:
-    """How much somebody is turned across the route, -1 to 1."""
-    return float(one.sideways_mps / one.speed_mps) if one.speed_mps > 0 else 0.0
-
-
 def _light(around: Surroundings, frame: int) -> str:
-    number = signal_ahead(around, frame)
-    return (
-        ""
-        if number is None
-        else f"the traffic light ahead is {SIGNAL_NAMES[around.scene.signal_states[frame, number]]}"
-    )
-
-
-def signal_ahead(around: Surroundings, frame: int) -> int | None:
-    """The nearest signal ahead that is for the ego and can be seen; None where there is none."""
-    scene, (mine, _) = around.scene, around.ego_place(frame)
-    found = []
-    for index, signal in enumerate(scene.stage.signals):
-        s, d, heading = around.on_route([signal.x_m, signal.y_m], mine)  # type: ignore[arg-type]
-        turned = abs((signal.yaw_rad - heading + 3.14159) % 6.28318 - 3.14159)
-        if turned < 0.5 and abs(d) < 8.0 and 3.0 < s - mine < 0.8 * around.sight_m:
-            found.append((s - mine, index))
-    return min(found)[1] if found else None
+    mine = around.signals_ahead(frame)
+    return f"the traffic light ahead is {SIGNAL_NAMES[around.scene.signal_states[frame, mine[0]]]}" if mine else ""
 
 
 def visible_color(around: Surroundings, one: Neighbour) -> str:

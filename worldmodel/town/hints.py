@@ -48,10 +48,11 @@ def hint_text(chunk: Chunk) -> str:
 
 def _standing(chunk: Chunk) -> str:
     reason, name = reason_of(chunk), noun_of(chunk.scene, chunk.cause.track)
+    if name == "pedestrian":
+        return "wait for the pedestrian"
     waits = {
-        "walker": "wait for the pedestrian",
         "signal": f"wait, {reason}",
-        "crossing": f"wait for the {name} to pass",
+        "crossing": f"wait for the {name} to pass" if chunk.cause.track else "wait at the stop line and look",
         "oncoming": f"wait for the oncoming {name} to pass",
         "leader": f"wait behind the {name}",
         "obstacle": f"wait, {reason}",

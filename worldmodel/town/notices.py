@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, sin
 
+from worldmodel.town.neighbours import THINGS, Neighbour
 from worldmodel.town.nouns import a, noun
 from worldmodel.town.scene import LEFT, RIGHT, Scene
-from worldmodel.town.surroundings import THINGS, Neighbour, Surroundings
+from worldmodel.town.surroundings import Surroundings
 
 LOOK_AHEAD_S, LOOK_AHEAD_M = 4.0, 8.0  # what is further ahead than this time and these metres does not matter yet
 CHECK_S = 0.25

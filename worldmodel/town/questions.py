@@ -5,8 +5,7 @@ often, whatever is in the scene: existence is asked in pairs, states and reasons
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
-from math import pi
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -14,15 +13,16 @@ import numpy as np
 from worldmodel.town.colors import COLOR_NAMES
 from worldmodel.town.descriptions import visible_color
 from worldmodel.town.foresight import NEXT_PACE, NEXT_WAY, WHY, next_moves, reason
-from worldmodel.town.nouns import a, noun
+from worldmodel.town.neighbours import VEHICLES, Neighbour
+from worldmodel.town.nouns import a, noun, plural
 from worldmodel.town.scene import HAZARD, LEFT, OFF, RIGHT, SIGNAL_NAMES, Scene
 from worldmodel.town.situations import generator
-from worldmodel.town.surroundings import VEHICLES, Neighbour, Surroundings
+from worldmodel.town.surroundings import Surroundings
+from worldmodel.town.views import SIDES, View, ahead, perhaps_ahead, side_of
 
 T = TypeVar("T")
 YES_NO = ("yes", "no")
 NUMBERS = ("none", "one", "two", "three", "four", "five or more")
-SIDES = ("ahead", "left", "right", "behind")
 BANDS = ((10.0, "less than 10 metres"), (20.0, "10 to 20 metres"), (40.0, "20 to 40 metres"))
 FAR = "more than 40 metres"
 INDICATES = {OFF: "not at all", LEFT: "left", RIGHT: "right", HAZARD: "on both sides"}
@@ -41,8 +41,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "because": YES_NO,
 }
 ASKED = {"car": 6.0, "pedestrian": 3.0, "van": 2.0, "truck": 2.0, "cyclist": 2.0, "bus": 1.0, "cone": 1.0}
-CONE_RAD = 0.7  # 'ahead of us' is this far to either side
-DOUBT_RAD = 0.15
+COUNTED = ("car", "pedestrian", "van", "truck")
+COMMON_COLORS = ("white", "black", "grey", "blue", "red", "orange", "green", "yellow", "brown")
 EVERY_S = 2.0
 
 
@@ -77,7 +77,7 @@ def questions(scene: Scene, visible: Sequence[Set[str]] | None = None) -> tuple[
 
 
 def questions_at(scene: Scene, frame: int, visible: Set[str] | None = None) -> tuple[Question, ...]:
-    """One question of each kind (two of existence) about a frame, as far as there is something to ask.
+    """Questions of each kind about a frame, as far as there is something to ask.
 
     Args:
         visible: Tracks that can be seen; None to go by distance and lines of sight.
@@ -93,68 +93,7 @@ def questions_at(scene: Scene, frame: int, visible: Set[str] | None = None) -> t
     return tuple(found)
 
 
-# -- what is asked about --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A frame as the driver sees it."""
-
-    around: Surroundings
-    frame: int
-    all: tuple[Neighbour, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "all", self.around.around(self.frame))
-
-    @property
-    def clear(self) -> list[Neighbour]:
-        """Those that can be seen beyond doubt."""
-        return [one for one in self.all if one.clear]
-
-    @property
-    def possible(self) -> list[Neighbour]:
-        """Those that can perhaps be seen."""
-        return [one for one in self.all if not one.hidden]
-
-    def reference(self, one: Neighbour) -> str | None:
-        """Words that mean this one and nobody else; None where there are none."""
-        same = [other for other in self.possible if other.kind == one.kind]
-        if len(same) == 1:
-            return f"the {noun(one.kind)}"
-        side = side_of(one)
-        if side is not None and sum(_perhaps_at(other, side) for other in same) == 1:
-            where = {"ahead": "ahead of us", "behind": "behind us"}.get(side, f"on the {side}")
-            return f"the {noun(one.kind)} {where}"
-        return None
-
-
 Asked = Iterator[tuple[str, str, str, tuple[str, ...]]]  # kind, question, answer, tracks
-
-
-def side_of(one: Neighbour) -> str | None:
-    """'ahead', 'left', 'right' or 'behind' by the direction in which it lies; None where that is a matter of taste."""
-    for side in SIDES:
-        if abs(_off(one, side)) < pi / 4 - DOUBT_RAD:
-            return side
-    return None
-
-
-def _off(one: Neighbour, side: str) -> float:
-    middle = {"ahead": 0.0, "left": pi / 2, "right": -pi / 2, "behind": pi}[side]
-    return float((one.bearing_rad - middle + pi) % (2 * pi) - pi)
-
-
-def _perhaps_at(one: Neighbour, side: str) -> bool:
-    return abs(_off(one, side)) < pi / 4 + DOUBT_RAD
-
-
-def _ahead(one: Neighbour) -> bool:
-    return abs(one.bearing_rad) < CONE_RAD - DOUBT_RAD
-
-
-def _perhaps_ahead(one: Neighbour) -> bool:
-    return abs(one.bearing_rad) < CONE_RAD + DOUBT_RAD or one.gap_m < 2.0
 
 
 def _pick(choices: Sequence[T], rng: np.random.Generator) -> T:
@@ -172,8 +111,8 @@ def _referred(view: View, rng: np.random.Generator, kinds: Sequence[str]) -> tup
 
 def _existence(view: View, rng: np.random.Generator) -> Asked:
     """A pair: something that is there, and something that is not."""
-    there = sorted({one.kind for one in view.clear if _ahead(one) and one.kind in ASKED})
-    perhaps = {one.kind for one in view.possible if _perhaps_ahead(one)}
+    there = sorted({one.kind for one in view.clear if ahead(one) and one.kind in ASKED})
+    perhaps = {one.kind for one in view.possible if perhaps_ahead(one)}
     absent = [kind for kind in ASKED if kind not in perhaps]
     if not there or not absent:
         return
@@ -181,18 +120,36 @@ def _existence(view: View, rng: np.random.Generator) -> Asked:
     pairs = ((_pick(there, rng), "yes"), (str(rng.choice(absent, p=weights / weights.sum())), "no"))
     for kind, answer in pairs:
         text = _pick(("Is there {} ahead of us?", "Can {} be seen ahead of us?", "Do we have {} ahead?"), rng)
-        tracks = tuple(one.track for one in view.clear if one.kind == kind and _ahead(one))
+        tracks = tuple(one.track for one in view.clear if one.kind == kind and ahead(one))
         yield "existence", text.format(a(noun(kind))), answer, tracks
 
 
+def _painted(view: View, rng: np.random.Generator) -> Asked:
+    """A pair about colours: a car of a colour that is there, and one of a colour that is not."""
+    mine = [one for one in view.possible if one.kind == "car" and perhaps_ahead(one)]
+    colors = [visible_color(view.around, one) for one in mine]
+    if not mine or not all(colors) or not all(one.clear and ahead(one) for one in mine):
+        return
+    there = _pick(sorted(set(colors)), rng)
+    absent = _pick([color for color in COMMON_COLORS if color not in colors], rng)
+    tracks = tuple(one.track for one, color in zip(mine, colors, strict=True) if color == there)
+    yield "existence", f"Is there {a(there)} car ahead of us?", "yes", tracks
+    yield "existence", f"Is there {a(absent)} car ahead of us?", "no", ()
+
+
 def _count(view: View, rng: np.random.Generator) -> Asked:
-    kind = _pick(("car", "pedestrian", "car", "van"), rng)
-    mine = [one for one in view.possible if one.kind == kind and _perhaps_ahead(one)]
-    if not all(one.clear and _ahead(one) for one in mine):
+    kinds: tuple[str, ...] = COUNTED
+    if rng.random() < 0.8:  # mostly of what is there, or nearly all answers would be 'none'
+        kinds = tuple(kind for kind in COUNTED if any(one.kind == kind and ahead(one) for one in view.clear))
+    if not kinds:
+        return
+    kind = _pick(kinds, rng)
+    mine = [one for one in view.possible if one.kind == kind and perhaps_ahead(one)]
+    if not all(one.clear and ahead(one) for one in mine):
         return
     text = _pick(("How many {} are ahead of us?", "How many {} can be seen ahead?"), rng)
     answer = NUMBERS[min(len(mine), len(NUMBERS) - 1)]
-    yield "count", text.format(f"{noun(kind)}s"), answer, tuple(one.track for one in mine)
+    yield "count", text.format(plural(noun(kind))), answer, tuple(one.track for one in mine)
 
 
 def _colour(view: View, rng: np.random.Generator) -> Asked:
@@ -241,23 +198,17 @@ def _indicator(view: View, rng: np.random.Generator) -> Asked:
     if chosen is None or chosen[0].gap_m > 30.0:
         return
     one, words = chosen
-    if one.indicator == OFF and rng.random() < 0.7:
+    if one.indicator == OFF and rng.random() < 0.85:
         return  # most do not indicate; asked seldom enough that the answer stays open
     yield "indicator", f"Which way does {words} indicate?", INDICATES[one.indicator], (one.track,)
 
 
 def _light(view: View, rng: np.random.Generator) -> Asked:
-    scene, ego = view.around.scene, view.around.ego_centre(view.frame)
-    mine = []
-    for number, signal in enumerate(scene.stage.signals):
-        dx, dy = signal.x_m - ego[0], signal.y_m - ego[1]
-        ahead = np.cos(ego[2]) * dx + np.sin(ego[2]) * dy
-        if np.cos(signal.yaw_rad - ego[2]) > 0.8 and 4.0 < ahead < 0.8 * view.around.sight_m:
-            mine.append((float(ahead), number))
-    states = {int(scene.signal_states[view.frame, number]) for _, number in mine}
+    mine = view.around.signals_ahead(view.frame)
+    states = {int(view.around.scene.signal_states[view.frame, number]) for number in mine}
     if len(states) == 1:
         text = _pick(("What does our traffic light show?", "What colour is the traffic light ahead of us?"), rng)
-        yield "light", text, SIGNAL_NAMES[states.pop()], tuple(f"signal-{number}" for _, number in sorted(mine))
+        yield "light", text, SIGNAL_NAMES[states.pop()], tuple(f"signal-{number}" for number in mine)
 
 
 def _next(view: View, rng: np.random.Generator) -> Asked:
@@ -272,7 +223,7 @@ def _next(view: View, rng: np.random.Generator) -> Asked:
 
 
 def _why(view: View, rng: np.random.Generator) -> Asked:
-    found = reason(view.around.scene, view.frame)
+    found = reason(view.around, view.frame)
     if found is None:
         return
     doing, why, track = found
@@ -285,6 +236,7 @@ def _why(view: View, rng: np.random.Generator) -> Asked:
 
 KINDS_OF_QUESTION: tuple[Callable[[View, np.random.Generator], Asked], ...] = (
     _existence,
+    _painted,
     _count,
     _colour,
     _position,

@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from worldmodel.town.expert import EGO_BODY
+from worldmodel.town.agents import EGO_BODY
+from worldmodel.town.neighbours import STILL_MPS, Neighbour
 from worldmodel.town.nouns import a, noun
 from worldmodel.town.scene import AMBER, GREEN, SIGNAL_NAMES, Cause, Scene
-from worldmodel.town.surroundings import STILL_MPS, Neighbour, Surroundings
+from worldmodel.town.surroundings import Surroundings
 
 SLOWER_MPS2 = -0.5
 SOON_STILL_S = 2.0
@@ -122,7 +123,7 @@ def reason_of(chunk: Chunk) -> str:
     other = chunk.body(cause.track)
     if cause.kind == "leader" or (cause.kind == "obstacle" and other is not None and other.moves):
         return f"the {name} ahead {_pace(chunk, other)}"
-    if cause.kind == "walker":
+    if name == "pedestrian":
         return _on_foot(chunk, other)
     if cause.kind == "signal":
         state = chunk.signal(cause.track)
@@ -132,7 +133,7 @@ def reason_of(chunk: Chunk) -> str:
     if cause.kind == "obstacle":
         return f"{a(name)} {'is parked' if other is not None and other.parked else 'stands'} in the way"
     clauses = {
-        "crossing": f"the {name} goes first",
+        "crossing": f"the {name} goes first" if cause.track else "there is a stop line",
         "oncoming": f"{a(name)} is coming towards us",
         "curve": "a bend is ahead",
         "halt": "we are to stand",

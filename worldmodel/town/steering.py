@@ -2,13 +2,17 @@
 
 import numpy as np
 
+from worldmodel.geometry import wrap_angle
+from worldmodel.town.neighbours import THINGS, Neighbour
 from worldmodel.town.nouns import noun
 from worldmodel.town.reasons import Chunk
-from worldmodel.town.surroundings import THINGS, Neighbour, Surroundings
+from worldmodel.town.surroundings import Surroundings
 
 AROUND_MPS, CHANGE_MPS = 0.15, 0.3  # who moves sideways faster does so on purpose: around something, to another lane
 BESIDE_M = 0.45  # further from the middle of the lane than this it passes something
 TURN_RAD = 0.45
+BEND_RAD = 0.15
+LINES = {"stop": "the stop line", "yield": "the give-way line"}
 RING_M, RING_RAD = 8.0, 0.3
 CROSSING_M = 24.0  # a way through a crossing is about this long
 CROSSINGS = ("intersection", "signals", "block")
@@ -64,9 +68,9 @@ def _thing(chunk: Chunk, side: str, *, ahead: bool = True) -> Neighbour | None:
 
 
 def _is_passed(one: Neighbour) -> bool:
-    """Whether it is something that one drives around: it stands, or it is a bicycle."""
+    """Whether it is something that one drives around: it stands, or is on foot or a bicycle."""
     cycles = one.kind == "cyclist" and not one.oncoming
-    return cycles or (not one.moves and (one.parked or one.kind in THINGS))
+    return cycles or (not one.moves and (one.parked or one.kind in (*THINGS, "pedestrian")))
 
 
 def _called(chunk: Chunk, thing: Neighbour) -> str:
@@ -76,7 +80,7 @@ def _called(chunk: Chunk, thing: Neighbour) -> str:
 
 
 def turn_ahead(chunk: Chunk) -> str:
-    """The next turn, roundabout or bend of the route, within some seconds; '' for none."""
+    """The next turn, roundabout, bend or line on the route, within some seconds; '' for none."""
     around = chunk.around
     reach = 15.0 + 3.5 * chunk.speed_mps
     if around.road == "roundabout":
@@ -90,7 +94,20 @@ def turn_ahead(chunk: Chunk) -> str:
         if abs(total) > TURN_RAD:
             return f"the turn to the {'left' if total > 0 else 'right'}"
     turned = max((around.turned_rad(chunk.last, 0.0, at) for at in (10.0, 20.0, 35.0, 50.0)), key=abs)
-    return f"the bend to the {'left' if turned > 0 else 'right'}" if abs(turned) > 0.15 else ""
+    if abs(turned) > BEND_RAD:
+        return f"the bend to the {'left' if turned > 0 else 'right'}"
+    return line_ahead(around, chunk.last, reach)
+
+
+def line_ahead(around: Surroundings, frame: int, reach_m: float) -> str:
+    """'the stop line' or 'the give-way line' within some metres on the ego's way; '' for none."""
+    mine = around.ego_place(frame)[0]
+    for line in around.scene.stage.stop_lines:
+        s, d, heading = around.on_route(np.array([line.x_m, line.y_m]), mine)
+        aligned = abs(wrap_angle(line.yaw_rad - heading)) < 0.5 and abs(d) < line.width_m / 2
+        if aligned and 0.0 < s - mine < reach_m and line.rule in LINES:
+            return LINES[line.rule]
+    return ""
 
 
 def turning(chunk: Chunk, ahead_s: float = 1.0) -> str:

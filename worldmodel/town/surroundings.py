@@ -9,92 +9,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from worldmodel.geometry import Array, relative, wrap_angle
-from worldmodel.town.expert import EGO_BODY
+from worldmodel.town.agents import EGO_BODY, REAR_AXLE_M
+from worldmodel.town.neighbours import VEHICLES, Neighbour
 from worldmodel.town.scene import HAZARD, Scene
 from worldmodel.town.sightlines import crosses, gap_m, outline
-from worldmodel.town.situations import REAR_AXLE_M, SITUATIONS
+from worldmodel.town.situations import SITUATIONS
 from worldmodel.town.turns import Branch, arc_lengths, branches, headings
 
 SIGHT_M = {"clear": 60.0, "overcast": 60.0, "wet": 60.0, "rain": 45.0, "snow": 40.0, "fog": 30.0}
 NIGHT_SIGHT_M = 40.0
 EYE_M = 1.5
-THINGS = ("cone", "barrier", "box")  # they never move by themselves
-VEHICLES = ("car", "van", "truck", "bus", "cyclist")
-STILL_MPS = 0.3
 NEAR_M = 100.0  # nobody further away is told of
 NARROW_M = 3.0  # parking strips and shoulders are narrower than lanes to drive on
 NOSE_M = EGO_BODY.length_m / 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbour:
-    """Somebody or something near the ego at one frame.
-
-    Attributes:
-        index: Of the body in the scene.
-        kind: As `Body.kind`.
-        x_m, y_m: Its centre from the ego's centre, forward and left.
-        gap_m: From outline to outline, in a straight line.
-        along_m: From bumper to bumper along the route; negative behind, 0 beside.
-        side_m: Its centre to the left of the middle of the ego's lane.
-        half_m: Half its width across the route.
-        heading_rad: Against the route's direction at that place.
-        parked: It is a vehicle that stands for the whole scene, beside the lanes or with its hazard lights on.
-        share: Of its outline that no house and no other body hides from the driver; 0 to 1.
-        sight_m: How far the driver sees at all.
-    """
-
-    index: int
-    track: str
-    kind: str
-    x_m: float
-    y_m: float
-    gap_m: float
-    along_m: float
-    side_m: float
-    half_m: float
-    heading_rad: float
-    speed_mps: float
-    braking: bool
-    indicator: int
-    parked: bool
-    share: float
-    sight_m: float
-
-    @property
-    def seen(self) -> bool:
-        """Whether the driver can see it."""
-        return self.gap_m <= self.sight_m and self.share >= 0.25
-
-    @property
-    def clear(self) -> bool:
-        """Whether nobody would doubt that it can be seen."""
-        return self.gap_m <= 0.85 * self.sight_m and self.share >= 0.5
-
-    @property
-    def hidden(self) -> bool:
-        """Whether nobody would say that it can be seen."""
-        return self.gap_m > 1.25 * self.sight_m or self.share < 0.05
-
-    @property
-    def bearing_rad(self) -> float:
-        """From the ego's centre, to the left."""
-        return float(np.arctan2(self.y_m, self.x_m))
-
-    @property
-    def moves(self) -> bool:
-        """Whether it moves at all."""
-        return self.speed_mps > STILL_MPS
-
-    @property
-    def oncoming(self) -> bool:
-        """Whether it points against the traffic of the ego's lane."""
-        return cos(self.heading_rad) < -0.5
-
-    @property
-    def sideways_mps(self) -> float:
-        """How fast it moves to the left, across the route."""
-        return self.speed_mps * sin(self.heading_rad)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +187,15 @@ class Surroundings:
         dx, dy = offset[i]
         h = float(heading[window[i]])
         return float(along[window[i]] + cos(h) * dx + sin(h) * dy), float(-sin(h) * dx + cos(h) * dy), h
+
+    def signals_ahead(self, frame: int) -> tuple[int, ...]:
+        """Numbers of the signals that are for the ego, ahead and near enough to be read; the nearest first."""
+        centre, found = self.ego_centre(frame), []
+        for index, signal in enumerate(self.scene.stage.signals):
+            x, y, yaw = relative(centre, np.array([signal.x_m, signal.y_m, signal.yaw_rad]))
+            if abs(yaw) < 0.6 and abs(y) < 15.0 and 4.0 < x < 0.8 * self.sight_m:
+                found.append((float(x), index))
+        return tuple(index for _, index in sorted(found))
 
     def around(self, frame: int) -> tuple[Neighbour, ...]:
         """Everybody present within NEAR_M, nearest first."""
