@@ -200,10 +200,10 @@ def test_too_short_a_ride_is_refused() -> None:
 
 def test_plans_agree_when_the_later_one_goes_on_as_the_earlier_said() -> None:
     earlier, later, gentler, mirrored = (
-        a_ride(lambda t, v=v, a=a: v + a * t, lambda t: 0.05 * t)
-        for v, a in ((5.0, 0.8), (5.4, 0.8), (5.4, 0.0), (5.4, -0.8))
+        a_ride(lambda t, v=v, a=a: v + a * t, lambda t: 0.02 * t)
+        for v, a in ((5.0, 1.6), (5.8, 1.6), (5.8, 0.0), (12.0, -1.6))
     )
-    turning = a_ride(lambda t: 5.4 + 0.8 * t, lambda t: 0.2 * t)
+    turning = a_ride(lambda t: 5.8 + 1.6 * t, lambda t: 0.2 * t)
     assert plans_agree(earlier, later, 5)
     assert not plans_agree(earlier, gentler, 5)
     assert not plans_agree(earlier, turning, 5)
