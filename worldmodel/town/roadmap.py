@@ -63,9 +63,8 @@ class RoadMap:
             'merge' (from a ramp onto a highway) or 'exit' (leave a highway).
         done_s: Where on its route the manoeuvre is over, metres; the start for 'follow'.
         turns: All manoeuvres along the ego's route with where each is over, in order; empty for 'follow'.
-        parking: Whether parking strips lie beside the driving lanes.
-        strips: Stretches (from, to) of routes that have a parking strip to their right; if a route is missing and there
-            is parking, it has one all along.
+        parking: Whether parking strips lie all along the driving lanes, or as far as `strips` says.
+        strips: Stretches (from, to) of routes that have a parking strip to their right, where there are not all along.
         width_m: Width of a driving lane.
         gates: Where one may have to wait, by route; a route without gates may be missing.
         ranks: Which routes go first where they cross others: the higher; 0 for a route that is missing.

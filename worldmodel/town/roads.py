@@ -246,6 +246,7 @@ def _roundabout(draw: Draw) -> RoadMap:
             approach_m=draw.braking_m() + draw.wish * draw.between(0.3, 2.5),
             exit=taken,
             laps=laps,
+            bays=laps > 0,
             zebras=tuple(arm for arm in range(len(arms)) if draw.chance(0.6)) if draw.chance(0.4) else (),
             width_m=draw.between(3.5, 3.9),
         )

@@ -9,13 +9,15 @@ import numpy as np
 
 from worldmodel.geometry import Array
 from worldmodel.town.network import Chain, Look, Network, Pose, direction, mirrored_pose, to_right
-from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.paths import Path
+from worldmodel.town.roadmap import PARKING_M, RoadMap
 from worldmodel.town.scene import Crosswalk
 from worldmodel.town.waits import CROSSWALK_M, LINE_GAP_M, Wait, gates_of, passes, stop_lines
 
 RING_WIDTH_M = 4.8
 FLARE_M = 11.0  # radius of the ways in and out
 YIELD_GAP_M = 1.0  # from the ring's edge to the line before it
+BAYS_M = (6.0, 40.0)  # from where an arm ends to its parking bays and their end
 ZEBRA_GAP_M = 0.5  # from where an arm ends to its crosswalk
 
 
@@ -31,6 +33,7 @@ class Roundabout:
         approach_m: From the ego's start to where its arm ends.
         exit: Which exit the ego takes, from 1; after `laps` full rounds.
         zebras: Arms with a crosswalk.
+        bays: Whether there are parking bays on both sides of the arms, near the ring.
     """
 
     heading: float
@@ -41,6 +44,7 @@ class Roundabout:
     exit: int
     laps: int
     zebras: tuple[int, ...]
+    bays: bool
     width_m: float
 
     @property
@@ -74,6 +78,8 @@ def roundabout(plan: Roundabout) -> RoadMap:
     network = Network()
     for arm in range(len(plan.arms)):
         _add_arm(network, plan, arm)
+        if plan.bays:
+            _add_bays(network, plan, arm)
         _add_ring(network, plan, arm)
     count = len(plan.arms)
     routes = {f"{a}-{b}": network.path(_nodes(count, a, b, 0)) for a in range(count) for b in range(count) if a != b}
@@ -88,6 +94,7 @@ def roundabout(plan: Roundabout) -> RoadMap:
         manoeuvre=f"exit {plan.exit}",
         done_s=done_s,
         turns=((f"exit {plan.exit}", done_s),),
+        strips={name: _strips(plan, path) for name, path in routes.items()} if plan.bays else {},
         width_m=plan.width_m,
         gates=gates_of(routes, waits),
         crosswalks=_crosswalks(plan),
@@ -117,6 +124,27 @@ def _add_arm(network: Network, plan: Roundabout, arm: int) -> None:
     point, heading = plan.ring(plan.mouth(arm)[0])
     outof = Chain(start=point, heading=heading, segments=[("arc", FLARE_M, turn)])
     network.strand(f"o{arm}", outof, going, ends=(f"leave{arm}", f"out{arm}"))
+
+
+def _add_bays(network: Network, plan: Roundabout, arm: int) -> None:
+    near, far = BAYS_M
+    start = plan.point(arm, plan.opening[1] + far, 0.0)
+    chain = Chain(start=start, heading=plan.angle(arm), segments=[("straight", far - near, 0.0)])
+    kerb, lateral = Look(width_m=PARKING_M, right="edge"), plan.width_m + PARKING_M / 2
+    network.strand(f"pc{arm}", chain, kerb, lateral_m=lateral)
+    network.strand(f"pg{arm}", chain, kerb, lateral_m=-lateral, reverse=True)
+
+
+def _strips(plan: Roundabout, path: Path) -> tuple[tuple[float, float], ...]:
+    """Where a route has parking bays beside it."""
+    (near, far), before = BAYS_M, plan.opening[1]
+    found = []
+    for arm in range(len(plan.arms)):
+        angle, half = plan.angle(arm), plan.width_m / 2
+        coming = mirrored_pose(plan.point(arm, before + far, half), angle)
+        going = mirrored_pose(plan.point(arm, before + near, -half), angle + np.pi)
+        found += [(s, s + far - near) for pose in (coming, going) for s in passes(path, pose)]
+    return tuple(sorted(found))
 
 
 def _add_ring(network: Network, plan: Roundabout, arm: int) -> None:
