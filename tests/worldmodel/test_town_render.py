@@ -7,9 +7,10 @@ import pytest
 
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
+from worldmodel.town import render as render_module
 from worldmodel.town.lane_index import LaneIndex
 from worldmodel.town.portrait import render_body_rgba
-from worldmodel.town.render import render
+from worldmodel.town.render import render, render_scenes
 from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 
 RED = (0.9, 0.1, 0.1)
@@ -97,6 +98,65 @@ def test_a_frame_looks_the_same_alone_in_a_batch_and_again() -> None:
         for frame in range(3):
             alone = getattr(render(scene, rig, [frame]), name)
             np.testing.assert_array_equal(getattr(together, name)[frame : frame + 1], alone)
+
+
+def test_scenes_rendered_together_come_in_order_and_equal_those_rendered_alone() -> None:
+    rig = town_rig(1, 48, 32)
+    requests = [(crowded(), [2, 0]), (street(), None), (crowded(), [1])]
+    together = list(render_scenes(requests, rig))
+    assert [len(each.rgb) for each in together] == [2, 3, 1]
+    for (scene, frames), whole in zip(requests, together, strict=True):
+        alone = render(scene, rig, frames)
+        for name in ("rgb", "depth_m", "instance"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(alone, name))
+
+
+def test_work_at_once_is_bounded_for_many_frames_and_for_one_large_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is asked for, no step works on more pixels than a batch has."""
+    sizes = []
+    exposed = render_module._exposed
+
+    def counting(shots, quality):  # type: ignore[no-untyped-def]
+        sizes.append(sum(len(shot.views) * shot.views.pixels for shot in shots))
+        return exposed(shots, quality)
+
+    monkeypatch.setattr(render_module, "_exposed", counting)
+    monkeypatch.setattr(render_module, "BATCH_PX", 4096)
+    render(crowded(), town_rig(6, 32, 16))
+    assert len(sizes) == 3
+    assert max(sizes) <= 4096
+    sizes.clear()
+    large = render(crowded(), town_rig(1, 160, 96), [0])
+    assert len(sizes) == 4
+    assert max(sizes) <= 4096 + 2 * 160
+    monkeypatch.undo()
+    whole = render(crowded(), town_rig(1, 160, 96), [0])
+    assert (large.instance != whole.instance).mean() < 1e-3
+    assert np.abs(large.rgb.astype(int) - whole.rgb).max(axis=2).mean() < 0.05
+
+
+@pytest.mark.parametrize(("weather", "elevation"), [("clear", 0.7), ("rain", -0.4)])
+def test_adaptive_antialiasing_comes_within_40_db_of_full_supersampling(weather: str, elevation: float) -> None:
+    light = Light(sun_azimuth_rad=1.0, sun_elevation_rad=elevation, weather=weather)
+    scene = replace(crowded(), light=light)
+    quick, full = (render(scene, town_rig(1, 224, 128), [0], adaptive=way).rgb.astype(float) for way in (True, False))
+    assert 10 * np.log10(255**2 / np.mean((quick - full) ** 2)) >= 40
+
+
+@pytest.mark.gpu
+def test_the_graphics_processor_sees_the_same() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    for weather, elevation in (("clear", 0.7), ("rain", -0.4), ("snow", 0.5)):
+        light = Light(sun_azimuth_rad=1.0, sun_elevation_rad=elevation, weather=weather)
+        here, there = (render(replace(crowded(), light=light), town_rig(3), [0], device=d) for d in ("cpu", "cuda"))
+        assert (here.instance != there.instance).mean() < 1e-3
+        same = here.instance == there.instance
+        finite = np.isfinite(here.depth_m) & same
+        np.testing.assert_allclose(here.depth_m[finite], there.depth_m[finite], rtol=1e-3)
+        assert np.abs(here.rgb.astype(int) - there.rgb).mean() < 0.5
 
 
 def test_permuting_the_cameras_permutes_the_pictures() -> None:
