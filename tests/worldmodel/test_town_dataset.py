@@ -286,6 +286,9 @@ def test_another_request_does_not_go_on(tmp_path: Path, fake_render: None, monke
         write_town(out, replace(REQUEST, seed=2), rig=RIG, rig_name="front")
     with pytest.raises(OutputExists, match="another request: rig was"):
         write_town(out, REQUEST, rig=rig_named("three", 32, 16))
+    monkeypatch.setattr(dataset_module, "town_fingerprint", lambda: "0123456789ab")
+    with pytest.raises(OutputExists, match="another version of the town"):
+        write_town(out, REQUEST, rig=RIG, rig_name="front")
     assert len(list((tmp_path / "out.partial").glob("0*"))) == 1
 
 

@@ -15,7 +15,7 @@ from worldmodel.town.fingerprint import town_fingerprint
 from worldmodel.town.mixes import SPLITS, scene_list
 from worldmodel.town.request import TownRequest
 from worldmodel.town.scene import Scene
-from worldmodel.town.shelf import Shelf, new_piece, open_shelf
+from worldmodel.town.shelf import CHOICE, Shelf, new_piece, open_shelf
 from worldmodel.town.traffic import simulate
 from worldmodel.town.workers import check_workers, in_order
 
@@ -154,7 +154,7 @@ def identity(request: TownRequest, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def scenes_on(shelf: Shelf, request: TownRequest, workers: int) -> list[tuple[str, int]]:
     """The scenes of a shelf; chosen once, then read."""
-    file = shelf.folder / "scenes.json"
+    file = shelf.folder / CHOICE
     if not file.exists():
         temporary = file.with_suffix(".tmp")
         temporary.write_text(json.dumps(request.pairs(workers)))

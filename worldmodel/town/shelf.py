@@ -1,6 +1,7 @@
 """Long work that survives being killed: finished pieces wait in 'OUT.partial' until all are there.
 
 OUT.partial/request.json     what is being made; only the same request goes on with it
+OUT.partial/scenes.json      which scenes that means
 OUT.partial/000012/          a finished piece; unfinished ones have other names and are thrown away
 OUT.partial/whole/           the output while it is put together; then it becomes OUT in one step
 """
@@ -9,12 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from worldmodel.errors import OutputExists
+
+CHOICE = "scenes.json"  # which scenes the pieces are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +64,22 @@ def open_shelf(out: Path, request: Mapping[str, Any], count: int) -> Iterator[Sh
     shelf = Shelf(out=out, count=count)
     if os.path.lexists(out):
         raise OutputExists(f"'{out}' exists already. Choose another place, or remove it first.")
-    lock: IO[str] | None = None
     try:
         shelf.folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(shelf.folder)
-        _claim(shelf, json.loads(json.dumps(request)))
-        _sweep(shelf.folder)
-        yield shelf
     except OSError as error:
-        kept = f" {count - len(shelf.missing())} of {count} scenes are kept in '{shelf.folder}';" if lock else ""
-        again = " free some space and run the same command again." if lock else " Choose a folder you may write to."
-        raise OutputExists(f"cannot write '{out}': {error}.{kept}{again}") from error
-    finally:
-        if lock is not None:
+        raise OutputExists(f"cannot write '{out}': {error}. Choose a folder you may write to.") from error
+    with lock:
+        try:
+            yield _ready(shelf, json.loads(json.dumps(request)))
+        except OSError as error:
+            raise OutputExists(
+                f"cannot write '{out}': {error}. {count - len(shelf.missing())} of {count} scenes are kept in "
+                f"'{shelf.folder}'; free some space and run the same command again."
+            ) from error
+        finally:
             if len(shelf.missing()) == count:
                 shutil.rmtree(shelf.folder, ignore_errors=True)
-            lock.close()
 
 
 @contextmanager
@@ -86,17 +89,41 @@ def new_piece(shelf: Shelf, number: int) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
-        with suppress(FileExistsError):  # somebody else finished the same piece, with the same bytes
+        if not shelf.place(number).is_dir():  # else another worker finished the same piece, with the same bytes
             os.rename(temporary, shelf.place(number))
+    except OutputExists as error:  # a video that could not be written
+        raise OSError(str(error.__cause__ or error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _ready(shelf: Shelf, request: dict[str, Any]) -> Shelf:
+    """The shelf without anything that was never finished.
+
+    Raises:
+        OutputExists: if its pieces belong to another request.
+    """
+    file, empty = shelf.folder / "request.json", len(shelf.missing()) == shelf.count
+    if not empty and (before := _read(file)) != request:
+        raise OutputExists(_other_request(shelf, before, request))
+    for leftover in shelf.folder.iterdir():
+        if leftover.is_dir() and not leftover.name.isdigit():
+            shutil.rmtree(leftover, ignore_errors=True)
+        elif empty and leftover.name == CHOICE:
+            leftover.unlink()
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(request, indent=1) + "\n")
+    os.replace(temporary, file)
+    return shelf
+
+
 def _locked(folder: Path) -> IO[str]:
     """Keep other processes out for as long as the returned file is open; a killed process lets go of it."""
-    import fcntl
-
     lock = (folder / "lock").open("w")
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # no such locks on this system
+        return lock
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -107,38 +134,28 @@ def _locked(folder: Path) -> IO[str]:
     return lock
 
 
-def _claim(shelf: Shelf, request: dict[str, Any]) -> None:
-    file = shelf.folder / "request.json"
-    if not file.exists():
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(request, indent=1) + "\n")
-        os.replace(temporary, file)
-        return
+def _read(file: Path) -> dict[str, Any]:
     try:
-        before = json.loads(file.read_text())
-    except ValueError:
-        before = None
-    if before == request:
-        return
-    known = before if isinstance(before, dict) else {}
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _other_request(shelf: Shelf, known: dict[str, Any], request: dict[str, Any]) -> str:
     keys = sorted(key for key in {*known, *request} if known.get(key) != request.get(key))
-    raise OutputExists(
-        f"'{shelf.folder}' holds a part of another request: {_difference(known, request, keys)}. Run that command again "
-        "to complete it, choose another place, or remove the folder."
+    if keys == ["town"]:
+        return (
+            f"'{shelf.folder}' was begun with another version of the town ({known['town']}, now {request['town']}), whose "
+            "scenes may look different. Remove the folder to start again, or go on with that version."
+        )
+    changes = ", ".join(f"{key} was {_short(known.get(key))} and is {_short(request.get(key))}" for key in keys)
+    return (
+        f"'{shelf.folder}' holds a part of another request: {changes}. Run that command again to complete it, choose "
+        "another place, or remove the folder."
     )
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any], keys: list[str]) -> str:
-    return ", ".join(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}" for key in keys)
 
 
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _sweep(folder: Path) -> None:
-    """Throw away what was never finished."""
-    for leftover in folder.iterdir():
-        if leftover.is_dir() and not leftover.name.isdigit():
-            shutil.rmtree(leftover, ignore_errors=True)
