@@ -5,6 +5,7 @@ that fits best: its share of vision-critical moments, every decision at 2 s in s
 a pure function of its arguments.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +61,7 @@ def scene_list(
     Args:
         scenes: How many.
         seed: Where in the range to start; lists of different seeds overlap only by chance.
-        situations: Names; all when None.
+        situations: Names, of which a repeated one weighs more; all when None.
         split: 'train', 'val' or 'test'.
     Raises:
         UnknownName: for a situation or split that does not exist.
@@ -77,7 +78,7 @@ def scene_list(
 
 
 def _names(situations: Iterable[str] | None) -> list[str]:
-    names = list(SITUATIONS) if situations is None else list(dict.fromkeys(situations))
+    names = list(SITUATIONS) if situations is None else list(situations)
     for name in names:
         if name not in SITUATIONS:
             raise UnknownName("situation", name, SITUATIONS)
@@ -154,7 +155,7 @@ def _check_share(mix: str, share: float, names: Sequence[str]) -> None:
     if not limits.lowest <= share <= limits.highest:
         bound = f"at least {limits.lowest:.0%}" if share < limits.lowest else f"at most {limits.highest:.0%}"
         raise BadRequest(
-            f"of the moments of {', '.join(names)} {share:.0%} are vision-critical at best, but the mix '{mix}' needs "
+            f"of the moments of {', '.join(dict.fromkeys(names))} {share:.0%} are vision-critical at best, but the mix '{mix}' needs "
             f"{bound}. Name other situations, or ask for more scenes."
         )
 
@@ -193,9 +194,11 @@ class _Choice:
         return taken
 
     def _costs(self, names: Sequence[str], totals: Array, critical: Array, decisions: Array) -> Array:
-        """What is wrong with the dataset once a candidate is in it; the weights say what matters most."""
+        """What is wrong with the dataset once a candidate is in it; the factors say what matters most."""
+        wanted = Counter(names)  # as often as candidates
         moments = self.moments + totals
         share = (self.critical + critical) / moments
         rare = np.maximum(DECISION_AIM - (self.decisions + decisions) / moments[:, None], 0.0).sum(axis=1)
-        often = np.array([self.situations.get(name, 0) for name in names]) / (sum(self.situations.values()) + 1)
-        return np.asarray(10 * self.mix.misses(share) + 20 * rare + often)
+        often = np.array([self.situations.get(name, 0) / wanted[name] for name in names])
+        often *= len(names) / len(wanted) / (sum(self.situations.values()) + 1)
+        return np.asarray(40 * self.mix.misses(share) + 20 * rare + often)

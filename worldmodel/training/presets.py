@@ -48,6 +48,7 @@ class Preset:
         model: Sizes of the world model.
         scenes: Town scenes rendered when no dataset is named.
         situations: Their situations, in turn; a repeated name weighs more. Turns and stops are rare in plain rotation.
+        mix: 'natural' or 'rich' (`worldmodel.town.mixes`) chooses among their scenes; None takes them as they come.
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated (plans look 4 s ahead).
         batch_frames: Pictures per tokenizer step.
         batch_clips: Clips per network step.
@@ -64,6 +65,7 @@ class Preset:
     model: WorldModelConfig
     scenes: int = 720
     situations: tuple[str, ...] = TRAINING_MIX
+    mix: str | None = None
     video_s: float = 4.0
     scene_s: float = 8.0
     batch_frames: int = 24

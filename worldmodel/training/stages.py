@@ -121,11 +121,19 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
     model = preset.model
     frames = round(preset.video_s * model.frequency_hz)
     if config.data == "town":
-        from worldmodel.town.dataset import scene_list
+        from worldmodel.town.mixes import mixed_scenes
         from worldmodel.town.scene import town_rig
 
         rig = town_rig(model.cameras, model.width_px, model.height_px)
-        scenes = scene_list(config.scenes or preset.scenes, config.seed, situations=preset.situations)
+        scenes = mixed_scenes(
+            preset.mix,
+            config.scenes or preset.scenes,
+            config.seed,
+            situations=preset.situations,
+            seconds=preset.scene_s,
+            frequency_hz=model.frequency_hz,
+            workers=config.workers,
+        )
         return town_store(
             folder,
             scenes,
