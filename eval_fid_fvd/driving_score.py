@@ -23,7 +23,8 @@ from worldmodel.town.scene import Scene
 
 PEDESTRIAN, VEHICLE, STATIC = "collision_pedestrian", "collision_vehicle", "collision_static"
 RED_LIGHT, STOP_SIGN, NO_FAULT = "red_light", "stop_sign", "collision_not_at_fault"
-KINDS = (PEDESTRIAN, VEHICLE, STATIC, RED_LIGHT, STOP_SIGN, NO_FAULT)
+COLLISIONS = (PEDESTRIAN, VEHICLE, STATIC)  # at fault
+KINDS = (*COLLISIONS, RED_LIGHT, STOP_SIGN, NO_FAULT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,9 @@ class TownEnv(gymnasium.Env):
     **Info**: `situation`, `scene_seed`, `route_m` at reset; `route_completion`, `driving_score`, `infractions` (time, kind, track,
     detail) at every step; at the end also `end` and `navsim`, the sub-scores with `pdms` and `epdms`.
 
+    **Side by side**: `gymnasium.make_vec` works; in processes pass `vector_kwargs={"shared_memory": False}`, because gymnasium's shared
+    memory does not carry texts.
+
     `reset(seed=s)` draws situation and scene from `s`; `options` may name them: {'situation': 'street', 'seed': 7}.
     """
 

@@ -19,6 +19,7 @@ from policy.bicycle import PLAN_STEP_S, controls_of
 from policy.bicycle import drive as drive_on
 from policy.planner import Planner
 from policy.town_drive import Course, TownDrive
+from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Rig
 from worldmodel.plans import Plan
 from worldmodel.town.scene import Scene, town_rig
@@ -82,6 +83,11 @@ def drive(
     Raises:
         BadInput: if the course cannot be driven, or the planner cannot use its observations.
     """
+    frames = replan_s * course.frequency_hz
+    if not (frames >= 1 and abs(frames - round(frames)) < 1e-6):
+        raise BadRequest(
+            f"a plan every {replan_s:g} s is {frames:g} frames; it must be a whole number, at least 1. Plan every 0.5 s."
+        )
     if isinstance(driver, PrivilegedExpert):
         return finished(_by_expert(course), driver.name)
     town = TownDrive(course)

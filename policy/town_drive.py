@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from eval_fid_fvd.driving_score import DEFAULT_FORM, PENALTIES, Conduct, DrivingScore, Referee, driving_score
+from eval_fid_fvd.driving_score import (
+    COLLISIONS,
+    DEFAULT_FORM,
+    PENALTIES,
+    Conduct,
+    DrivingScore,
+    Referee,
+    driving_score,
+)
 from eval_fid_fvd.footprints import LaneMap
 from eval_fid_fvd.rules import along_route
 from policy.bicycle import CarState, Limits, step
@@ -57,17 +65,30 @@ class Course:
             raise UnknownName("situation", self.situation, SITUATIONS)
         if self.form not in PENALTIES:
             raise UnknownName("form of the driving score", self.form, PENALTIES)
+        self._check_times()
         longest = SITUATIONS[self.situation].max_seconds
-        least = max(1.0, 5 / self.frequency_hz) if self.frequency_hz > 0 else 1.0
-        if not (least <= self.seconds and 1 / self.frequency_hz <= self.warmup_s):
-            raise BadRequest(
-                f"a drive of {self.seconds:g} s after {self.warmup_s:g} s is asked for; it needs at least {least:g} s after at "
-                f"least one frame ({1 / self.frequency_hz:g} s). Choose a longer one."
-            )
         if not self.seconds + self.warmup_s <= longest:
             raise BadRequest(
                 f"a drive of {self.seconds:g} s after {self.warmup_s:g} s is asked for; scenes of '{self.situation}' last up to "
                 f"{longest:g} s. Choose at most {longest - self.warmup_s:g} s."
+            )
+
+    def _check_times(self) -> None:
+        if not (self.frequency_hz > 0 and (TICKS_HZ / self.frequency_hz).is_integer()):
+            raise BadRequest(
+                f"{self.frequency_hz:g} frames per second are wanted; the town's clock ticks at {TICKS_HZ} Hz. "
+                "Choose a rate that divides it, such as 4, 8, 12 or 24."
+            )
+        least = max(1.0, 5 / self.frequency_hz)
+        if not self.seconds >= least:
+            raise BadRequest(
+                f"a drive of {self.seconds:g} s is asked for; it needs at least {least:g} s. Choose a longer one."
+            )
+        frames = self.warmup_s * self.frequency_hz
+        if not (frames >= 1 and abs(frames - round(frames)) < 1e-6):
+            raise BadRequest(
+                f"the expert is to drive the first {self.warmup_s:g} s, which is {frames:g} frames; it must be a whole number, at "
+                "least 1. Choose another warm-up."
             )
 
 
@@ -100,6 +121,9 @@ class TownDrive:
         ego = self._simulation.crowd.agents[0]
         self.route_m = free_flow_m(self._simulation, ego.s, ego.speed, course.seconds)
         self._referee = Referee(lanes=LaneMap.of(self._simulation.stage))
+        scene = self.scene()
+        along, _ = along_route(scene.route, scene.ego_poses[:1, :2], start_s=float(scene.route_s[0]))
+        self._start_m = self._here_m = self._furthest_m = float(along[0])
         self._judge()
 
     def _where_the_expert_is(self) -> CarState:
@@ -171,32 +195,28 @@ class TownDrive:
     def _judge(self) -> None:
         scene = self.scene()
         self._referee.watch(scene)
-        along, away = along_route(scene.route, scene.ego_poses[-2:, :2], start_s=self._place_m(scene))
+        along, away = along_route(scene.route, scene.ego_poses[-1:, :2], start_s=self._here_m)
         self._here_m = float(along[-1])
-        if not self._ticks:
-            self._start_m = self.furthest_m = self._here_m
-        self.furthest_m = max(self.furthest_m, self._here_m)
+        self._furthest_m = max(self._furthest_m, self._here_m)
+        self.end = self._ended(float(away[-1]))
+
+    def _ended(self, away_m: float) -> str:
         placement = self._referee.placement
         assert placement is not None
-        blamed = any(one.kind.startswith("collision") and "not" not in one.kind for one in self.conduct.infractions)
-        if blamed:
-            self.end = "collision"
-        elif placement.outside_m[-1] > OFF_ROAD_M:
-            self.end = "off_road"
-        elif away[-1] > OFF_ROUTE_M:
-            self.end = "off_route"
-        elif self.progress_m >= self.route_m:
-            self.end = "done"
-        elif self.time_s >= self.course.seconds - 1e-9:
-            self.end = "time"
-
-    def _place_m(self, scene: Scene) -> float:
-        return float(scene.route_s[0]) if not self._ticks else self._here_m
+        if any(one.kind in COLLISIONS for one in self.conduct.infractions):
+            return "collision"
+        if placement.outside_m[-1] > OFF_ROAD_M:
+            return "off_road"
+        if away_m > OFF_ROUTE_M:
+            return "off_route"
+        if self.progress_m >= self.route_m:
+            return "done"
+        return "time" if self.time_s >= self.course.seconds - 1e-9 else ""
 
     @property
     def progress_m(self) -> float:
         """Along the route since the hand-over, to the furthest place reached."""
-        return self.furthest_m - self._start_m
+        return self._furthest_m - self._start_m
 
     def instruction(self) -> str:
         """What the driver is told now; '' for nothing."""

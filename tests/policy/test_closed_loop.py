@@ -111,7 +111,8 @@ def test_actions_that_make_no_sense_are_refused() -> None:
         ({"history": 99}, "frames per observation"),
         ({"decision_hz": 3.0}, "must divide"),
         ({"seconds": 900.0}, "last up to"),
-        ({"seconds": 0.0}, "at least"),
+        ({"seconds": 0.0}, "Choose a longer one"),
+        ({"frequency_hz": 14.0}, "24 Hz"),
     ],
 )
 def test_setups_that_cannot_work_are_refused(changes: dict, message: str) -> None:
@@ -257,6 +258,14 @@ def test_courses_that_cannot_be_driven_are_refused() -> None:
         Course(situation="stret", seed=0)
     with pytest.raises(BadRequest, match="Choose at most 28 s"):
         Course(situation="street", seed=0, seconds=29.0)
+    with pytest.raises(BadRequest, match="Choose a longer one"):
+        Course(situation="street", seed=0, seconds=0.5)
+    with pytest.raises(BadRequest, match="a whole number"):
+        Course(situation="street", seed=0, warmup_s=0.3)
+    with pytest.raises(BadRequest, match="ticks at 24 Hz"):
+        Course(situation="street", seed=0, frequency_hz=0)
+    with pytest.raises(BadRequest, match=r"Plan every 0\.5 s"):
+        drive(ConstantVelocityPlanner(), COURSE, replan_s=0.3)
     with pytest.raises(UnknownName, match="form of the driving score"):
         Course(situation="street", seed=0, form="4.0")
 
