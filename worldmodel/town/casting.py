@@ -378,7 +378,7 @@ def cast(
             place = slot[pixel]
             index = torch.nonzero(place >= 0)[:, 0]
             owner, place, x, y = owner[index], place[index], x[index], y[index]
-        matrix, extra = sights.matrix[owner], sights.extra[owner]
+        matrix, extra = sights.matrix.index_select(0, owner), sights.extra.index_select(0, owner)
         for k, (dx, dy) in enumerate(offsets):
             depth = hit(matrix, extra, x + dx, y + dy)[0]
             best.scatter_reduce_(0, place * len(offsets) + k, keys(depth, owner), "amin")

@@ -21,6 +21,7 @@ SMALLEST_PX = 1.3
 LARGEST = 0.22  # of the picture's height
 BEHIND_M = 0.7  # a lamp may lie this far behind the surface that stands for it
 STARS = 900
+MURK, MURKY_M = 0.5, 200.0  # in thicker air vehicles have their lights on by day too, and these count less
 LOWEST_STAR = 0.10  # sine of its height; hills are below
 
 
@@ -32,14 +33,14 @@ def dazzled(color: Tensor, depth: Tensor, views: Views, scene: Scene, frames: li
         depth: Depth at each pixel; infinite for the sky.
         views: The pictures; `views.frame` counts in `frames`.
     """
-    murk = max(at.lamps, 0.5 * (at.haze_m < 200))
-    tables = [lanterns(scene, frame, murk) for frame in frames]
+    murk = max(at.lamps, MURK * (at.haze_m < MURKY_M))
+    tables = [lanterns(scene, frame, night=at.lamps, murk=murk) for frame in frames]
     rows = np.concatenate([tables[int(k)] for k in views.frame.cpu()])
     view = np.repeat(np.arange(len(views)), [len(tables[int(k)]) for k in views.frame.cpu()])
     device = color.device
     spots = _lamps(views, torch.from_numpy(rows).to(device), torch.from_numpy(view).to(device), depth, at)
     glow = _stamped(views, *spots) if len(rows) else torch.zeros_like(color)
-    if at.day < 0.5 and at.clouds < 1 and at.haze_m > 200:
+    if at.day < 0.5 and at.clouds < 1 and at.haze_m > MURKY_M:
         sky = torch.isinf(depth) * ((0.34 - color.amax(dim=0)) * 8).clamp(0, 1) * (1 - 2 * at.day)
         glow = torch.maximum(glow, _stamped(views, *_stars(views)) * sky)
     return color + glow * (1 - color).clamp(min=0)

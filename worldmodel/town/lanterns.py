@@ -58,24 +58,26 @@ def street_lamps(scene: Scene) -> Float[Array, "n 10"]:
     return np.array(rows, np.float64).reshape(-1, COLUMNS)
 
 
-def lanterns(scene: Scene, frame: int, night: float) -> Float[Array, "n 10"]:
+def lanterns(scene: Scene, frame: int, *, night: float, murk: float) -> Float[Array, "n 10"]:
     """Everything that dazzles in one frame.
 
     Args:
-        night: 0 by day to 1 at night; what shines by day too is weaker then.
+        night: How much street lamps shine, 0 by day to 1 at night.
+        murk: How much lights of vehicles dazzle, at least `night`; those that shine by day too are weaker then.
     """
     rows: list[list[float]] = []
     codes, on = body_lamps(scene, [frame])[0], driven(scene, frame)
     for b in np.flatnonzero(scene.body_present[frame]):
-        rows += _vehicle(scene, frame, int(b), int(codes[b]), bool(on[b]), night)
+        rows += _vehicle(scene, frame, int(b), int(codes[b]), bool(on[b]), murk)
     for signal, state in zip(scene.stage.signals, scene.signal_states[frame], strict=True):
         back = np.array([-np.cos(signal.yaw_rad), -np.sin(signal.yaw_rad)])
         spot = np.array([signal.x_m, signal.y_m]) + 0.14 * back
-        tone = np.array(SIGNAL_LIT[int(state)]) * (0.25 + 0.65 * night)
+        tone = np.array(SIGNAL_LIT[int(state)]) * (0.25 + 0.65 * murk)
         height = signal.height_m - 0.62 + (1 - int(state)) * 0.38
         rows.append([*spot, height, *tone, 0.75, *back, 2.0])
     moving = np.array(rows, np.float64).reshape(-1, COLUMNS)
-    return np.concatenate([street_lamps(scene), moving]) if night > 0 else moving
+    posts = street_lamps(scene) * np.array([1, 1, 1, night, night, night, 1, 1, 1, 1])
+    return np.concatenate([posts, moving]) if night > 0 else moving
 
 
 def _vehicle(scene: Scene, frame: int, b: int, code: int, on: bool, night: float) -> list[list[float]]:

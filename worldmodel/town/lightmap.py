@@ -51,11 +51,11 @@ class LightMap:
         left, bottom = u.floor(), v.floor()
         fu, fv = (u - left)[:, None], (v - bottom)[:, None]
         place = frame * (SIZE * SIZE) + bottom.long() * SIZE + left.long()
-        below = self.cells[place] * (1 - fu) + self.cells[place + 1] * fu
-        over = self.cells[place + SIZE] * (1 - fu) + self.cells[place + SIZE + 1] * fu
-        found = below * (1 - fv) + over * fv
+        a, b, c, d = (self.cells.index_select(0, place + step) for step in (0, 1, SIZE, SIZE + 1))
+        below, over = a + (b - a) * fu, c + (d - c) * fu
+        found = below + (over - below) * fv
         z = torch.as_tensor(z, dtype=x.dtype, device=x.device)
-        pool = found[:, POOL] * (1 - ((z - 3.5) / 5).clamp(0, 1) * 0.85)
+        pool = found[:, POOL] * (1 - 0.3 * z.clamp(0, 1)) * (1 - ((z - 3.5) / 5).clamp(0, 1) * 0.85)
         low = torch.exp(-(z / 1.7) * (z / 1.7))
         beam, tail = found[:, BEAM] * low, found[:, TAIL] * low
         red, green, blue = (
@@ -111,5 +111,5 @@ def _add_beam(cells: Array, low: Array, pose: tuple[float, float, float], half: 
     beam = beam * np.exp(-np.maximum(ahead, 0) / 12) * np.clip((BEAM_M - ahead) / 10, 0, 1)
     cells[rows, columns, BEAM] = np.maximum(cells[rows, columns, BEAM], 0.95 * beam)
     behind = ahead + 4.5  # a red glow behind the car
-    glow = 0.30 * np.exp(-(behind * behind + aside * aside) / 2.5) * (behind < 1.0)
+    glow = 0.20 * np.exp(-(behind * behind + aside * aside) / 2.5) * (behind < 1.0)
     cells[rows, columns, TAIL] = np.maximum(cells[rows, columns, TAIL], glow)

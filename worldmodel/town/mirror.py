@@ -42,9 +42,10 @@ class Mirror:
         left, top = u.floor(), v.floor()
         fu, fv = (u - left)[:, None], (v - top)[:, None]
         place = (view * self.height + top.long()) * self.width + left.long()
-        above = self.image[place] * (1 - fu) + self.image[place + 1] * fu
-        under = self.image[place + self.width] * (1 - fu) + self.image[place + self.width + 1] * fu
-        found = above * (1 - fv) + under * fv
+        steps = (0, 1, self.width, self.width + 1)
+        a, b, c, d = (self.image.index_select(0, place + step) for step in steps)
+        above, under = a + (b - a) * fu, c + (d - c) * fu
+        found = above + (under - above) * fv
         red, green, blue = (found[:, 3 + k] + (found[:, k] - found[:, 3 + k]) * puddle for k in range(3))
         return red, green, blue
 

@@ -149,7 +149,7 @@ def _mirror(shot: Shot, light: LightMap | None) -> Mirror | None:
 
 def background(batch: Batch, pixel: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Keys of the ground, or of the sky above the horizon."""
-    m = batch.ground[:, 6:][pixel // batch.views.pixels].unbind(1)
+    m = batch.ground[:, 6:].index_select(0, pixel // batch.views.pixels).unbind(1)
     closeness = m[0] * x + m[1] * y + m[2]
     below = closeness > 1 / GROUND_RANGE_M
     depth = torch.where(below, 1 / closeness.clamp(min=1e-6), torch.inf)
@@ -190,7 +190,7 @@ class _Rays:
 
     def directions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Unit world directions, and the length of the ray to depth 1."""
-        m = self.batch.rays[self.view].unbind(1)
+        m = self.batch.rays.index_select(0, self.view).unbind(1)
         dx, dy, dz = (m[3 * k] * self.x + m[3 * k + 1] * self.y + m[3 * k + 2] for k in range(3))
         length = torch.sqrt(dx * dx + dy * dy + dz * dz)
         return dx / length, dy / length, dz / length, length
@@ -224,7 +224,7 @@ def _shade_sky(rays: _Rays) -> Rgb:
 def _shade_ground(rays: _Rays) -> Rgb:
     batch, at = rays.batch, rays.mood
     assert batch.shade is not None
-    m = batch.ground[rays.view].unbind(1)
+    m = batch.ground.index_select(0, rays.view).unbind(1)
     p, q, r = (m[3 * k] * rays.x + m[3 * k + 1] * rays.y + m[3 * k + 2] for k in range(3))
     z = 1 / r.clamp(min=1e-6)
     east, north = p * z, q * z
@@ -248,9 +248,9 @@ def _shade_ground(rays: _Rays) -> Rgb:
 
 def _shade_parts(rays: _Rays) -> Rgb:
     batch, at, winner = rays.batch, rays.mood, rays.winner
-    matrix = batch.sights.matrix[winner]
-    z, u, v, w = hit(matrix, batch.sights.extra[winner], rays.x, rays.y)
-    colors = batch.looks[winner].unbind(1)
+    matrix = batch.sights.matrix.index_select(0, winner)
+    z, u, v, w = hit(matrix, batch.sights.extra.index_select(0, winner), rays.x, rays.y)
+    colors = batch.looks.index_select(0, winner).unbind(1)
     number = colors[NUMBERS_AT:]
     ball = number[COLUMN["form"]] == Form.ELLIPSOID
     m = matrix.unbind(1)
@@ -297,16 +297,11 @@ def _lamplit(rays: _Rays, spot: tuple[Tensor, Tensor, Tensor | float], unlit: Rg
     if light is None:
         return color
     lamps = light.at(rays.batch.views.frame[rays.view], *spot)
-    red, green, blue = (
-        _softened(c + rays.mood.lamps * u * lamp) for c, u, lamp in zip(color, unlit, lamps, strict=True)
-    )
-    return red, green, blue
-
-
-def _softened(value: Tensor) -> Tensor:
-    """Values above a knee bend towards 1, so that bright light burns nothing out."""
-    over = (value - KNEE).clamp(min=0)
-    return value - over + (1 - KNEE) * (1 - torch.exp(-over / (1 - KNEE)))
+    red, green, blue = (c + rays.mood.lamps * u * lamp for c, u, lamp in zip(color, unlit, lamps, strict=True))
+    most = torch.maximum(torch.maximum(red, green), blue).clamp(min=1e-6)
+    over = (most - KNEE).clamp(min=0)  # bends towards 1, so that bright light keeps its tone and burns nothing out
+    bent = (most - over + (1 - KNEE) * (1 - torch.exp(-over / (1 - KNEE)))) / most
+    return red * bent, green * bent, blue * bent
 
 
 def _facing_light(

@@ -107,7 +107,8 @@ def mood(light: Light) -> Mood:
     day = _ramp(elevation, -0.16, 0.14)
     warm = (1 - _ramp(elevation, 0.05, 0.55)) * (1 - 0.6 * air.grey)
     night = 1 - day
-    dim = air.dim * (1 - 0.28 * air.grey * (1 - _ramp(elevation, -0.05, 0.35)) * day)
+    late = air.grey * (1 - _ramp(elevation, -0.05, 0.35)) * day  # a grey evening is darker and bluer
+    dim = tuple(air.dim * (1 - part * late) for part in (0.32, 0.31, 0.20))
     sun = blend((1.0, 0.96, 0.88), (1.0, 0.66, 0.36), warm)
     ambient = blend(blend((0.60, 0.64, 0.70), (0.66, 0.58, 0.62), warm), (0.86, 0.87, 0.89), air.grey)
     zenith = blend(blend((0.24, 0.48, 0.86), (0.30, 0.36, 0.66), warm), (0.66, 0.69, 0.73), air.grey)
@@ -122,7 +123,7 @@ def mood(light: Light) -> Mood:
         if day > MOONRISE
         else _towards(light.sun_azimuth_rad + 2.4, 0.2),
         sun=direct,  # type: ignore[arg-type]
-        ambient=_dimmed(blend(ambient, (0.27, 0.31, 0.47), night), dim),
+        ambient=_dimmed(blend(ambient, (0.31, 0.35, 0.51), night), dim),
         zenith=_dimmed(blend(zenith, dark[0], night), dim),
         horizon=_dimmed(blend(horizon, dark[1], night), dim),
         glow=_dimmed(blend(glow, blend((0.40, 0.46, 0.66), dark[1], air.grey), night), dim),
@@ -146,32 +147,34 @@ def _towards(azimuth_rad: float, elevation_rad: float) -> Tone:
     return math.cos(azimuth_rad) * flat, math.sin(azimuth_rad) * flat, math.sin(elevation_rad)
 
 
-def _dimmed(tone: Tone, factor: float) -> Tone:
-    return tone[0] * factor, tone[1] * factor, tone[2] * factor
+def _dimmed(tone: Tone, factor: tuple[float, ...]) -> Tone:
+    return tone[0] * factor[0], tone[1] * factor[1], tone[2] * factor[2]
 
 
 @lru_cache(maxsize=4)
 def _lattice(device: str) -> Tensor:
+    """Four columns for each point of the lattice: its value, the step to the right, and both for the row above."""
     values = np.random.default_rng(20240501).random((NOISE_SIZE, NOISE_SIZE), dtype=np.float32)
-    return torch.from_numpy(values).flatten().to(device)
+    steps = np.roll(values, -1, axis=1) - values
+    rows = np.stack([values, steps, np.roll(values, -1, axis=0), np.roll(steps, -1, axis=0)], axis=-1)
+    return torch.from_numpy(rows.reshape(-1, 4)).to(device)
 
 
 def noise(x: Tensor, y: Tensor) -> Tensor:
     """Smooth noise in [0, 1] with bumps of size 1, repeating every 256; the same everywhere and always."""
-    table = _lattice(str(x.device))
     left, low = x.floor(), y.floor()
     fx, fy = x - left, y - low
     fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
-    i0, j0 = left.long() & (NOISE_SIZE - 1), (low.long() & (NOISE_SIZE - 1)) * NOISE_SIZE
-    i1, j1 = (i0 + 1) & (NOISE_SIZE - 1), (j0 + NOISE_SIZE) & (NOISE_SIZE * NOISE_SIZE - 1)
-    a, b, c, d = (table[place] for place in (j0 + i0, j0 + i1, j1 + i0, j1 + i1))
-    below = a + (b - a) * fx
-    return below + (c + (d - c) * fx - below) * fy
+    place = (low.int() & (NOISE_SIZE - 1)) * NOISE_SIZE + (left.int() & (NOISE_SIZE - 1))
+    a, step, c, step_above = torch.index_select(_lattice(str(x.device)), 0, place).unbind(1)
+    below = a + step * fx
+    return below + (c + step_above * fx - below) * fy
 
 
 def cell_noise(i: Tensor, j: Tensor) -> Tensor:
     """One random number in [0, 1] for each pair of whole numbers."""
-    return _lattice(str(i.device))[(j.long() % NOISE_SIZE) * NOISE_SIZE + i.long() % NOISE_SIZE]
+    place = (j.int() & (NOISE_SIZE - 1)) * NOISE_SIZE + (i.int() & (NOISE_SIZE - 1))
+    return torch.index_select(_lattice(str(i.device))[:, 0], 0, place)
 
 
 def above(x: Tensor, edge: float | Tensor, width: Tensor) -> Tensor:

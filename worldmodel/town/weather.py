@@ -27,9 +27,9 @@ def weathered(soil: Soil, x: Tensor, y: Tensor, at: Mood) -> tuple[Rgb, Tensor, 
 
 def _puddles(soil: Soil, x: Tensor, y: Tensor, at: Mood) -> Tensor:
     """Flat water where low-frequency noise is high, mostly on the road; fades where a pixel is larger than a puddle."""
-    bumps = 0.72 * noise(x * 0.27 + 13, y * 0.27 + 71) + 0.28 * noise(x * 0.9 + 3, y * 0.9 + 8)
+    bumps = 0.72 * noise(x * 0.33 + 13, y * 0.33 + 71) + 0.28 * noise(x * 0.9 + 3, y * 0.9 + 8)
     edge = 0.60 if at.wet > 0.9 else 0.63
-    water = ((bumps - edge) * 14).clamp(0, 1) * (0.25 + 0.75 * soil.road)
+    water = ((bumps - edge) * 8).clamp(0, 1) * (0.25 + 0.75 * soil.road)
     return water * (2.0 / soil.pixel).clamp(max=1.0)
 
 
