@@ -15,13 +15,17 @@ from worldmodel.town.stencils import Printed, printed
 
 LINE_M = 0.24
 DASH_M, DASH_PERIOD_M = 3.0, 7.5
+DASH_START_M, STUB_M = (DASH_PERIOD_M - DASH_M) / 2, 1.4
 KERB_M, PAVEMENT_M, VERGE_M = 0.28, 2.6, 0.9
 ROAD, MARKING, PAVEMENT, TERRAIN = 0, 1, 2, 3  # kinds of ground
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Near:
-    """One candidate lane seen from each point: inside (m), offset to the left, along the lane, pixel sizes."""
+    """One candidate lane seen from each point: inside (m), offset to the left, along the lane, pixel sizes.
+
+    `whole` is False where the lane ends soon after a dash has begun: such a stub is not painted.
+    """
 
     inside: Tensor
     left: Tensor
@@ -33,10 +37,11 @@ class _Near:
     lane: Tensor
     wide: Tensor
     deep: Tensor
+    whole: Tensor
 
 
 def _seen(segment: Tensor, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: tuple[Tensor, Tensor]) -> _Near:
-    sx, sy, cos, sin, length, start, half, left_line, right_line, lane = segment.unbind(1)
+    sx, sy, cos, sin, length, start, half, left_line, right_line, lane, total = segment.unbind(1)
     rx, ry = x - sx, y - sy
     along, left = rx * cos + ry * sin, ry * cos - rx * sin
     over = torch.maximum(-along, along - length).clamp(min=0)
@@ -53,6 +58,7 @@ def _seen(segment: Tensor, x: Tensor, y: Tensor, dx: tuple[Tensor, Tensor], dy: 
         lane=lane,
         wide=wide.clamp(min=1e-4),
         deep=deep.clamp(min=1e-4),
+        whole=total - (((along + start) / DASH_PERIOD_M).floor() * DASH_PERIOD_M + DASH_START_M) > STUB_M,
     )
 
 
@@ -189,22 +195,21 @@ def _markings(near: list[_Near]) -> tuple[Tensor, Tensor]:
     """Cover of white and yellow paint; where two lanes share a line, the first one draws it."""
     white, yellow = torch.zeros_like(near[0].left), torch.zeros_like(near[0].left)
     decided = torch.zeros_like(white, dtype=torch.bool)
+    open_road = [1 - above(lane.inside, 0.5, lane.wide) for lane in near]
     for name in ("left", "right"):
         for k, lane in enumerate(near):
             line = lane.left_line if name == "left" else lane.right_line
             offset = lane.half - lane.left if name == "left" else lane.half + lane.left
             close = (offset.abs() < 0.35 + lane.wide) & (line > 0) & (lane.over < 0.3) & ~decided
             decided = decided | close
-            cover = band(offset, -LINE_M / 2, LINE_M / 2, lane.wide)
-            dashes = pulses(lane.along, DASH_PERIOD_M, DASH_M, lane.deep)
-            cover = torch.where(line == LINES["striped"], cover * dashes, cover)
-            cover = torch.where(close & (line < LINES["edge"]), cover, 0.0)
-            for j, other in enumerate(near):
+            at = torch.nonzero(close & (line < LINES["edge"]))[:, 0]
+            cover = band(offset[at], -LINE_M / 2, LINE_M / 2, lane.wide[at])
+            dashes = pulses(lane.along[at], DASH_PERIOD_M, DASH_M, lane.deep[at]) * lane.whole[at]
+            cover = torch.where(line[at] == LINES["striped"], cover * dashes, cover)
+            for j, bare in enumerate(open_road):
                 if j != k:
-                    cover = cover * (1 - above(other.inside, 0.5, other.wide))
-            gold = (line == LINES["solid"]) & (name == "left")
-            yellow, white = (
-                torch.where(gold, torch.maximum(yellow, cover), yellow),
-                torch.where(gold, white, torch.maximum(white, cover)),
-            )
+                    cover = cover * bare[at]
+            gold = (line[at] == LINES["solid"]) & (name == "left")
+            yellow[at] = torch.maximum(yellow[at], cover * gold)
+            white[at] = torch.maximum(white[at], cover * ~gold)
     return white, yellow

@@ -13,7 +13,7 @@ from worldmodel.town.stencils import NO_STENCIL, stencil_grid, stencil_table
 CELL_M = 0.5
 REACH_M = 9.0  # lanes farther than this from a point do not matter to it
 MARGIN_M = 12.0
-CANDIDATES = 4  # lanes kept per cell: those that a point lies deepest in, so that no cover of a line goes missing
+CANDIDATES = 5  # lanes kept per cell: those that a point lies deepest in; with fewer, seams show where junctions begin
 LINES = {"none": 0.0, "striped": 1.0, "solid": 2.0, "edge": 3.0}
 FAR = 1e6
 
@@ -23,7 +23,8 @@ class LaneIndex:
     """Lane segments and the grid that finds them.
 
     Attributes:
-        segments: x, y, cos, sin, length, distance along the lane, half width, left line, right line, lane; [s, 10],
+        segments: x, y, cos, sin, length, distance along the lane, half width, left line, right line, lane,
+            length of the whole lane; [s, 11],
             float32. The last row is a segment far away from everything.
         cells: Segment numbers, shape [rows, columns, CANDIDATES], ordered by lane; -1 means none.
         low: World x and y of the grid's corner.
@@ -42,7 +43,7 @@ class LaneIndex:
         """Build the index; takes about a tenth of a second for a kilometre of lanes."""
         lanes = stage.lanes
         tables = [_segments(lane, number) for number, lane in enumerate(lanes)]
-        nowhere = np.array([[FAR, FAR, 1, 0, 1, 0, -FAR, 0, 0, -1]])
+        nowhere = np.array([[FAR, FAR, 1, 0, 1, 0, -FAR, 0, 0, -1, 1]])
         points = np.concatenate([table[:, :2] for table in tables]) if tables else np.zeros((1, 2))
         low = np.floor(points.min(axis=0) - MARGIN_M)
         columns, rows = (np.ceil((points.max(axis=0) + MARGIN_M - low) / CELL_M)).astype(int)
@@ -86,9 +87,9 @@ def _segments(lane: Lane, number: int) -> Array:
     keep = length > 1e-6
     a, step, length = a[keep], step[keep], length[keep]
     along = np.cumsum(length) - length
-    rest = np.array([lane.width_m / 2, LINES[lane.left_line], LINES[lane.right_line], number])
+    rest = np.array([lane.width_m / 2, LINES[lane.left_line], LINES[lane.right_line], number, length.sum()])
     unit = step / length[:, None]
-    return np.column_stack([a, unit, length, along, np.broadcast_to(rest, (len(a), 4))])
+    return np.column_stack([a, unit, length, along, np.broadcast_to(rest, (len(a), 5))])
 
 
 class _Grid:
@@ -135,7 +136,8 @@ def _nearest(table: Array, low: Array, window: tuple[int, int, int, int]) -> tup
     along = x * cos + y * sin
     over = torch.maximum(-along, along - length).clamp(min=0)
     across = y * cos - x * sin
-    distance = torch.sqrt(across * across + over * over)
+    # whom a cell lies behind counts for less, or lanes that end at a crossing crowd out those that cover it
+    distance = torch.sqrt(across * across + over * over) + (2 * over).clamp(max=0.6)
     inside = (i >= i0) & (i < i1) & (j >= j0) & (j < j1)
     place = ((j - j0) * (i1 - i0) + i - i0)[inside]
     number = torch.arange(len(rows))[:, None, None].expand_as(i)[inside]
