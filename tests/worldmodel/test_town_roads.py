@@ -8,7 +8,7 @@ import pytest
 from worldmodel.geometry import wrap_angle
 from worldmodel.town.network import Chain, Look, Network, mirrored, mirrored_pose
 from worldmodel.town.paths import Path
-from worldmodel.town.roadmap import Gate, Programme, RoadMap
+from worldmodel.town.roadmap import PARKING_M, Gate, Programme, RoadMap
 from worldmodel.town.roads import BEHIND_M, ROADS, draw_road
 from worldmodel.town.scene import AMBER, GREEN, RED
 from worldmodel.town.situations import Situation
@@ -418,3 +418,26 @@ def inside(points: np.ndarray, house: tuple[float, float, float, float, float], 
     dx, dy = points[:, 0] - x, points[:, 1] - y
     along, across = np.cos(yaw) * dx + np.sin(yaw) * dy, -np.sin(yaw) * dx + np.cos(yaw) * dy
     return (np.abs(along) < length / 2 + margin_m) & (np.abs(across) < width / 2 + margin_m)
+
+
+# -- where one may park -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "laps"), [("block", 0), ("roundabout", 1)])
+def test_parking_strips_lie_where_a_route_says(kind: str, laps: int) -> None:
+    for seed in range(3):
+        scene = road(kind, seed, laps=laps)
+        kerbside = [lane for lane in scene.lanes if lane.width_m == PARKING_M]
+        assert scene.strips["ego"]
+        for name, strips in scene.strips.items():
+            for first, last in strips:
+                for s in np.linspace(first + 1.0, last - 1.0, 5):
+                    x, y, _ = scene.routes[name].at(float(s), -(scene.width_m + PARKING_M) / 2)
+                    assert min(np.hypot(*(lane.centre - (x, y)).T).min() for lane in kerbside) < 0.6, (seed, name)
+
+
+def test_the_way_round_the_block_passes_the_same_strips_again() -> None:
+    scene = road("block", 1)
+    ego = scene.routes["ego"]
+    ahead = [strip for strip in scene.strips["ego"] if strip[0] > scene.start_s]
+    assert ego.at(ahead[4][0])[:2] == pytest.approx(ego.at(ahead[0][0])[:2], abs=0.1)
