@@ -8,6 +8,7 @@ Nothing heavy is imported here, so that `detour --help` answers at once.
 
 import contextlib
 import signal
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,12 +144,24 @@ def town(
         split=split,
     )
     count = counter("scenes")
-    if tracks:
-        made = len(write_tracks(out, request, workers=workers, progress=count))
-        emit({"tracks": out, "scenes": made}, as_json, f"tracks: {out} ({made} scenes)")
-        return
-    dataset = write_town(out, request, rig=cameras, rig_name=rig, workers=workers, progress=count)
+    with _kept(out):
+        if tracks:
+            made = len(write_tracks(out, request, workers=workers, progress=count))
+            emit({"tracks": out, "scenes": made}, as_json, f"tracks: {out} ({made} scenes)")
+            return
+        dataset = write_town(out, request, rig=cameras, rig_name=rig, workers=workers, progress=count)
     emit({"dataset": out, "episodes": dataset.episodes}, as_json, f"dataset: {out} ({dataset.episodes} episodes)")
+
+
+@contextlib.contextmanager
+def _kept(out: Path) -> Iterator[None]:
+    """Say where the finished scenes are when the work is stopped."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if (partial := out.with_name(f"{out.name}.partial")).exists():
+            say(f"the finished scenes are kept in '{partial}'; run the same command again to go on.")
+        raise
 
 
 def _picture_size(width: int, height: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Work that is split over processes, with results in order and the same bytes for any number of them."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -59,10 +60,11 @@ def in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 
 
 
 def _prepare() -> None:
-    """One thread per worker process, which ends with its parent even when that is killed."""
+    """One thread per worker process, which ends with its parent even when that is killed; Ctrl-C is the parent's business."""
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
