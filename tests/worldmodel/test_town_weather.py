@@ -131,10 +131,9 @@ def test_vehicles_throw_light_ahead_and_red_behind_but_parked_ones_do_not() -> N
     scene = street("clear", NIGHT)
     parked = replace(scene, body_speeds_mps=np.zeros((3, 2)), body_poses=scene.body_poses + np.array([0.0, 2.3, 0.0]))
     x, y, frame = torch.tensor([30.0, 37.2]), torch.tensor([1.75, 1.75]), torch.tensor([0, 0])
-    ahead, behind = (
-        torch.stack(LightMap.of(scene, [0], "cpu").at(frame, x, y, 0.0))
-        - torch.stack(LightMap.of(replace(scene, body_present=scene.body_present & False), [0], "cpu").at(frame, x, y, 0.0))
-    ).T  # fmt: skip
+    oncoming, nobody = (replace(scene, body_present=np.array([there] * 3)) for there in ([False, True], [False, False]))
+    with_it, without = (torch.stack(LightMap.of(each, [0], "cpu").at(frame, x, y, 0.0)) for each in (oncoming, nobody))
+    ahead, behind = (with_it - without).T
     assert ahead.min() > 0.2
     assert behind[0] > 4 * behind[2].abs()
     lane = y + 2.3
