@@ -1,8 +1,9 @@
 """How well does the town's expert drive? At-fault collisions, leaving the road, progress and red lights, per situation.
 
-Collisions are blamed by NAVSIM's rule (the ego moves and touches with its front, or somebody who stands, or with its side
-while it is not in one lane). Free flow is the same scene with the ego alone and no gates. Nothing blocks a scene when,
-in free flow, nobody would ever be within `REACH_M` ahead on the stretch of route, and no line, signal or used zebra lies on it.
+Collisions are blamed by NAVSIM's rule (the ego moves and touches with its front, or somebody who stands, or with its
+side while it is not in one lane). The town stops dead whoever would drive into somebody; that counts as the ego's fault
+when it happens to the ego. Free flow is the same scene with the ego alone and no gates. Nothing blocks a scene when
+nobody is within `REACH_M` ahead on the route, and no line, signal or used zebra lies on the stretch that free flow reaches.
 
     uv run python benchmarks/town_expert.py --scenes 308 --out expert.md
 """
@@ -20,10 +21,11 @@ from eval_fid_fvd.contacts import contacts
 from eval_fid_fvd.footprints import LaneMap, Placement
 from eval_fid_fvd.rules import red_lights
 from worldmodel.geometry import Array
+from worldmodel.town.agents import EGO_BODY
 from worldmodel.town.gates import Gates
 from worldmodel.town.scene import Scene
 from worldmodel.town.situations import MEMORIES
-from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, Simulation, simulate
+from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, Simulation
 
 FIRST_SEED = 2_000_000  # of the range for tests
 SECONDS = 10.0
@@ -51,13 +53,17 @@ class Drive:
 
 def judge(situation: str, seed: int, seconds: float) -> Drive:
     """Let the expert drive a scene, and the same one alone."""
-    scene = simulate(situation, seed, seconds=seconds)
+    simulation = Simulation(situation, seed)
+    for _ in range(round((seconds - 1 / 8) * TICKS_HZ)):
+        simulation.step()
+    scene = simulation.scene(seconds)
+    crashed = any(track == EGO_BODY.track for track, _ in simulation.crowd.crashes)
     placement = Placement.of(scene.ego_poses, LaneMap.of(scene.stage))
     alone, gates_s = free_flow(situation, seed, seconds)
     return Drive(
         situation=situation,
         seed=seed,
-        collides=any(contact.at_fault for contact in contacts(scene, placement)),
+        collides=crashed or any(contact.at_fault for contact in contacts(scene, placement)),
         leaves_road=bool(placement.off_road.any()),
         runs_red=bool(red_lights(scene)),
         progress=float("nan") if blocked(scene, alone, gates_s) else driven_m(scene) / max(driven_m(alone), 0.1),
@@ -117,7 +123,7 @@ def wilson(hits: int, count: int) -> str:
     share, spread = hits / count, Z95**2 / count
     middle = (share + spread / 2) / (1 + spread)
     half = Z95 * sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return f"{100 * share:.1f} ({100 * (middle - half):.0f}-{100 * (middle + half):.0f})"
+    return f"{100 * share:.1f} ({100 * max(middle - half, 0.0):.0f}-{100 * (middle + half):.0f})"
 
 
 def row(name: str, drives: Sequence[Drive]) -> str:

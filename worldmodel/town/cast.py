@@ -118,10 +118,16 @@ class Cast:
                 return False
         return True
 
+    def outermost(self, route: str) -> str:
+        """The lane beside the pavement, from some lane on."""
+        while self.road.neighbours.get(route, ("", ""))[1]:
+            route = self.road.neighbours[route][1]
+        return route
+
     @property
     def kerb_m(self) -> float:
         """From the middle of a driving lane to the kerb on its right."""
-        return self.road.width_m / 2 + (PARKING_M if self.road.parking else 0.0)
+        return self.road.width_m / 2 + (PARKING_M if self.road.parking or self.road.strips else 0.0)
 
 
 def start_cast(situation: Situation, road: RoadMap, rng: np.random.Generator, wish: float) -> Cast:
@@ -237,19 +243,26 @@ def _beside_strip(road: RoadMap, route: str, s: float) -> bool:
 def add_walker(cast: Cast, abreast_m: float) -> None:
     """Somebody on a pavement, on a line of their own, so that nobody walks into another."""
     road, ego = cast.road, cast.ego
-    names: list[str] = [name for name in ("ego", "oncoming") if name in road.routes]
-    if road.core is not None:  # along the kerb round a corner
-        arms = sorted({int(name[0]) for name in road.routes if name[0].isdigit()})
-        step = 1 if road.manoeuvre.startswith("exit") else -1
-        corners = [f"{arm}-{arms[(i + step) % len(arms)]}" for i, arm in enumerate(arms)]
-        around = [name for name in corners if name in road.routes]
-        names = around or ["ego"]
+    names: list[str] = [cast.outermost(ego.route or "ego")]
+    names += [name for name in ("oncoming", "oncoming1") if name in road.routes]
+    if road.core is not None:
+        names = _round_corners(road)
+    elif road.turns:  # along the block's houses
+        names = ["ego" if road.manoeuvre == "right" else "oncoming"]
     path = road.routes[names[int(cast.rng.integers(len(names)))]]
     away = cast.between(5, 60)
     start = path.project(*ego.path.at(ego.s + away)[:2])[0] - 25.0
-    side = -(cast.kerb_m + abreast_m)
+    side = -(cast.kerb_m + abreast_m + (0.5 if road.core is not None else 0.0))  # a ring's lane is wider
     speed = cast.between(0.9, 1.6)
     points = np.array([path.at(float(along), side)[:2] for along in np.arange(start, start + 60, 1.0)])
     if cast.chance(0.5):
         points = points[::-1]
     cast.add(Agent(body=cast.body("pedestrian"), path=Path(points), s=3.0, speed=speed, wish=speed))
+
+
+def _round_corners(road: RoadMap) -> list[str]:
+    """Routes that have the same kerb on their right from one arm to the next."""
+    arms = sorted({int(name[0]) for name in road.routes if name[0].isdigit()})
+    step = 1 if road.manoeuvre.startswith("exit") else -1
+    names = [f"{arm}-{arms[(i + step) % len(arms)]}" for i, arm in enumerate(arms)]
+    return [name for name in names if name in road.routes] or ["ego"]

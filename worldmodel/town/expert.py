@@ -52,11 +52,16 @@ def idm(speed: float, wish: float, gap_m: float, other: float) -> float:
 
 
 class Crowd:
-    """All road users of a scene at one moment, what each can see of the others, and what it does."""
+    """All road users of a scene at one moment, what each can see of the others, and what it does.
+
+    Attributes:
+        crashes: (track of who drove, track of who was in the way) of all who had to be stopped dead.
+    """
 
     def __init__(self, agents: Sequence[Agent], road: RoadMap) -> None:
         self.agents = list(agents)
         self.road = road
+        self.crashes: list[tuple[str, str]] = []
         self.gates = Gates(road)
         self.indicators = Indicators(road)
         self.right_of_way = RightOfWay(road.ranks, road.gates) if road.manoeuvre != "follow" or road.ranks else None
@@ -201,7 +206,9 @@ class Crowd:
                 self._steer(agent, step)
             agent.s += step
             self.places[i] = agent.centre()
-            if self.touches(i):
+            touched = self.touches(i)
+            if touched is not None:
+                self.crashes.append((agent.body.track, touched.body.track))
                 agent.s, agent.d, agent.drift = before
                 agent.speed, agent.acceleration = 0.0, 0.0
                 self.places[i] = agent.centre()
@@ -219,12 +226,15 @@ class Crowd:
         agent.drift += min(max(pull, -most), most) * step
         agent.d += agent.drift * step
 
-    def touches(self, me: int) -> bool:
-        """Whether this agent's box overlaps another one's."""
+    def touches(self, me: int) -> Agent | None:
+        """Somebody whose box this agent's overlaps."""
         close = np.hypot(self.places[:, 0] - self.places[me, 0], self.places[:, 1] - self.places[me, 1]) < 14.0
-        return any(
-            j != me
-            and self.agents[j].present
-            and boxes_overlap(self.places[me], self.agents[me].body, self.places[j], self.agents[j].body)
-            for j in np.flatnonzero(close)
-        )
+        for j in np.flatnonzero(close):
+            other = self.agents[j]
+            if (
+                j != me
+                and other.present
+                and boxes_overlap(self.places[me], self.agents[me].body, self.places[j], other.body)
+            ):
+                return other
+        return None

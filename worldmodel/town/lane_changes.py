@@ -16,6 +16,7 @@ from worldmodel.town.scene import LEFT, RIGHT
 
 TICKS_PER_TURN = 12  # everybody thinks about it twice a second
 INDICATED_S = 1.0
+PATIENCE_S = 4.0  # who has not found room by then gives it up
 GAIN_MPS2 = 0.35
 HARM_MPS2 = -1.5  # what a follower has to brake at most
 BLOCKED_M = 140.0  # something that stands this close ahead is reason to leave the lane
@@ -78,7 +79,7 @@ class LaneChanges:
         name, since, _ = agent.planned
         here = self._outlook(crowd, index, agent.path)
         there = self._outlook(crowd, index, self.road.routes[name])
-        if now_s - since > 4.0 or not any(name == known for known, _ in self._sides(agent)):
+        if now_s - since > PATIENCE_S or not any(name == known for known, _ in self._sides(agent)):
             agent.planned = None
         elif now_s - since >= INDICATED_S and self._good(here, there):
             self._change(agent, name)
@@ -91,11 +92,11 @@ class LaneChanges:
         side = LEFT if self.road.neighbours[agent.route][0] == name else RIGHT
         if start - INDICATED_S <= now_s < start:
             agent.planned = (name, start, side)
-        elif now_s >= start:
+        elif now_s >= start and self._beside_free(crowd, agent, self.road.routes[name]):
+            self._change(agent, name)
             agent.cut = None
-            if name in self.road.neighbours[agent.route] and self._beside_free(crowd, agent, self.road.routes[name]):
-                self._change(agent, name)
-            agent.planned = None
+        elif now_s >= start + PATIENCE_S:
+            agent.cut, agent.planned = None, None
 
     def _beside_free(self, crowd: Crowd, agent: Agent, path: Path) -> bool:
         s, d, _ = path.see(path.project(*agent.centre()[:2])[0] - 40.0, 80.0, crowd.places[:, :2])

@@ -8,10 +8,12 @@ import numpy as np
 from worldmodel.town.agents import Agent, Swerve
 from worldmodel.town.cast import Cast, add_leader, add_parked, add_traffic, add_walker, start_cast
 from worldmodel.town.paths import Path
-from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.roadmap import PARKING_M, RoadMap
 from worldmodel.town.scene import Crosswalk
 from worldmodel.town.situations import Situation
 from worldmodel.town.walking import STEP_OFF_M, STEP_OFF_MPS2
+
+NEAR_RING_M = 26.0  # bays further from the ring are not seen from it
 
 
 def cast_scene(situation: Situation, road: RoadMap, rng: np.random.Generator, wish: float) -> Cast:
@@ -80,8 +82,9 @@ def _cut_in(cast: Cast) -> None:
     name = left or right
     path = road.routes[name]
     start = cast.between(1.2, 4.0)
-    speed = max(ego.speed * cast.between(0.8, 0.95), 4.0)
-    ahead = (ego.speed - speed) * start + 8.0 + ego.speed * cast.between(0.2, 0.7)
+    then = min(ego.speed + 1.2 * start, ego.wish)
+    speed = max(0.5 * (ego.speed + then) * cast.between(0.85, 1.0), 4.0)
+    ahead = (0.5 * (ego.speed + then) - speed) * start + 10.5 + then * cast.between(0.2, 0.7)
     s = path.project(*ego.pose()[:2])[0] + ahead
     other = cast.vehicle(path, s, speed, speed * cast.between(1.0, 1.1), "" if cast.chance(0.3) else "car")
     other.cut = (start, ego.route)
@@ -156,26 +159,31 @@ def _hidden(cast: Cast) -> None:
 
 
 def _remembered(cast: Cast) -> None:
-    """Vehicles parked near a way that comes by twice: on parking strips, or on the verges of a roundabout's arms."""
+    """Parked vehicles beside a way that comes by twice."""
     for _ in range(int(cast.rng.integers(2, 5))):
-        if cast.road.parking:
+        if cast.road.core is None:
             add_parked(cast, ahead=(10.0, 48.0))
         else:
-            _on_verge(cast)
+            _in_bay(cast)
 
 
-def _on_verge(cast: Cast) -> None:
+def _in_bay(cast: Cast) -> None:
+    """Parked in a bay beside an arm of the roundabout, near the ring."""
     road = cast.road
     assert road.core is not None
-    names = sorted(name for name in road.routes if name != "ego")
-    path = road.routes[names[int(cast.rng.integers(len(names)))]]
-    inside = np.flatnonzero(np.hypot(*(path.points - road.core[:2]).T) < road.core[2])
-    comes = cast.chance(0.5)
-    away = cast.between(14.0, 26.0)
-    s = inside[0] * path.step_m - away if comes else inside[-1] * path.step_m + away
-    body = cast.body(str(cast.rng.choice(["car", "van"], p=[0.8, 0.2])))
-    d = -(road.width_m + body.width_m) / 2 - cast.between(0.3, 0.6)
-    cast.add(Agent(body=body, path=path, s=float(s), d=d, standing=True, yaw_offset=float(cast.rng.normal(0, 0.03))))
+    names = sorted(name for name in road.strips if name != "ego" and road.strips[name])
+    for _ in range(8):
+        name = names[int(cast.rng.integers(len(names)))]
+        path, stretches = road.routes[name], road.strips[name]
+        first, last = stretches[int(cast.rng.integers(len(stretches)))]
+        s = cast.between(first + 3.0, last - 3.0)
+        x, y, _ = path.at(s)
+        body = cast.body(str(cast.rng.choice(["car", "van"], p=[0.8, 0.2])))
+        d = -(road.width_m + PARKING_M) / 2 + cast.between(-0.1, 0.1)
+        yaw = float(cast.rng.normal(0, 0.02))
+        near = (x - road.core[0]) ** 2 + (y - road.core[1]) ** 2 < (road.core[2] + NEAR_RING_M) ** 2
+        if near and cast.add(Agent(body=body, path=path, s=s, d=d, standing=True, yaw_offset=yaw)):
+            return
 
 
 # -- who is on foot -----------------------------------------------------------------------------------------------
