@@ -5,6 +5,7 @@ uv run python benchmarks/town_planners.py --scenes 12
 
 import argparse
 import json
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -18,7 +19,7 @@ from eval_fid_fvd.navsim import mean_scores
 from eval_fid_fvd.statistics import bootstrap_interval, wilcoxon_p
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner, PrivilegedExpert, StandStillPlanner
 from policy.driving import Drive, drive
-from policy.town_drive import Course
+from policy.town_drive import ENDS, Course
 from worldmodel.town.traffic import SITUATIONS
 
 DRIVERS = (StandStillPlanner, ConstantVelocityPlanner, ConstantTurnRatePlanner, PrivilegedExpert)
@@ -40,8 +41,11 @@ def main() -> None:
         for situation in args.situation or SITUATIONS
         for number in range(args.scenes)
     ]
+    drives = []
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        drives = [made for many in pool.map(driven, courses) for made in many]
+        for number, made in enumerate(pool.map(driven, courses), start=1):
+            drives += made
+            print(f"{number} of {len(courses)} scenes", file=sys.stderr)
     print(json.dumps(facts(drives), indent=1) if args.json else markdown(drives, args.seconds, args.form))
 
 
@@ -67,6 +71,11 @@ def cell(drives: list[Drive]) -> str:
     return f"{values.mean():.1f} ({low:.1f}–{high:.1f})"
 
 
+def row(head: str, cells: list[str]) -> str:
+    """A line of a table."""
+    return f"| {head} | " + " | ".join(cells) + " |"
+
+
 def markdown(drives: list[Drive], seconds: float, form: str) -> str:
     """The table by situation, and the parts of the score over all scenes."""
     names = [driver.name for driver in DRIVERS]
@@ -75,16 +84,15 @@ def markdown(drives: list[Drive], seconds: float, form: str) -> str:
         f"Driving score (CARLA form {form}, 0 to 100), {len(of(drives, names[0], situations[0]))} scenes per situation, {seconds:g} s "
         "each, 95 % bootstrap interval over scenes.",
         "",
-        "| situation | " + " | ".join(names) + " |",
+        row("situation", names),
         "|---|" + "---|" * len(names),
     ]
-    for situation in situations:
-        lines.append(f"| {situation} | " + " | ".join(cell(of(drives, name, situation)) for name in names) + " |")
-    lines += ["| **all** | " + " | ".join(f"**{cell(of(drives, name))}**" for name in names) + " |", ""]
+    lines += [row(situation, [cell(of(drives, name, situation)) for name in names]) for situation in situations]
+    lines += [row("**all**", [f"**{cell(of(drives, name))}**" for name in names]), ""]
     table = {name: totals(of(drives, name)) for name in names}
-    lines += ["| over all scenes | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for row in next(iter(table.values())):
-        lines.append(f"| {row} | " + " | ".join(f"{table[name].get(row, float('nan')):.3g}" for name in names) + " |")
+    lines += [row("over all scenes", names), "|---|" + "---|" * len(names)]
+    for part in table[names[0]]:
+        lines.append(row(part, [f"{table[name][part]:.3g}" if part in table[name] else "–" for name in names]))
     lines += ["", *(f"{a} < {b}: mean difference {gap[0]:.1f} ({gap[1]:.1f}–{gap[2]:.1f}), Wilcoxon p = {p:.2g}"
                     for a, b, gap, p in differences(drives, names))]  # fmt: skip
     return "\n".join(lines)
@@ -95,7 +103,7 @@ def totals(drives: list[Drive]) -> dict[str, float]:
     found = summary([one.score for one in drives], [one.conduct for one in drives])
     found |= {f"NAVSIM {name}": value for name, value in mean_scores([one.navsim for one in drives]).items()}
     found["NAVSIM epdms"] = float(np.mean([one.epdms for one in drives]))
-    for end in sorted({one.end for one in drives}):
+    for end in ENDS:
         found[f"ended by {end}"] = float(np.mean([one.end == end for one in drives]))
     return found
 
