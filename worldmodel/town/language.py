@@ -1,6 +1,6 @@
 """The language of a scene: what the driver is told, and all that can be said about what happens."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from math import isinf
 from typing import Any
@@ -152,8 +152,12 @@ def _span(one: Instruction) -> dict[str, Any]:
     return {"text": one.text, "start_s": one.start_s, "end_s": None if isinf(one.end_s) else one.end_s}
 
 
-def narration(scene: Scene) -> Narration:
-    """Everything that is said about a scene; the same scene always gives the same words."""
+def narration(scene: Scene, visible: Sequence[Set[str]] | None = None) -> Narration:
+    """Everything that is said about a scene; the same scene always gives the same words.
+
+    Args:
+        visible: Tracks that the cameras show, for every frame, for the questions; None to go by lines of sight.
+    """
     return Narration(
         instructions=scene.instructions,
         to_be_followed=scene.to_be_followed,
@@ -161,5 +165,5 @@ def narration(scene: Scene) -> Narration:
         hints=hints(scene),
         notices=notices(scene),
         decisions=decision_labels(scene),
-        questions=questions(scene),
+        questions=questions(scene, visible),
     )

@@ -23,6 +23,7 @@ class Neighbour:
         side_m: Its centre to the left of the middle of the ego's lane.
         half_m: Half its width across the route.
         heading_rad: Against the route's direction at that place.
+        drift_mps: How fast it moves to the left of the lane that it drives on; 0 off the lanes.
         parked: It is a vehicle that stands for the whole scene, beside the lanes or with its hazard lights on.
         share: Of its outline that no house and no other body hides from the driver; 0 to 1.
         sight_m: How far the driver sees at all.
@@ -39,6 +40,7 @@ class Neighbour:
     half_m: float
     heading_rad: float
     speed_mps: float
+    drift_mps: float
     braking: bool
     indicator: int
     parked: bool

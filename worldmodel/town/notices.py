@@ -106,8 +106,8 @@ def _cuts_in(one: Neighbour, lane: Ahead) -> str:
     if not beside or one.kind == "pedestrian":
         return ""
     towards = RIGHT if one.side_m > 0 else LEFT
-    drifts = one.sideways_mps * one.side_m < 0 and abs(one.sideways_mps) > DRIFT_MPS
-    if drifts and (one.indicator == towards or abs(one.sideways_mps) > 2 * DRIFT_MPS):
+    drifts = one.drift_mps * one.side_m < 0 and abs(one.drift_mps) > DRIFT_MPS
+    if drifts and (one.indicator == towards or abs(one.drift_mps) > 2 * DRIFT_MPS):
         return f"watch the {noun(one.kind)} moving over from the {_side(one)}"
     return f"careful, the {noun(one.kind)} on the {_side(one)} wants to move over" if one.indicator == towards else ""
 

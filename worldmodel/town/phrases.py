@@ -46,7 +46,7 @@ POLITE: tuple[str, ...] = (
 POLITE_TEST: tuple[str, ...] = ("would you {}?", "kindly {}", "I want you to {}", "be so kind as to {}")
 
 AT_CROSSING = ("at the crossing", "at the intersection", "at the junction", "up ahead", "")
-ON_ROAD = ("from here", "for now", "from now on", "for the time being", "")
+ON_ROAD = ("from here", "for now", "until further notice", "for the time being", "")
 AT_ROUNDABOUT = ("at the roundabout", "on the roundabout", "at the traffic circle", "when we get to the roundabout")
 ON_MOTORWAY = ("up ahead", "ahead of us", "when you can", "")
 
@@ -196,7 +196,7 @@ def _orders(place: str) -> tuple[Callable[[str, str], str], ...]:
     def before(verb: str, polite: str) -> str:
         return f"{place}, {polite.format(verb)}"
 
-    leads = place.split(" ")[0] in ("at", "in", "on", "up", "from", "for", "when")
+    leads = place.split(" ")[0] in ("at", "on", "up", "from", "for", "until", "when")
     return (after, before) if leads else (after,)
 
 

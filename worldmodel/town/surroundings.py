@@ -150,14 +150,15 @@ class Surroundings:
 
     def _lane_at(self, pose: Float[Array, " 3"], reach_m: float) -> Float[Array, " 4"] | None:
         """The row of `_lanes` that suits a pose best; None where no lane is near and runs its way."""
-        rows = self._lanes
+        close = np.abs(self._lanes[:, :2] - pose[:2]).max(axis=1) < reach_m
+        rows = self._lanes[close]
         if not len(rows):
             return None
         apart = np.hypot(*(rows[:, :2] - pose[:2]).T)
         turned = np.abs(wrap_angle(rows[:, 2] - pose[2]))
-        cost = np.where(turned < 0.6, apart + 3.0 * turned, np.inf)
+        cost = np.where((turned < 0.6) & (apart < reach_m), apart + 3.0 * turned, np.inf)
         best = int(cost.argmin())
-        return rows[best] if cost[best] < np.inf and apart[best] < reach_m else None
+        return rows[best] if cost[best] < np.inf else None
 
     def straight_m(self, frame: int, reach_m: float = 80.0, most_rad: float = 0.35) -> float:
         """How far ahead of the ego the route goes before it has turned by more than `most_rad`."""
@@ -235,12 +236,18 @@ class Surroundings:
             half_m=abs(cos(turned)) * half_w + abs(sin(turned)) * half_l,
             heading_rad=turned,
             speed_mps=float(scene.body_speeds_mps[frame, b]),
+            drift_mps=self._drift_mps(frame, b),
             braking=bool(scene.body_braking[frame, b]),
             indicator=int(scene.body_indicators[frame, b]),
             parked=bool(self.parked[b]),
             share=self._share(frame, b, centre),
             sight_m=self.sight_m,
         )
+
+    def _drift_mps(self, frame: int, b: int) -> float:
+        pose, speed = self.scene.body_poses[frame, b], float(self.scene.body_speeds_mps[frame, b])
+        lane = self._lane_at(pose, 2.5) if speed > 0 else None
+        return 0.0 if lane is None else speed * sin(float(wrap_angle(pose[2] - lane[2])))
 
     def _share(self, frame: int, b: int, centre: Float[Array, " 3"]) -> float:
         """How much of a body's outline no house hides, and no other body about as tall."""
