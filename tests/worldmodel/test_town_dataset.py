@@ -10,13 +10,15 @@ import types
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from worldmodel.errors import BadDataset, BadRequest, DetourError, OutputExists, UnknownName
+from worldmodel.errors import BadDataset, BadRequest, BadTable, DetourError, OutputExists, UnknownName
 from worldmodel.io.check import check_dataset
 from worldmodel.io.lerobot import Dataset
+from worldmodel.io.lerobot_language import Text
 from worldmodel.io.lerobot_meta import read_json
 from worldmodel.town import dataset as dataset_module
 from worldmodel.town.dataset import clip_of, language_of, town_clip, write_town
@@ -170,6 +172,30 @@ def test_broken_language_is_found(town: Dataset) -> None:
     assert any("belongs to no frame" in text for text in found)
     decisions.write_bytes(b"no table")
     assert any("cannot be read" in str(problem) for problem in check_dataset(town.path))
+
+
+def test_boxes_of_older_datasets_have_no_visibility(town: Dataset) -> None:
+    import pyarrow.parquet as pq
+
+    file = town.path / "meta" / "boxes.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["visibility"]), file)
+    boxes = town.clip(0).boxes
+    assert boxes is not None
+    assert all(box.visibility is None for there in boxes for box in there)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "shout", "text": "hey"}, "one of instruction, description"),
+        ({"kind": "hint", "text": " "}, "needs words"),
+        ({"kind": "hint", "text": "stop", "start_s": 2.0, "end_s": 1.0}, "not before its start"),
+        ({"kind": "hint", "text": "stop", "start_s": -1.0}, "not before its start"),
+    ],
+)
+def test_texts_that_make_no_sense_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadTable, match=message):
+        Text(**values)
 
 
 def test_datasets_without_language_say_nothing(tmp_path: Path) -> None:

@@ -205,8 +205,11 @@ def _tables(content: dict[str, Any]) -> Iterable[str]:
     yield from (f"| {name} | {count} |" for name, count in content["weathers"].items())
     yield from ("", "| hour | scenes |", "|---|---|")
     yield from (f"| {name} | {count} |" for name, count in content["hours"].items())
-    yield from ("", f"In {content['night']} scenes the sun is below the horizon. In {content['misleading']} scenes the")
-    yield "instruction is misleading and not to be followed."
+    yield from (
+        "",
+        f"Scenes with the sun below the horizon: {content['night']}. Scenes with a misleading instruction, not to",
+    )
+    yield f"be followed: {content['misleading']}."
     yield from ("", "## What it asks of a driver", "", _share_text(content), "", "Decisions, share of all moments:", "")
     shares = moments["decisions"]
     yield "| axis | decision | " + " | ".join(shares) + " |"
