@@ -51,17 +51,6 @@ CIRCLE = (
     "#.#...#..",
     "...###...",
 )
-BANG = (
-    "...##....",
-    "...##....",
-    "...##....",
-    "...##....",
-    "...##....",
-    "...##....",
-    ".........",
-    "...##....",
-    "...##....",
-)
 BEND = (
     "....#....",
     "...##....",
@@ -84,9 +73,11 @@ LETTER_P = (
     ".##......",
     ".##......",
 )
-DIGITS = {"0": ("###", "#.#", "#.#", "#.#", "###"), "1": (".#.", "##.", ".#.", ".#.", "###"),
-          "3": ("###", "..#", "###", "..#", "###"), "5": ("###", "#..", "###", "..#", "###"),
-          "7": ("###", "..#", ".#.", ".#.", ".#.")}  # fmt: skip
+DIGITS = {
+    "0": ("###", "#.#", "#.#", "#.#", "###"),
+    "1": (".#.", "##.", ".#.", ".#.", "###"),
+    "5": ("###", "#..", "###", "..#", "###"),
+}
 LETTERS = ("##.###.##.##.", "#...#.#.#.#.#", "##..#.#.#.##.", ".#..#.#.#.#..", "##..#..##.#..")  # STOP
 GLYPH_CELLS = 13
 
@@ -127,10 +118,9 @@ SIGNS: tuple[Sign, ...] = (
     Sign(name="crosswalk", shape="square", field=BLUE, rim=WHITE, ink=WHITE, glyph=WALKER, rim_share=0.1),
     Sign(name="roundabout", shape="disc", field=BLUE, rim=WHITE, ink=WHITE, glyph=CIRCLE, rim_share=0.08),
     Sign(name="works", shape="triangle", field=WHITE, rim=RED, glyph=WORKER),
-    Sign(name="danger", shape="triangle", field=WHITE, rim=RED, glyph=BANG),
     Sign(name="bend", shape="triangle", field=WHITE, rim=RED, glyph=BEND),
     Sign(name="parking", shape="square", field=BLUE, rim=WHITE, ink=WHITE, glyph=LETTER_P, rim_share=0.08),
-    *(_limit(text) for text in ("30", "50", "70", "100", "130")),
+    *(_limit(text) for text in ("50", "100")),
 )
 SIGN_NUMBERS = {sign.name: number for number, sign in enumerate(SIGNS)}
 SHAPES = ("disc", "square", "diamond", "triangle", "yield")
