@@ -8,12 +8,13 @@ import pytest
 
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, BadRequest, ClipTooShort
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, compose
+from worldmodel.town.cast import draw_body
 from worldmodel.town.dataset import clip_of
 from worldmodel.town.measures import gaps, measure, rectangle_distances, times_to_collision
 from worldmodel.town.oracle import Oracle, Truth, plan_of
 from worldmodel.town.scene import Cause, Light, Scene, Stage, town_rig
-from worldmodel.town.situations import draw_body, generator
+from worldmodel.town.situations import generator
 from worldmodel.town.traffic import SITUATIONS, simulate
 
 ORACLE = Oracle(seconds=6.0)
@@ -261,8 +262,16 @@ def test_a_car_ahead_makes_the_expert_brake_or_evade_everywhere() -> None:
     assert share_that_reacts(found) >= 0.95
 
 
-def far_aside(scene: Scene) -> InsertActor:
-    return InsertActor(kind="car", x_m=15.0, y_m=-50.0 if scene.seed % 2 else 50.0, at_s=AT_S)
+def far_aside(scene: Scene) -> InsertActor | None:
+    """A parked car 50 m off every road, within 80 m of one; None where there is no such place."""
+    ego = scene.ego_poses[FRAME]
+    roads = np.concatenate([lane.centre for lane in scene.stage.lanes])
+    for x in (15.0, 40.0, -20.0, 70.0):
+        for y in (50.0, -50.0, 55.0, -55.0, 62.0, -62.0, 70.0, -70.0):
+            place = compose(ego, np.array([x, y, 0.0]))
+            if 50.0 <= np.linalg.norm(roads - place[:2], axis=1).min() <= 75.0:
+                return InsertActor(kind="car", x_m=x, y_m=y, at_s=AT_S)
+    return None
 
 
 def behind(scene: Scene) -> InsertActor:
@@ -274,8 +283,10 @@ def behind(scene: Scene) -> InsertActor:
     )
 
 
-def unchanged(scene: Scene, edit: Edit) -> bool | None:
+def unchanged(scene: Scene, edit: Edit | None) -> bool | None:
     """Whether the ego's arrays stay exactly equal; None where the edit has no room."""
+    if edit is None:
+        return None
     try:
         edited = ORACLE.edited(scene, edit)
     except BadEdit:

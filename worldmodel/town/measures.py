@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array
-from worldmodel.town.expert import EGO_BODY
+from worldmodel.town.agents import EGO_BODY, REAR_AXLE_M
 from worldmodel.town.scene import Scene
-from worldmodel.town.situations import REAR_AXLE_M
 
 STANDING_MPS = 0.1  # slower than this stands
 TTC_HORIZON_S = 5.0  # later collisions of a constant-velocity forecast mean nothing
