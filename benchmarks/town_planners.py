@@ -38,8 +38,8 @@ def main() -> None:
     args = parser.parse_args()
     courses = [
         Course(situation=situation, seed=FIRST_SEED + number, seconds=args.seconds, form=args.form)
-        for situation in args.situation or SITUATIONS
         for number in range(args.scenes)
+        for situation in args.situation or SITUATIONS
     ]
     drives = []
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
