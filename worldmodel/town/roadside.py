@@ -7,7 +7,7 @@ import numpy as np
 
 from worldmodel.town.paths import Path
 from worldmodel.town.plots import PAVEMENT_M, Plots, beside
-from worldmodel.town.roads import RoadMap
+from worldmodel.town.roadmap import RoadMap
 from worldmodel.town.scene import Building, Lane, Prop
 from worldmodel.town.signs import SIGN_NUMBERS
 
@@ -70,9 +70,11 @@ def _signalled(road: RoadMap, place: Place) -> bool:
 def _add_sign(found: list[Prop], number: int, place: Place, road: RoadMap, plots: Plots) -> None:
     x, y, yaw = place
     width_m = road.width_m
-    if any(sign.style == number and hypot(sign.x_m - x, sign.y_m - y) < width_m + 5.0 for sign in found):
-        return  # several routes pass here
-    for extra in np.arange(0.0, 18.0 if road.rural else 5.0, 0.5):
+    for sign in found:
+        same = sign.style == number and cos(sign.yaw_rad - pi - yaw) > 0.7
+        if same and hypot(sign.x_m - x, sign.y_m - y) < width_m + 5.0:
+            return  # several routes pass here
+    for extra in np.arange(0.0, 18.0 if road.rural else 9.0, 0.5):
         off = width_m / 2 + SIGN_GAP_M + float(extra)
         px, py = x + off * sin(yaw), y - off * cos(yaw)
         crowded = any(hypot(sign.x_m - px, sign.y_m - py) < 0.8 for sign in found)

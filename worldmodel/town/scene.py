@@ -56,7 +56,7 @@ class Prop:
 
     Attributes:
         yaw_rad: Where its front points; for a sign, towards those who are to read it.
-        style: An integer that chooses among looks; for a sign, its place in `scenery.SIGNS`.
+        style: An integer that chooses among looks; for a sign, its place in `signs.SIGNS`.
     """
 
     kind: str
