@@ -149,7 +149,7 @@ for _number, _ordinal in enumerate(ORDINALS, start=1):
                 f"go all the way round {_once} and leave at the {_ordinal} exit",
                 f"make {_rounds} and then go off at the {_ordinal} exit",
                 f"circle {_once} and use exit number {_number}",
-                f"go round {_once} and turn off at the {_ordinal} exit after that",
+                f"go round {_once} and only then turn off at the {_ordinal} exit",
             ),
             places=(*AT_ROUNDABOUT, ""),
         )
