@@ -12,7 +12,7 @@ from worldmodel.town.agents import Agent, boxes_overlap, route_of
 from worldmodel.town.cast import draw_body
 from worldmodel.town.expert import Crowd
 from worldmodel.town.paths import Path
-from worldmodel.town.roads import RoadMap
+from worldmodel.town.roadmap import RoadMap
 from worldmodel.town.scene import KINDS, WEATHERS, Body, Stage
 
 OFF_MAP_M = 80.0

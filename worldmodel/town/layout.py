@@ -6,7 +6,7 @@ from math import asin, atan2, cos, pi, sin
 import numpy as np
 
 from worldmodel.town.plots import PAVEMENT_M, Plots, beside
-from worldmodel.town.roads import SHOULDER_M, RoadMap
+from worldmodel.town.roadmap import SHOULDER_M, RoadMap
 from worldmodel.town.roadside import Place, garden, rails, seats, signs
 from worldmodel.town.scene import WEATHERS, Building, Lane, Light, Prop, Stage
 

@@ -30,14 +30,12 @@ from worldmodel.town.block import Block, block
 from worldmodel.town.junctions import ARMS, Control, Crossroads, intersection
 from worldmodel.town.network import Segment, length_of
 from worldmodel.town.ramps import TAPER_M, Ramp, joining, leaving
-from worldmodel.town.roadmap import PARKING_M, SHOULDER_M, Gate, Programme, RoadMap
+from worldmodel.town.roadmap import Programme, RoadMap
 from worldmodel.town.roundabout import Roundabout, roundabout
 from worldmodel.town.streets import highway, two_lanes, two_way, with_crosswalk
 
 if TYPE_CHECKING:
     from worldmodel.town.situations import Situation
-
-__all__ = ["PARKING_M", "ROADS", "SHOULDER_M", "Gate", "Programme", "RoadMap", "draw_road"]
 
 BEHIND_M = 135.0  # of road behind the ego's start: farther than one sees
 EASY_MPS2 = 2.5  # everybody can brake so hard for what the scene begins with

@@ -18,7 +18,8 @@ from worldmodel.town.lane_changes import LaneChanges
 from worldmodel.town.language import instructions_for, mislead, split_of
 from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.log import Log
-from worldmodel.town.roads import RoadMap, draw_road
+from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.roads import draw_road
 from worldmodel.town.roles import cast_scene
 from worldmodel.town.scene import Scene, Stage
 from worldmodel.town.situations import SITUATIONS, Situation, generator
@@ -131,7 +132,7 @@ class Simulation:
 
     def _arrive(self) -> None:
         """What happens at a moment: edits, decisions, a frame."""
-        while self._pending and round(getattr(self._pending[0][1], "at_s", 0.0) * TICKS_HZ) <= self._tick:
+        while self._pending and getattr(self._pending[0][1], "at_s", 0.0) * TICKS_HZ <= self._tick + 1e-6:
             number, edit = self._pending.pop(0)
             rng = generator(self.situation, self.seed, f"edit-{number}")
             apply_edit(edit, number, self.crowd, self.road, self.stage, rng)
