@@ -16,6 +16,7 @@ from policy.baselines import (
 from policy.closed_loop import TownEnv, TownSetup
 from policy.driving import drive, ride_of
 from policy.town_drive import Course, TownDrive, from_frame
+from worldmodel.edits import InsertActor
 from worldmodel.errors import BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
@@ -226,13 +227,16 @@ def test_the_bicycle_follows_the_experts_plans(situation: str, seed: int) -> Non
 
 
 def test_a_drive_ends_at_the_first_collision_at_fault() -> None:
-    course = Course(situation="parked_car", seed=0, seconds=15.0)
-    done = drive(ConstantVelocityPlanner(), course)
+    in_the_way = InsertActor(kind="car", x_m=18.0, y_m=0.0, yaw_rad=0.0, speed_mps=0.0, at_s=COURSE.warmup_s)
+    done = drive(ConstantVelocityPlanner(), replace(COURSE, seconds=6.0, edits=(in_the_way,)))
     assert done.end == "collision"
-    assert done.conduct.infractions[-1].kind == "collision_vehicle"
-    assert done.conduct.infractions[-1].time_s == pytest.approx((len(done.scene) - 1) / 8)
+    (one,) = done.conduct.infractions
+    assert (one.kind, one.track) == ("collision_vehicle", "inserted-0")
+    assert one.time_s == pytest.approx((len(done.scene) - 1) / 8)
     assert done.score.penalty <= 0.6
     assert done.navsim.no_at_fault_collision == done.navsim.pdms == 0
+    spared = drive(PrivilegedExpert(), done.course)
+    assert spared.conduct.infractions == ()
 
 
 def test_standing_still_breaks_no_rule_and_gets_nowhere() -> None:
