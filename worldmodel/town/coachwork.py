@@ -53,10 +53,11 @@ def tail(h: Hits, mood: Mood) -> Paint:
     color = mix(h.color, (0.14, 0.14, 0.15), above(-h.v, 0.52, h.dv) * 0.85)
     color = mix(color, (0.94, 0.94, 0.88), rect(h, (0.0, 0.27), (-0.38, 0.02)))
     brake = h.shining(BRAKE)
-    lamp = torch.maximum(rect(h, (0.58, 0.97), (0.12, 0.80)), brake * rect(h, (0.46, 1.0), (-0.02, 0.90)))
+    lamp = torch.maximum(rect(h, (0.58, 0.97), (0.12, 0.80)), brake * rect(h, (0.50, 1.0), (-0.02, 0.90)))
     red = tuple(a + (b - a) * brake for a, b in ((0.80, 1.0), (0.05, 0.16), (0.06, 0.10)))
-    color = mix(color, (0.13, 0.06, 0.07), rect(h, (0.50, 1.0), (0.02, 0.90)) * 0.8)
+    color = mix(color, (0.13, 0.06, 0.07), rect(h, (0.43, 1.0), (-0.12, 0.97)) * 0.8)
     color = mix(color, (red[0], red[1], red[2]), lamp)
+    color = mix(color, (1.0, 0.60, 0.46), brake * rect(h, (0.62, 0.94), (0.18, 0.70)))  # tells it from red paint
     shine = lamp * (brake * 0.5 + 0.5) * (1.0 - 0.35 * mood.day)
     return _blinking(h, color, shine, LEFT_LAMP, RIGHT_LAMP, (0.45, 1.0))
 
