@@ -5,7 +5,7 @@ from worldmodel.edits import ChangeInstruction, ChangeWeather, InsertActor, Move
 from worldmodel.errors import BadEdit, BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import relative, wrap_angle
 from worldmodel.town.expert import EGO_BODY, boxes_overlap
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import Prop, Scene
 from worldmodel.town.traffic import SITUATIONS, EgoState, Simulation, simulate
 
 ARRAYS = ("ego_poses", "ego_speeds_mps", "body_poses", "body_present", "body_speeds_mps", "body_braking")
@@ -49,7 +49,11 @@ def off_road_m(scene: Scene, every: int = 4) -> float:
     return worst
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
+SOME = ("street", "traffic_light", "merge", "remember_roundabout")
+EACH = [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in SITUATIONS]
+
+
+@pytest.mark.parametrize("situation", EACH)
 def test_same_arguments_give_the_same_bytes_and_other_seeds_differ(situation: str) -> None:
     one, two = (simulate(situation, 3, seconds=2) for _ in range(2))
     assert same(one, two)
@@ -111,10 +115,14 @@ def test_the_global_generator_is_left_alone() -> None:
     assert np.random.random() == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("situation", EACH)
 def test_nobody_drives_through_anybody_and_the_ego_stays_on_asphalt(situation: str) -> None:
     for seed in range(2):
-        scene = simulate(situation, seed, seconds=6)
+        simulation = Simulation(situation, seed)
+        for _ in range(24 * 6):
+            simulation.step()
+        scene = simulation.scene()
+        assert simulation.crowd.crashes == []
         assert overlaps(scene) == []
         assert off_road_m(scene) < 0.1
 
@@ -150,9 +158,10 @@ def test_a_car_in_the_right_lane_has_negative_y_and_oncoming_cars_have_positive_
     assert nearest[1] < 0  # our own hard shoulder lies to the right
 
 
-def test_the_ego_moves_like_a_car() -> None:
-    for situation in SITUATIONS:
-        scene = simulate(situation, 11, seconds=6)
+@pytest.mark.parametrize("situation", EACH)
+def test_the_ego_moves_like_a_car(situation: str) -> None:
+    for seed in (11, 12):
+        scene = simulate(situation, seed, seconds=6)
         steps = relative(scene.ego_poses[:-1], scene.ego_poses[1:])
         assert np.abs(steps[:, 1]).max() < 0.25  # the rear axle does not slide sideways
         yaw_rate = np.abs(steps[:, 2]) * 8
@@ -161,13 +170,13 @@ def test_the_ego_moves_like_a_car() -> None:
 
 
 def test_houses_and_trees_keep_off_the_road() -> None:
-    for situation in SITUATIONS:
+    for situation in SOME:
         stage = simulate(situation, 5, seconds=2).stage
         assert stage.props
         for thing in (*stage.props, *stage.buildings):
             place = np.array([thing.x_m, thing.y_m])
             gap = min(np.hypot(*(lane.centre - place).T).min() - lane.width_m / 2 for lane in stage.lanes)
-            assert gap > 2.5
+            assert gap > (2.5 if not isinstance(thing, Prop) or thing.kind == "tree" else 0.4)  # signs stand close
 
 
 def straight_free_scene() -> tuple[int, Scene]:

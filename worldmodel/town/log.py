@@ -22,8 +22,11 @@ class Log:
 
     def write(self, crowd: Crowd, signals: Sequence[int] = ()) -> None:
         """Note where everybody is, and what the signals show."""
-        ego = crowd.agents[0]
-        self.ego.append((*ego.pose(), ego.speed, ego.s, ego.braking, ego.indicator))
+        ego, pose = crowd.agents[0], crowd.agents[0].pose()
+        along = ego.s
+        if ego.path is not crowd.road.routes["ego"]:  # it has changed lanes
+            along = crowd.road.routes["ego"].project_near(pose[0], pose[1], self.ego[-1][4] if self.ego else ego.s)[0]
+        self.ego.append((*pose, ego.speed, along, ego.braking, ego.indicator))
         self.causes.append(ego.cause)
         self.signals.append(list(signals))
         self.rows.append(
