@@ -28,7 +28,7 @@ from worldmodel.town.mirror import Mirror, reflections
 from worldmodel.town.paint import paint
 from worldmodel.town.shading import Mood, Rgb, hazed, lit, mix, noise
 from worldmodel.town.shadows import Shade, shade_map
-from worldmodel.town.shapes import COLUMN, Facing, Form, Material
+from worldmodel.town.shapes import COLUMN, Facing, Form
 from worldmodel.town.sky import sky
 from worldmodel.town.weather import weathered, weathered_part
 from worldmodel.town.world import World
@@ -278,8 +278,7 @@ def _shade_parts(rays: _Rays) -> Rgb:
     direct, up = _facing_light(batch, winner, (u, v, w), ball, number[COLUMN["facing"]] == Facing.CAMERA)
     spot = _place(rays, z)
     if at.wet or at.snow:
-        leaves = number[COLUMN["material"]] == Material.LEAVES
-        unlit = mix(weathered_part(unlit, up, leaves, spot, at), unlit, shine)
+        unlit = mix(weathered_part(unlit, up, number[COLUMN["material"]], spot, at), unlit, shine)
     bright = _lamplit(rays, spot, unlit, lit(unlit, direct, 0.76 + 0.24 * up, at))
     return hazed(mix(bright, unlit, shine), z, at)
 

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from worldmodel.town.ground import Soil
 from worldmodel.town.shading import Mood, Rgb, mix, noise, tinted
+from worldmodel.town.shapes import Material
 
 SNOW = (0.93, 0.95, 0.98)
 SLUSH = (0.50, 0.52, 0.56)
+PANES = (Material.GLASS, Material.SIDE_GLASS, Material.BUS_GLASS, Material.CAB_GLASS)
 TRACK_M = 0.80  # of the wheels from the middle of a lane
 
 
@@ -48,14 +50,15 @@ def _snowed_ground(soil: Soil, x: Tensor, y: Tensor, at: Mood) -> Rgb:
     return mix(wet, white, at.snow * share.clamp(0, 1))
 
 
-def weathered_part(color: Rgb, up: Tensor, leaves: Tensor, spot: tuple[Tensor, Tensor, Tensor], at: Mood) -> Rgb:
+def weathered_part(color: Rgb, up: Tensor, material: Tensor, spot: tuple[Tensor, Tensor, Tensor], at: Mood) -> Rgb:
     """Unlit colour of things under the weather.
 
     Args:
         up: How much the surface faces the sky, -1 to 1.
-        leaves: Whether it is foliage, where snow lies in clumps.
+        material: Numbers of `Material`: snow lies in clumps on leaves and slides off glass.
         spot: World x, y and z, metres.
     """
+    leaves = material == Material.LEAVES
     if at.wet:
         gloss = 0.30 * at.wet * ((up - 0.35) * 2).clamp(0, 1) * (~leaves).float()
         damp = 1 - 0.12 * at.wet
@@ -65,5 +68,6 @@ def weathered_part(color: Rgb, up: Tensor, leaves: Tensor, spot: tuple[Tensor, T
     x, y, z = spot
     clumps = noise((x + 0.7 * z) * 1.9, (y - 0.7 * z) * 1.9) - 0.5
     flat = ((up - 0.42 + 0.35 * clumps) * 3.2).clamp(0, 1) * 0.94
+    flat = flat * (1 - 0.85 * sum((material == glass).float() for glass in PANES))
     bush = ((up * 0.75 + 0.24 + 0.9 * clumps) * 1.7).clamp(0, 1) * 0.88
     return mix(color, SNOW, at.snow * torch.where(leaves, bush, flat))
