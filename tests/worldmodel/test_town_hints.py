@@ -145,7 +145,7 @@ def test_notices_are_about_somebody_ahead_who_does_what_they_say(situation: str)
         body, yaw = scene.bodies[b], scene.body_poses[frame, b, 2]
         assert scene.body_present[frame, b]
         assert x > 0
-        assert np.hypot(x, y) < 4.0 * scene.ego_speeds_mps[frame] + 8.0 + 12.0
+        assert np.hypot(x, y) < 4.0 * scene.ego_speeds_mps[frame] + 8.0 + 30.0  # who crosses may come from far aside
         assert noun(body.kind) in notice.text
         if "brakes" in notice.text:
             assert scene.body_braking[frame, b]
