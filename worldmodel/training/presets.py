@@ -12,14 +12,26 @@ TRAINING_MIX = (
     "intersection",
     "curvy",
     "stop_and_go",
-    "intersection",
+    "traffic_light",
     "parked_car",
     "highway",
     "pedestrian",
-    "intersection",
+    "roundabout",
     "slow_truck",
-    "curvy",
+    "intersection",
+    "double_parking",
     "empty_road",
+    "cyclist",
+    "traffic_light",
+    "road_works",
+    "curvy",
+    "merge",
+    "stop_and_go",
+    "cut_in",
+    "roundabout",
+    "oncoming_overtaker",
+    "hidden_obstacle",
+    "exit",
 )
 
 
@@ -49,6 +61,7 @@ class Preset:
         scenes: Town scenes rendered when no dataset is named.
         situations: Their situations, in turn; a repeated name weighs more. Turns and stops are rare in plain rotation.
         mix: 'natural' or 'rich' (`worldmodel.town.mixes`) chooses among their scenes; None takes them as they come.
+        wander: Share of the scenes in which the ego wanders, so that the steps it is given matter.
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated (plans look 4 s ahead).
         batch_frames: Pictures per tokenizer step.
         batch_clips: Clips per network step.
@@ -66,6 +79,7 @@ class Preset:
     scenes: int = 720
     situations: tuple[str, ...] = TRAINING_MIX
     mix: str | None = None
+    wander: float = 0.4
     video_s: float = 4.0
     scene_s: float = 8.0
     batch_frames: int = 24

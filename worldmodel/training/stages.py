@@ -141,6 +141,7 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
             video_s=preset.video_s,
             scene_s=preset.scene_s,
             frequency_hz=model.frequency_hz,
+            wander=preset.wander,
             workers=config.workers,
             progress=progress,
         )

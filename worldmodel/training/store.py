@@ -2,7 +2,8 @@
 
 A store is a folder: `video.npy` uint8 [clips, time, camera, 3, h, w]; `objects.npy` bool [clips, time, camera, h, w]
 (where road users are; for the tokenizer's loss), `deltas.npy` float64 [clips, long - 1, 3] with `known.npy` bool
-(steps past the video's end serve as plan labels), `store.json` (texts, rig, rate, what it was made from) and
+(steps past the video's end serve as plan labels), `store.json` (texts, whose driving is worth planning, rig, rate, what
+it was made from) and
 `latents.npy` float16 once a tokenizer has read it. It is written under a temporary name, then renamed.
 """
 
@@ -29,13 +30,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample:
-    """One clip for the store: arrays as in the module's docstring, without the first axis."""
+    """One clip for the store: arrays as in the module's docstring, without the first axis.
+
+    Attributes:
+        expert: Whether its driving is worth planning; else its steps teach what comes next, and no plan.
+    """
 
     video: Array
     objects: Array
     deltas: Array
     known: Array
     text: str
+    expert: bool = True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +54,7 @@ class Store:
     deltas: Array
     known: Array
     texts: tuple[str, ...]
+    expert: tuple[bool, ...]
     rig: Rig
     frequency_hz: float
     made_from: dict[str, Any]
@@ -72,6 +79,7 @@ class Store:
         return Store(
             folder=folder,
             texts=tuple(meta["texts"]),
+            expert=tuple(meta.get("expert", [True] * len(meta["texts"]))),  # older stores hold good driving only
             rig=rig_from_json(meta["rig"]),
             frequency_hz=meta["frequency_hz"],
             made_from=meta["made_from"],
@@ -139,7 +147,7 @@ def write_store(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     maps: dict[str, Array] = {}
-    texts = []
+    texts, expert = [], []
     try:
         for i, sample in enumerate(samples):
             for name in ("video", "objects", "deltas", "known"):
@@ -149,9 +157,11 @@ def write_store(
                     maps[name] = open_memmap(str(temporary / f"{name}.npy"), mode="w+", dtype=value.dtype, shape=shape)
                 maps[name][i] = value
             texts.append(sample.text)
+            expert.append(sample.expert)
             if progress is not None:
                 progress(i + 1, count)
-        meta = {"texts": texts, "rig": rig_to_json(rig), "frequency_hz": frequency_hz, "made_from": made_from}
+        meta = {"texts": texts, "expert": expert, "rig": rig_to_json(rig), "frequency_hz": frequency_hz}
+        meta["made_from"] = made_from
         (temporary / "store.json").write_text(json.dumps(meta))
         for values in maps.values():
             values.flush()  # type: ignore[attr-defined]
@@ -161,14 +171,34 @@ def write_store(
     return Store.open(folder)
 
 
-def town_sample(situation: str, seed: int, rig: Rig, video_s: float, scene_s: float, frequency_hz: float) -> Sample:
-    """One town scene: its first `video_s` seconds rendered, and the expert's steps over `scene_s` seconds."""
+@dataclass(frozen=True, kw_only=True)
+class TownJob:
+    """One town scene for a store.
+
+    Attributes:
+        video_s, scene_s: Seconds that are rendered (from the start), and whose steps are kept.
+        wanders: Whether the ego wanders (`worldmodel.town.wander`) instead of driving as the expert.
+    """
+
+    situation: str
+    seed: int
+    rig: Rig
+    video_s: float
+    scene_s: float
+    frequency_hz: float
+    wanders: bool = False
+
+
+def town_sample(job: TownJob) -> Sample:
+    """Simulate and render one town scene."""
     from worldmodel.town.render import render
     from worldmodel.town.traffic import simulate
+    from worldmodel.town.wander import wander
 
-    scene = simulate(situation, seed, seconds=scene_s, frequency_hz=frequency_hz)
-    frames = range(round(video_s * frequency_hz))
-    rendering = render(scene, rig, frames)
+    drive = wander if job.wanders else simulate
+    scene = drive(job.situation, job.seed, seconds=job.scene_s, frequency_hz=job.frequency_hz)
+    frames = range(round(job.video_s * job.frequency_hz))
+    rendering = render(scene, job.rig, frames)
     deltas = scene.trajectory().motion().deltas
     text = next((i.text for i in scene.instructions), "")
     return Sample(
@@ -177,14 +207,15 @@ def town_sample(situation: str, seed: int, rig: Rig, video_s: float, scene_s: fl
         deltas=deltas,
         known=np.ones(len(deltas), dtype=bool),
         text=text,
+        expert=not job.wanders,
     )
 
 
-def _town_job(job: tuple[str, int, Rig, float, float, float]) -> Sample:
+def _town_job(job: TownJob) -> Sample:
     import torch
 
     torch.set_num_threads(1)
-    return town_sample(*job)
+    return town_sample(job)
 
 
 def town_store(
@@ -195,12 +226,29 @@ def town_store(
     video_s: float,
     scene_s: float,
     frequency_hz: float,
+    wander: float = 0.0,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Store:
-    """Simulate and render scenes into a store, `workers` at a time; the result does not depend on `workers`."""
-    jobs = [(situation, seed, rig, video_s, scene_s, frequency_hz) for situation, seed in scenes]
-    made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s}
+    """Simulate and render scenes into a store.
+
+    Args:
+        wander: Share of the scenes, spread evenly, in which the ego wanders.
+        workers: Processes side by side; the result does not depend on it.
+    """
+    jobs = [
+        TownJob(
+            situation=situation,
+            seed=seed,
+            rig=rig,
+            video_s=video_s,
+            scene_s=scene_s,
+            frequency_hz=frequency_hz,
+            wanders=int((i + 1) * wander) > int(i * wander),
+        )
+        for i, (situation, seed) in enumerate(scenes)
+    ]
+    made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s, "wander": wander}
     if workers <= 1:
         return write_store(map(_town_job, jobs), len(jobs), folder, rig, frequency_hz, made_from, progress)
     import multiprocessing

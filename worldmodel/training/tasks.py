@@ -115,7 +115,7 @@ def motion_statistics(stores: Sequence[Store]) -> dict[str, Any]:
         for clip in range(0, len(store), max(1, len(store) // 400)):
             for start in range(3, frames, 4):
                 poses, valid = plan_labels(store.deltas[clip], store.known[clip], start, store.frequency_hz)
-                if valid.all():
+                if valid.all() and store.expert[clip]:
                     plans.append(poses)
     stats = {"step_mean": tuple(steps.mean(0).tolist()), "step_std": tuple(np.maximum(steps.std(0), 1e-3).tolist())}
     if plans:
@@ -205,7 +205,7 @@ class WorldActionTask:
             "steps": (steps * known[:, None]).astype(np.float32),
             "known": known,
             "plans": plans.astype(np.float32),
-            "plans_known": np.stack([valid for _, valid in labels]),
+            "plans_known": np.stack([valid & store.expert[clip] for _, valid in labels]),
             "text": np.asarray(len(store.texts) if random.random() < self.preset.text_drop else clip),
         }
 
