@@ -30,6 +30,7 @@ SIZES = {  # length, width, height, each with its spread
     "barrier": ((0.35, 0.0), (1.8, 0.2), (1.05, 0.0)),
     "box": ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2)),
 }
+TIGHT_PER_M = 1 / 40
 CLEAR_M = 4.0  # between bumpers at the start, besides a second's way
 
 
@@ -81,6 +82,8 @@ class Cast:
     def vehicle(self, path: Path, s: float, speed: float, wish: float, kind: str = "") -> Agent:
         """Somebody who drives along a path; a kind is drawn if none is given."""
         drawn = str(self.rng.choice(["car", "van", "truck", "bus"], p=[0.76, 0.13, 0.08, 0.03]))
+        if drawn == "bus" and np.abs(path.curvatures).max() > TIGHT_PER_M:
+            drawn = "van"  # a bus would cut the corners
         body = self.body(kind or drawn)
         side = self.between(-0.15, 0.15)
         return Agent(
