@@ -11,7 +11,7 @@ from worldmodel.town.scene import RED, Scene
 from worldmodel.town.situations import REAR_AXLE_M
 
 NOSE_M = REAR_AXLE_M + EGO_BODY.length_m / 2
-HALT_MPS, HALT_WITHIN_M = 0.3, 8.0  # whoever was that slow this shortly before a stop sign's line has stopped there
+HALT_MPS, HALT_WITHIN_M = 0.5, 8.0  # as slow as a decision "stop", this shortly before a stop sign's line, is a halt
 SEARCH_M = 12.0  # per frame the place on the route moves less than this
 
 
