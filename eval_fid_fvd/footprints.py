@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.expert import EGO_BODY
+from worldmodel.town.drivers.expert import EGO_BODY
 from worldmodel.town.scene import Body, Lane, Scene, Stage
 from worldmodel.town.situations import REAR_AXLE_M
 

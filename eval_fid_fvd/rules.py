@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array, relative
-from worldmodel.town.expert import EGO_BODY
+from worldmodel.town.drivers.expert import EGO_BODY
 from worldmodel.town.scene import RED, Scene
 from worldmodel.town.situations import REAR_AXLE_M
 

@@ -27,7 +27,7 @@ from worldmodel.edits import Edit
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.plans import Observation
-from worldmodel.town.expert import idm
+from worldmodel.town.drivers.expert import idm
 from worldmodel.town.scene import Scene
 from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, EgoState, Simulation
 

@@ -105,8 +105,8 @@ def run_town_bench(
 def _measured(
     case: tuple[str, str, float], frames: int, repeats: int, progress: Callable[[str, float | None], None] | None
 ) -> TownSpeed:
-    from worldmodel.town.layout import light_at
     from worldmodel.town.scene import town_rig
+    from worldmodel.town.setting.layout import light_at
     from worldmodel.town.traffic import simulate
 
     situation, weather, hour = case

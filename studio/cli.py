@@ -129,7 +129,7 @@ def town(
 
     refuse_existing(out)
     from worldmodel.town.dataset import write_town
-    from worldmodel.town.request import TownRequest
+    from worldmodel.town.records.request import TownRequest
     from worldmodel.town.rigs import rig_named
     from worldmodel.town.tracks import write_tracks
 

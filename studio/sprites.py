@@ -199,7 +199,7 @@ def _width_m(body: Body, azimuth_rad: float) -> float:
 
 
 def _pictured(body: Body, azimuth_rad: float, elevation_rad: float, height_px: int) -> Array:
-    from worldmodel.town.portrait import render_body_rgba
+    from worldmodel.town.looks.portrait import render_body_rgba
 
     from_behind = float(wrap_angle(azimuth_rad - math.pi))  # the renderer counts from behind
     return np.asarray(render_body_rgba(body, from_behind, min(max(elevation_rad, -0.2), 1.4), height_px))

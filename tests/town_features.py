@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from worldmodel.geometry import Camera, Rig, look_along
+from worldmodel.town.looks.signs import SIGNS
 from worldmodel.town.render import render
 from worldmodel.town.scene import (
     AMBER,
@@ -31,7 +32,6 @@ from worldmodel.town.scene import (
     Stage,
     StopLine,
 )
-from worldmodel.town.signs import SIGNS
 
 GOLDEN = Path(__file__).parent / "golden" / "town"
 WIDTH_PX, HEIGHT_PX = 96, 64

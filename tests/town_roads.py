@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from worldmodel.town.roadmap import RoadMap
-from worldmodel.town.roads import draw_road
+from worldmodel.town.roads.draws import draw_road
+from worldmodel.town.roads.roadmap import RoadMap
 from worldmodel.town.situations import Situation
 
 FAST = ("highway", "merge", "exit")

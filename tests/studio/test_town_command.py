@@ -78,7 +78,7 @@ def test_bad_requests_are_one_line_and_leave_nothing(
 
 @pytest.mark.parametrize("form", [[], ["--tracks"]])
 def test_a_stopped_run_says_how_to_go_on(form: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worldmodel.town.card import scene_facts
+    from worldmodel.town.records.card import scene_facts
 
     made = []
 
@@ -88,7 +88,7 @@ def test_a_stopped_run_says_how_to_go_on(form: list[str], tmp_path: Path, monkey
             raise KeyboardInterrupt
         return scene_facts(scene)
 
-    monkeypatch.setattr("worldmodel.town.card.scene_facts", stopping)
+    monkeypatch.setattr("worldmodel.town.records.card.scene_facts", stopping)
     result = run(str(tmp_path / "out"), *SMALL, *PICTURES, *form)
     assert result.exit_code == 130
     assert "out.partial'; run the same command again to go on." in result.stderr

@@ -24,12 +24,12 @@ from worldmodel.town import dataset as dataset_module
 from worldmodel.town.dataset import clip_of, language_of, town_clip, write_town
 from worldmodel.town.language import narration
 from worldmodel.town.mixes import SPLITS, scene_list
-from worldmodel.town.request import TownRequest
+from worldmodel.town.records.request import TownRequest
+from worldmodel.town.records.shelf import new_piece, open_shelf
+from worldmodel.town.records.workers import in_order
 from worldmodel.town.rigs import rig_named
 from worldmodel.town.scene import town_rig
-from worldmodel.town.shelf import new_piece, open_shelf
 from worldmodel.town.traffic import simulate
-from worldmodel.town.workers import in_order
 
 RIG = rig_named("front", 32, 16)
 REQUEST = TownRequest(scenes=3, seed=1, seconds=1.0, situations=("street", "empty_road"))

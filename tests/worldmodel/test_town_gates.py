@@ -5,10 +5,10 @@ import pytest
 from town_roads import road
 
 from worldmodel.geometry import wrap_angle
-from worldmodel.town.paths import Path
-from worldmodel.town.roadmap import Programme
+from worldmodel.town.roads.paths import Path
+from worldmodel.town.roads.roadmap import Programme
+from worldmodel.town.roads.waits import Wait, gates_along
 from worldmodel.town.scene import AMBER, GREEN, RED
-from worldmodel.town.waits import Wait, gates_along
 
 
 def test_gates_lie_where_a_route_passes_a_place_and_on_every_pass() -> None:

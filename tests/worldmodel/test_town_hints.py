@@ -8,15 +8,15 @@ import pytest
 
 from worldmodel.clips import MAX_INSTRUCTION_CHARACTERS
 from worldmodel.geometry import relative
-from worldmodel.town.colors import color_name
-from worldmodel.town.descriptions import describe, time_of_day
-from worldmodel.town.hints import hint_at, hints
-from worldmodel.town.layout import sun_at
-from worldmodel.town.notices import notices
-from worldmodel.town.nouns import a, listed, noun, plural
 from worldmodel.town.scene import SIGNAL_NAMES, Light, Scene
+from worldmodel.town.setting.layout import sun_at
 from worldmodel.town.situations import SITUATIONS
 from worldmodel.town.traffic import simulate
+from worldmodel.town.words.colors import color_name
+from worldmodel.town.words.descriptions import describe, time_of_day
+from worldmodel.town.words.hints import hint_at, hints
+from worldmodel.town.words.notices import notices
+from worldmodel.town.words.nouns import a, listed, noun, plural
 
 NOUNS = ("car", "van", "truck", "bus", "cyclist", "pedestrian", "traffic cone", "road barrier", "box")
 QUICK = ("street", "pedestrian", "parked_car", "traffic_light")

@@ -6,7 +6,6 @@ import pytest
 from worldmodel.clips import MAX_INSTRUCTION_CHARACTERS
 from worldmodel.errors import UnknownName
 from worldmodel.town.dataset import SPLITS
-from worldmodel.town.labels import decision_labels
 from worldmodel.town.language import (
     AT_CROSSING,
     FIRST_TEST_SEED,
@@ -17,11 +16,12 @@ from worldmodel.town.language import (
     narration,
     split_of,
 )
-from worldmodel.town.phrases import WORDINGS, forms, phrase, texts
-from worldmodel.town.roads import draw_road
+from worldmodel.town.roads.draws import draw_road
+from worldmodel.town.roads.turns import branches, can_be_followed
 from worldmodel.town.situations import SITUATIONS, generator
 from worldmodel.town.traffic import simulate
-from worldmodel.town.turns import branches, can_be_followed
+from worldmodel.town.words.labels import decision_labels
+from worldmodel.town.words.phrases import WORDINGS, forms, phrase, texts
 
 QUICK = ("street", "intersection", "highway")
 EVERY = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SITUATIONS]

@@ -11,7 +11,7 @@ from worldmodel.geometry import Array
 from worldmodel.plans import Decision
 from worldmodel.town import mixes
 from worldmodel.town.mixes import MIXES, mixed_scenes, scene_list
-from worldmodel.town.moments import (
+from worldmodel.town.records.moments import (
     CRITICAL_M,
     Moments,
     constant_motion,

@@ -9,8 +9,8 @@ import pytest
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, BadRequest, ClipTooShort
 from worldmodel.geometry import Array, compose
-from worldmodel.town.cast import draw_body
 from worldmodel.town.dataset import clip_of
+from worldmodel.town.drivers.cast import draw_body
 from worldmodel.town.measures import gaps, measure, rectangle_distances, times_to_collision
 from worldmodel.town.oracle import Oracle, Truth, plan_of
 from worldmodel.town.scene import Cause, Light, Scene, Stage, town_rig

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from worldmodel.geometry import relative
-from worldmodel.town.colors import color_name
-from worldmodel.town.nouns import noun
-from worldmodel.town.questions import ANSWERS, Question, questions, questions_at
 from worldmodel.town.scene import SIGNAL_NAMES, Scene
 from worldmodel.town.situations import SITUATIONS
 from worldmodel.town.traffic import simulate
+from worldmodel.town.words.colors import color_name
+from worldmodel.town.words.nouns import noun
+from worldmodel.town.words.questions import ANSWERS, Question, questions, questions_at
 
 QUICK = ("street", "pedestrian", "parked_car", "traffic_light")
 EVERY = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SITUATIONS]

@@ -8,8 +8,8 @@ import pytest
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
 from worldmodel.town import render as render_module
-from worldmodel.town.lane_index import LaneIndex
-from worldmodel.town.portrait import render_body_rgba
+from worldmodel.town.looks.lane_index import LaneIndex
+from worldmodel.town.looks.portrait import render_body_rgba
 from worldmodel.town.render import render, render_scenes
 from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from town_roads import road
 
-from worldmodel.town.network import Chain, Look, Network, mirrored, mirrored_pose
-from worldmodel.town.paths import Path
-from worldmodel.town.roadmap import PARKING_M, Gate, RoadMap
-from worldmodel.town.roads import BEHIND_M, ROADS
+from worldmodel.town.roads.draws import BEHIND_M, ROADS
+from worldmodel.town.roads.network import Chain, Look, Network, mirrored, mirrored_pose
+from worldmodel.town.roads.paths import Path
+from worldmodel.town.roads.roadmap import PARKING_M, Gate, RoadMap
 
 LEAST_RADIUS_M = 8.0
 

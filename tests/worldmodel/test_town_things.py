@@ -8,11 +8,13 @@ import torch
 from town_features import SIZES, body, street
 
 from worldmodel.errors import UnknownName
-from worldmodel.town.bodies import body_parts
-from worldmodel.town.ground import MARKING, PAVEMENT, ROAD, TERRAIN, ground_kind
-from worldmodel.town.lamps import BRAKE, LEFT_LAMP, RIGHT_LAMP, SIGNAL_LAMPS, body_lamps
-from worldmodel.town.lane_index import LaneIndex
-from worldmodel.town.layout import draw_light
+from worldmodel.town.looks.bodies import body_parts
+from worldmodel.town.looks.ground import MARKING, PAVEMENT, ROAD, TERRAIN, ground_kind
+from worldmodel.town.looks.lamps import BRAKE, LEFT_LAMP, RIGHT_LAMP, SIGNAL_LAMPS, body_lamps
+from worldmodel.town.looks.lane_index import LaneIndex
+from worldmodel.town.looks.scenery import PROPS, prop_parts
+from worldmodel.town.looks.shapes import Form, Parts
+from worldmodel.town.looks.signs import SIGN_NUMBERS, SIGNS
 from worldmodel.town.masks import SEMANTICS, semantic
 from worldmodel.town.render import render
 from worldmodel.town.scene import (
@@ -31,9 +33,7 @@ from worldmodel.town.scene import (
     StopLine,
     town_rig,
 )
-from worldmodel.town.scenery import PROPS, prop_parts
-from worldmodel.town.shapes import Form, Parts
-from worldmodel.town.signs import SIGN_NUMBERS, SIGNS
+from worldmodel.town.setting.layout import draw_light
 from worldmodel.town.traffic import simulate
 
 

@@ -14,7 +14,7 @@ from worldmodel.town import tracks as tracks_module
 from worldmodel.town.dataset import clip_of
 from worldmodel.town.language import narration
 from worldmodel.town.mixes import scene_list
-from worldmodel.town.request import TownRequest
+from worldmodel.town.records.request import TownRequest
 from worldmodel.town.rigs import rig_named
 from worldmodel.town.tracks import Tracks, save_scenes, write_tracks
 from worldmodel.town.traffic import SITUATIONS, simulate

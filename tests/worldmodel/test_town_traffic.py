@@ -4,7 +4,7 @@ import pytest
 from worldmodel.edits import ChangeInstruction, ChangeWeather, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import relative, wrap_angle
-from worldmodel.town.expert import EGO_BODY, boxes_overlap
+from worldmodel.town.drivers.expert import EGO_BODY, boxes_overlap
 from worldmodel.town.scene import Prop, Scene
 from worldmodel.town.traffic import SITUATIONS, EgoState, Simulation, simulate
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from worldmodel.errors import UnknownName
-from worldmodel.town.falling import _drops
-from worldmodel.town.layout import light_at
-from worldmodel.town.lightmap import LightMap
+from worldmodel.town.looks.falling import _drops
+from worldmodel.town.looks.lightmap import LightMap
+from worldmodel.town.looks.shading import AIRS, mood
 from worldmodel.town.render import Rendering, render, render_scenes
 from worldmodel.town.scene import WEATHERS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
-from worldmodel.town.shading import AIRS, mood
+from worldmodel.town.setting.layout import light_at
 
 NOON, NIGHT = 12.0, 23.5
 RIG = town_rig(1, 96, 56)

@@ -8,11 +8,11 @@ import numpy as np
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, UnknownName
 from worldmodel.geometry import Array, compose, wrap_angle
-from worldmodel.town.agents import Agent, boxes_overlap, route_of
-from worldmodel.town.cast import draw_body
-from worldmodel.town.expert import Crowd
-from worldmodel.town.paths import Path
-from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.drivers.agents import Agent, boxes_overlap, route_of
+from worldmodel.town.drivers.cast import draw_body
+from worldmodel.town.drivers.expert import Crowd
+from worldmodel.town.roads.paths import Path
+from worldmodel.town.roads.roadmap import RoadMap
 from worldmodel.town.scene import KINDS, WEATHERS, Body, Stage
 
 OFF_MAP_M = 80.0

@@ -11,13 +11,13 @@ from worldmodel.clips import Box, Clip
 from worldmodel.edits import Edit
 from worldmodel.errors import BadDataset
 from worldmodel.geometry import Rig
-from worldmodel.town.fingerprint import town_fingerprint
 from worldmodel.town.mixes import SPLITS, scene_list
-from worldmodel.town.request import TownRequest
+from worldmodel.town.records.fingerprint import town_fingerprint
+from worldmodel.town.records.request import TownRequest
+from worldmodel.town.records.shelf import CHOICE, Shelf, new_piece, open_shelf
+from worldmodel.town.records.workers import check_workers, in_order
 from worldmodel.town.scene import Scene
-from worldmodel.town.shelf import CHOICE, Shelf, new_piece, open_shelf
 from worldmodel.town.traffic import simulate
-from worldmodel.town.workers import check_workers, in_order
 
 if TYPE_CHECKING:
     from worldmodel.io.lerobot import Dataset
@@ -183,7 +183,7 @@ def _render_piece(
     job: tuple[int, tuple[str, int]], *, shelf: Shelf, request: TownRequest, rig: Rig, supersample: int
 ) -> None:
     from worldmodel.io.lerobot_parts import make_part, save_part
-    from worldmodel.town.card import save_facts, scene_facts
+    from worldmodel.town.records.card import save_facts, scene_facts
 
     number, pair = job
     with new_piece(shelf, number) as folder:
@@ -211,7 +211,7 @@ def _seen(scene: Scene, rig: Rig, boxes: tuple[tuple[Box, ...], ...]) -> tuple[t
 def _whole_dataset(shelf: Shelf, request: TownRequest, rig: Rig, rig_name: str) -> Path:
     from worldmodel.io.lerobot_parts import load_part
     from worldmodel.io.lerobot_writer import join_parts
-    from worldmodel.town.card import load_facts, write_card
+    from worldmodel.town.records.card import load_facts, write_card
 
     whole = shelf.folder / "whole"
     whole.mkdir()

@@ -9,15 +9,15 @@ import numpy as np
 
 from worldmodel.clips import Instruction
 from worldmodel.decisions import HORIZONS_S
-from worldmodel.town.descriptions import describe
-from worldmodel.town.hints import hints
-from worldmodel.town.labels import Labels, decision_labels
-from worldmodel.town.notices import Notice, notices
-from worldmodel.town.phrases import phrase
-from worldmodel.town.questions import Question, questions
-from worldmodel.town.roadmap import RoadMap
+from worldmodel.town.roads.roadmap import RoadMap
+from worldmodel.town.roads.turns import REACH_M, TURN_RAD, offers
 from worldmodel.town.scene import Scene
-from worldmodel.town.turns import REACH_M, TURN_RAD, offers
+from worldmodel.town.words.descriptions import describe
+from worldmodel.town.words.hints import hints
+from worldmodel.town.words.labels import Labels, decision_labels
+from worldmodel.town.words.notices import Notice, notices
+from worldmodel.town.words.phrases import phrase
+from worldmodel.town.words.questions import Question, questions
 
 FIRST_TEST_SEED = 2_000_000  # where the seeds of `dataset.SPLITS['test']` begin
 MISLEADING_SHARE, AT_CROSSING = 0.045, 0.4  # of the scenes in which a turn can be asked for that does not exist

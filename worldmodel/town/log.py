@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.geometry import wrap_angle
-from worldmodel.town.expert import Crowd
+from worldmodel.town.drivers.expert import Crowd
 from worldmodel.town.scene import Cause
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from worldmodel.geometry import Array, Rig, matrix_from_pose
-from worldmodel.town.casting import (
+from worldmodel.town.looks.casting import (
     GROUND,
     GROUND_RANGE_M,
     SKY,
@@ -22,11 +22,11 @@ from worldmodel.town.casting import (
     see,
     times,
 )
-from worldmodel.town.ground import ground_kind
+from worldmodel.town.looks.ground import ground_kind
+from worldmodel.town.looks.shapes import COLUMN, LABELS
+from worldmodel.town.looks.world import World
 from worldmodel.town.render import BATCH_PX, checked_frames
 from worldmodel.town.scene import Scene
-from worldmodel.town.shapes import COLUMN, LABELS
-from worldmodel.town.world import World
 
 GROUNDS = ("road", "marking", "pavement", "terrain")  # in the order of `ground.ROAD` ... `ground.TERRAIN`
 SEMANTICS = ("sky", *GROUNDS, *LABELS, "car", "van", "truck", "bus", "pedestrian", "cyclist", "obstacle")

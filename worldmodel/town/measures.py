@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array
-from worldmodel.town.agents import EGO_BODY, REAR_AXLE_M
+from worldmodel.town.drivers.agents import EGO_BODY, REAR_AXLE_M
 from worldmodel.town.scene import Scene
 
 STANDING_MPS = 0.1  # slower than this stands

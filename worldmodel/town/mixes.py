@@ -15,9 +15,9 @@ import numpy as np
 from worldmodel.decisions import HORIZONS_S
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array
-from worldmodel.town.moments import FUTURE_S, Moments, moment_frames, moments_of
+from worldmodel.town.records.moments import FUTURE_S, Moments, moment_frames, moments_of
+from worldmodel.town.records.workers import in_order
 from worldmodel.town.traffic import SITUATIONS, simulate
-from worldmodel.town.workers import in_order
 
 SPLIT_SIZE = 1_000_000  # seeds below it are for training, then a million for validation, then a million for tests
 SPLITS = {"train": 0, "val": SPLIT_SIZE, "test": 2 * SPLIT_SIZE}
@@ -34,7 +34,7 @@ BALANCED = HORIZONS_S.index(2.0)
 class Mix:
     """How many moments of a dataset are to be vision-critical: `lowest` to `highest` of all.
 
-    `worldmodel.town.moments` says what a moment is, and when it is vision-critical.
+    `worldmodel.town.records.moments` says what a moment is, and when it is vision-critical.
     """
 
     lowest: float = 0.0

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Rig, matrix_from_pose
-from worldmodel.town.casting import GROUND, SKY, Views, cast
-from worldmodel.town.edges import smooth
-from worldmodel.town.falling import fallen, lens_drops
-from worldmodel.town.glare import dazzled
-from worldmodel.town.picture import Batch, Shot, background, depth_of, grounded, pixel_centres, prepared, shaded
+from worldmodel.town.looks.casting import GROUND, SKY, Views, cast
+from worldmodel.town.looks.edges import smooth
+from worldmodel.town.looks.falling import fallen, lens_drops
+from worldmodel.town.looks.glare import dazzled
+from worldmodel.town.looks.picture import Batch, Shot, background, depth_of, grounded, pixel_centres, prepared, shaded
+from worldmodel.town.looks.world import GROUND_INSTANCE, NO_INSTANCE, World
 from worldmodel.town.scene import Scene
-from worldmodel.town.world import GROUND_INSTANCE, NO_INSTANCE, World
 
 BATCH_PX = 2**18  # pixels worked on at once
 BATCH_VIEWS = 256  # pictures worked on at once, however small

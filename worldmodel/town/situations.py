@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldmodel.town.agents import REAR_AXLE_M
+from worldmodel.town.drivers.agents import REAR_AXLE_M
 
 __all__ = ["REAR_AXLE_M", "SITUATIONS", "Situation", "generator"]
 

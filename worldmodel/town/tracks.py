@@ -14,10 +14,10 @@ import numpy as np
 
 from worldmodel.errors import BadDataset, BadRequest
 from worldmodel.town.dataset import Progress, fill, identity, scenes_on
-from worldmodel.town.request import TownRequest
+from worldmodel.town.records.request import TownRequest
+from worldmodel.town.records.shelf import Shelf, new_piece, open_shelf
+from worldmodel.town.records.workers import check_workers
 from worldmodel.town.scene import Scene
-from worldmodel.town.shelf import Shelf, new_piece, open_shelf
-from worldmodel.town.workers import check_workers
 
 TRACKS_FILE = "tracks.parquet"
 VERSION = "1"
@@ -89,7 +89,7 @@ def write_tracks(out: Path, request: TownRequest, *, workers: int = 1, progress:
 
 
 def _track_piece(job: tuple[int, tuple[str, int]], *, shelf: Shelf, request: TownRequest) -> None:
-    from worldmodel.town.card import save_facts, scene_facts
+    from worldmodel.town.records.card import save_facts, scene_facts
 
     number, pair = job
     with new_piece(shelf, number) as folder:
@@ -101,7 +101,7 @@ def _track_piece(job: tuple[int, tuple[str, int]], *, shelf: Shelf, request: Tow
 def _whole_tracks(shelf: Shelf, request: TownRequest) -> Path:
     import pyarrow.parquet as pq
 
-    from worldmodel.town.card import load_facts, write_card
+    from worldmodel.town.records.card import load_facts, write_card
 
     whole = shelf.folder / "whole"
     whole.mkdir()

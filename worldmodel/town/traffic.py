@@ -13,15 +13,15 @@ import numpy as np
 from worldmodel.edits import ChangeWeather, Edit
 from worldmodel.errors import BadMotion, BadRequest, UnknownName
 from worldmodel.town.changes import apply_edit, check_edit
-from worldmodel.town.expert import Crowd
-from worldmodel.town.lane_changes import LaneChanges
+from worldmodel.town.drivers.expert import Crowd
+from worldmodel.town.drivers.lane_changes import LaneChanges
+from worldmodel.town.drivers.roles import cast_scene
 from worldmodel.town.language import instructions_for, mislead, split_of
-from worldmodel.town.layout import build_stage, draw_light, light_at
 from worldmodel.town.log import Log
-from worldmodel.town.roadmap import RoadMap
-from worldmodel.town.roads import draw_road
-from worldmodel.town.roles import cast_scene
+from worldmodel.town.roads.draws import draw_road
+from worldmodel.town.roads.roadmap import RoadMap
 from worldmodel.town.scene import Scene, Stage
+from worldmodel.town.setting.layout import build_stage, draw_light, light_at
 from worldmodel.town.situations import SITUATIONS, Situation, generator
 
 __all__ = ["SITUATIONS", "EgoState", "Simulation", "Situation", "simulate"]

@@ -11,7 +11,7 @@ from math import atan, sqrt
 
 import numpy as np
 
-from worldmodel.town.paths import Path
+from worldmodel.town.roads.paths import Path
 from worldmodel.town.scene import Scene
 from worldmodel.town.situations import generator
 from worldmodel.town.traffic import TICKS_HZ, EgoState, Simulation
@@ -89,5 +89,3 @@ def wander(situation: str, seed: int, *, seconds: float, frequency_hz: float = 8
             wanted = min(wanted, ego.acceleration)
         simulation.step(wanderer.step(wanted, whims.places[tick]))
     return simulation.scene(seconds)
-
-

@@ -1,0 +1,1 @@
+"""Everybody on the road: what they see, decide and do."""

@@ -1,0 +1,1 @@
+"""How everything looks: rays, light, paint and shapes."""

@@ -1,0 +1,1 @@
+"""Parts of writing scenes to disk."""

@@ -1,0 +1,1 @@
+"""Roads: what leads where, and where one has to wait."""

@@ -1,0 +1,1 @@
+"""What stands beside the roads, and the light."""
