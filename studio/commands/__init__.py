@@ -1,0 +1,1 @@
+"""The commands of `detour`, grouped by what they are about; `studio.cli` puts them together."""

@@ -1,0 +1,229 @@
+"""Commands that ask the world model: what comes next, what if, what to do, and how good is it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studio.commands.options import ClipName, Json, Model, Out, Samples, Seed, Steps, default_model
+from studio.console import counter, emit, parts, say
+
+
+def demo(
+    out: Out = Path("detour-demo"),
+    clip: Annotated[str | None, typer.Option(help="DATASET[:EPISODE[@SECONDS]]; default: the one that ships.")] = None,
+    seconds: Annotated[float, typer.Option(help="Horizon of the imagined futures.")] = 4.0,
+    seed: Seed = 0,
+    steps: Steps = 8,
+    kind: Annotated[
+        str, typer.Option(help="What is put in the way: car, van, truck, pedestrian, cyclist, cone, box.")
+    ] = "car",
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """The whole story on one clip: imagine, stitch, plan, score; writes report.html."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    say("detour demo: imagine, stitch, plan, score")
+    from studio.demo import run_demo
+
+    result = run_demo(
+        out,
+        clip=clip,
+        seconds=seconds,
+        seed=seed,
+        steps=steps,
+        model=model or None,
+        kind=kind,
+        progress=parts(),
+    )
+    scores = [f"  {row['metric']} {row['value']:.2f} {row['unit']}  {row['of']}" for row in result.scores]
+    notes = [f"  note: {text}" for text in result.skipped]
+    content = {
+        "folder": result.folder,
+        "report": result.report,
+        "scores": result.scores,
+        "skipped": result.skipped,
+        "timings_s": result.timings_s,
+    }
+    emit(content, as_json, "\n".join([f"report: {result.report}", *scores, *notes]))
+
+
+def imagine(
+    clip: ClipName,
+    out: Out,
+    text: Annotated[str | None, typer.Option(help="What the driver is told; default: the clip's instruction.")] = None,
+    actions: Annotated[Path | None, typer.Option(help="CSV with t,x,y,yaw: the path to drive, from now.")] = None,
+    seconds: Annotated[float, typer.Option(help="Horizon.")] = 4.0,
+    memory: Annotated[str, typer.Option(help="full or window.")] = "window",
+    steps: Steps = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Imagine how a clip goes on."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.imagine import ImagineRequest, run_imagine
+
+    request = ImagineRequest(
+        clip=clip,
+        text=text,
+        actions=actions,
+        seconds=seconds,
+        memory=memory,
+        steps=steps,
+        seed=seed,
+        model=model or default_model(),
+    )
+    record = run_imagine(request, out, on_chunk=counter("chunks"))
+    emit({"folder": out, "report": out / "report.html", "run": record}, as_json, f"report: {out / 'report.html'}")
+
+
+def stitch(
+    clip: ClipName,
+    out: Out,
+    variant: Annotated[str, typer.Option(help="near, far, sky_near, sky_far or empty.")] = "near",
+    kind: Annotated[str, typer.Option(help="car, van, truck, pedestrian, cyclist, cone or box.")] = "car",
+    picture: Annotated[Path | None, typer.Option(help="A PNG with transparency instead; needs --height-m.")] = None,
+    height_m: Annotated[float | None, typer.Option(help="Real height of the object in --picture.")] = None,
+    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    samples: Samples = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Put an object into a clip and plan with and without it."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.planning import PLANNERS, StitchRequest, run_stitch
+
+    request = StitchRequest(
+        clip=clip,
+        variant=variant,
+        kind=kind,
+        picture=picture,
+        height_m=height_m,
+        planners=tuple(planner or PLANNERS),
+        samples=samples,
+        seed=seed,
+        model=model or default_model(),
+    )
+    record = run_stitch(request, out)
+    lines = [
+        f"  {name}: path {row['path_length_change_m']:+.2f} m, endpoint {row['endpoint_shift_m']:.2f} m, "
+        f"sideways {row['lateral_shift_m']:+.2f} m"
+        for name, row in record["responses"].items()
+    ]
+    if record["town"] is not None:
+        lines.append(f"  {record['town']['sentence']}")
+    notes = [f"  note: {text}" for text in (*record["skipped"], *record["stitch"]["notes"])]
+    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
+
+
+def score(
+    a: Annotated[Path, typer.Argument(help="The generated side: folder of videos, a video, or a dataset.")],
+    b: Annotated[Path, typer.Argument(help="The real side, with the same names.")],
+    metrics: Annotated[str, typer.Option(help="Comma separated: fid, kid, fvd, kvd, psnr, ssim.")] = "psnr,ssim",
+    frames: Annotated[int | None, typer.Option(help="Frames per clip; default: all.")] = None,
+    condition_frames: Annotated[int, typer.Option(help="Frames at each clip's start to leave out.")] = 0,
+    inception: Annotated[Path | None, typer.Option(help="Inception 2015 weights for published FID.")] = None,
+    i3d: Annotated[Path | None, typer.Option(help="I3D Kinetics-400 weights for published FVD.")] = None,
+    model: Model = "",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the scores to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores between two sets of videos; feature networks are named in every number."""
+    from studio.scoring import ScoreRequest, run_score
+
+    request = ScoreRequest(
+        a=a,
+        b=b,
+        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()),
+        frames=frames,
+        condition_frames=condition_frames,
+        inception=inception,
+        i3d=i3d,
+        model=model or default_model(),
+        seed=seed,
+    )
+    scores = run_score(request, out)
+    emit(scores.to_json(), as_json, scores.table())
+
+
+def plan(
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="DATASET for all episodes, or DATASET:EPISODE[@SECONDS].")
+    ],
+    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    samples: Samples = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the result to this JSON file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Plan on one clip or all of a dataset, and compare with what was driven."""
+    from studio.planning import PLANNERS, PlanRequest, run_plan
+    from studio.runs import refuse_existing, write_json_file
+
+    if out is not None:
+        refuse_existing(out)
+    request = PlanRequest(
+        clip=clip, planners=tuple(planner or PLANNERS), samples=samples, seed=seed, model=model or default_model()
+    )
+    result = run_plan(request, on_clip=counter("clips"))
+    if out is not None:
+        write_json_file(out, result)
+    lines = [_plan_line(name, row) for name, row in result["scores"].items()]
+    emit(result, as_json, "\n".join([*lines, *(f"  left out: {text}" for text in result["skipped"])]))
+
+
+def _plan_line(name: str, row: dict[str, Any]) -> str:
+    if not row["scored"]:
+        return f"{name}: {row['plans']} plans, none scored (no motion follows)"
+    return f"{name}: ADE {row['ade_m']:.2f} m, FDE {row['fde_m']:.2f} m over {row['scored']} of {row['plans']} plans"
+
+
+def drive(
+    out: Out,
+    planner: Annotated[
+        str, typer.Option(help="joint, constant-velocity, constant-turn-rate, stand-still or expert.")
+    ] = "joint",
+    situation: Annotated[
+        list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first scene (the others follow) and of the planner.")] = 0,
+    scenes: Annotated[int, typer.Option(help="How many.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Given to each scene, after 2 s of the town's expert.")] = 20.0,
+    samples: Samples = 8,
+    videos: Annotated[int, typer.Option(help="How many of the scenes are filmed.")] = 1,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Let a planner drive in the town, closed loop; driving score and NAVSIM's sub-scores."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.drive import DriveRequest, run_drive
+
+    request = DriveRequest(
+        planner=planner,
+        situations=tuple(situation or ()),
+        seed=seed,
+        scenes=scenes,
+        seconds=seconds,
+        samples=samples,
+        videos=videos,
+        model=model or default_model(),
+    )
+    record = run_drive(request, out, on_scene=counter("scenes"))
+    lines = [
+        f"  {row['scene']}: driving score {row['driving_score']:.1f} (route {row['route_completion']:.0%}, penalty "
+        f"{row['penalty']:.2f}, ended by {row['end']})"
+        for row in record["drives"]
+    ]
+    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines]))

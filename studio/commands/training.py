@@ -1,0 +1,54 @@
+"""The command that trains."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studio.commands.options import Json, Out, Seed
+from studio.console import emit, say
+
+
+def train(
+    stage: Annotated[str, typer.Argument(help="vision, chunk or horizon.")],
+    out: Out,
+    preset: Annotated[str, typer.Option(help="test, town-mini or town.")] = "town-mini",
+    data: Annotated[str, typer.Option(help="'town' to render scenes, or a dataset folder.")] = "town",
+    start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with: weights only.")] = None,
+    scenes: Annotated[int | None, typer.Option(help="Town scenes; default: the preset's.")] = None,
+    episodes: Annotated[list[int] | None, typer.Option("--episode", help="Of the dataset; may be repeated.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length in steps; default: the preset's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length in minutes; whichever ends first.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak; default: the preset's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that render scenes.")] = 1,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """One training stage; run it again to go on where it stopped."""
+    from worldmodel.training.stages import StageConfig, train_stage
+
+    config = StageConfig(
+        stage=stage,
+        out=out,
+        preset=preset,
+        data=data,
+        start=start,
+        scenes=scenes,
+        episodes=tuple(episodes) if episodes else None,
+        steps=steps,
+        minutes=minutes,
+        learning_rate=learning_rate,
+        workers=workers,
+        precision=precision,
+        seed=seed,
+    )
+    checkpoint = train_stage(config, say=say, on_progress=_training_line)
+    emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
+
+
+def _training_line(progress: Any) -> None:
+    say(
+        f"  step {progress.step} of {progress.steps}  loss {progress.loss:.4f}  "
+        f"{progress.samples_per_s:.1f} samples/s  {progress.eta_s:.0f} s left"
+    )
