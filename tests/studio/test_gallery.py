@@ -43,7 +43,8 @@ def test_the_folder_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     assert counted[0][0] == 1
     text = (tmp_path / "g" / "README.md").read_text()
     assert "![street](situation-street.jpg)" in text
-    assert Image.open(tmp_path / "g" / "situation-street.jpg").size == (30, 20)
+    with Image.open(tmp_path / "g" / "situation-street.jpg") as saved:
+        assert saved.size == (30, 20)
     with pytest.raises(BadInput, match="exists"):
         write_gallery(tmp_path / "g")
 

@@ -18,7 +18,7 @@ def sky(x: Tensor, y: Tensor, z: Tensor, at: Mood) -> Rgb:
     narrow = wide * wide * wide
     narrow = narrow * narrow * narrow * narrow * narrow
     color = mix(color, at.glow, 0.30 * wide + 0.55 * narrow)
-    if at.day < MOONRISE and at.clouds < 1:
+    if at.day < MOONRISE and 0 < at.clouds < 1:  # neither fog nor a closed sky lets it through
         color = mix(color, (0.98, 0.97, 0.88), above(towards, 0.99935, torch.full_like(z, 3e-4)))
     elif at.shadow:
         color = mix(color, (1.0, 0.99, 0.93), above(towards, 0.9985, torch.full_like(z, 6e-4)))
