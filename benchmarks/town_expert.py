@@ -21,9 +21,8 @@ from eval_fid_fvd.contacts import contacts
 from eval_fid_fvd.footprints import LaneMap, Placement
 from eval_fid_fvd.rules import red_lights
 from worldmodel.geometry import Array
-from worldmodel.town.drivers.agents import EGO_BODY
 from worldmodel.town.drivers.gates import Gates
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import EGO_BODY, Scene
 from worldmodel.town.situations import MEMORIES
 from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, Simulation
 

@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float
 
 from eval_fid_fvd.footprints import Placement, corners, ego_centres, rectangles_meet, touching
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.drivers.expert import EGO_BODY
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import EGO_BODY, Scene
 
 STATIC_KINDS = ("cone", "barrier", "box")  # things, not road users
 STOPPED_MPS = 0.05

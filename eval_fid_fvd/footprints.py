@@ -10,9 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.drivers.expert import EGO_BODY
-from worldmodel.town.scene import Body, Lane, Scene, Stage
-from worldmodel.town.situations import REAR_AXLE_M
+from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, Body, Lane, Scene, Stage
 
 DRIVING_LANE_M = 2.6  # narrower lanes are parking strips and shoulders
 CROSSING_RAD = np.radians(25)  # lanes that overlap at a larger angle make a crossing

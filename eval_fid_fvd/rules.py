@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array, relative
-from worldmodel.town.drivers.expert import EGO_BODY
-from worldmodel.town.scene import RED, Scene
-from worldmodel.town.situations import REAR_AXLE_M
+from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, RED, Scene
 
 NOSE_M = REAR_AXLE_M + EGO_BODY.length_m / 2
 HALT_MPS, HALT_WITHIN_M = 0.5, 8.0  # as slow as a decision "stop", this shortly before a stop sign's line, is a halt

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from worldmodel.town.drivers.agents import EGO_BODY, Agent
+from worldmodel.town.drivers.agents import Agent
 from worldmodel.town.drivers.gates import Gates
 from worldmodel.town.drivers.right_of_way import RightOfWay, crossing_zones
 from worldmodel.town.roads.paths import Path
 from worldmodel.town.roads.roadmap import Gate, Programme, RoadMap
-from worldmodel.town.scene import Body, Crosswalk
+from worldmodel.town.scene import EGO_BODY, Body, Crosswalk
 
 EAST, NORTH = Path.straight((0.0, 0.0, 0.0), 100.0), Path.straight((50.0, -50.0, 1.5707963), 100.0)
 

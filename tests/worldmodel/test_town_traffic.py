@@ -4,8 +4,8 @@ import pytest
 from worldmodel.edits import ChangeInstruction, ChangeWeather, InsertActor, MoveActor, RemoveActor
 from worldmodel.errors import BadEdit, BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import relative, wrap_angle
-from worldmodel.town.drivers.expert import EGO_BODY, boxes_overlap
-from worldmodel.town.scene import Prop, Scene
+from worldmodel.town.drivers.expert import boxes_overlap
+from worldmodel.town.scene import EGO_BODY, Prop, Scene
 from worldmodel.town.traffic import SITUATIONS, EgoState, Simulation, simulate
 
 ARRAYS = ("ego_poses", "ego_speeds_mps", "body_poses", "body_present", "body_speeds_mps", "body_braking")

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array
-from worldmodel.town.drivers.agents import EGO_BODY, REAR_AXLE_M
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, Scene
 
 STANDING_MPS = 0.1  # slower than this stands
 TTC_HORIZON_S = 5.0  # later collisions of a constant-velocity forecast mean nothing

@@ -171,6 +171,10 @@ class Cause:
     track: str = ""
 
 
+REAR_AXLE_M = 1.4  # of the ego, behind its centre
+EGO_BODY = Body(track="ego", kind="car", length_m=4.6, width_m=1.9, height_m=1.5, color_rgb=(0.8, 0.8, 0.82))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scene:
     """One scene over `time` frames.

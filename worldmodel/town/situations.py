@@ -5,10 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldmodel.town.drivers.agents import REAR_AXLE_M
-
-__all__ = ["REAR_AXLE_M", "SITUATIONS", "Situation", "generator"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:

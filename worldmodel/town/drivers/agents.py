@@ -10,9 +10,6 @@ from worldmodel.geometry import Array
 from worldmodel.town.roads.paths import Path
 from worldmodel.town.scene import OFF, Body, Cause
 
-REAR_AXLE_M = 1.4  # of the ego, behind its centre
-EGO_BODY = Body(track="ego", kind="car", length_m=4.6, width_m=1.9, height_m=1.5, color_rgb=(0.8, 0.8, 0.82))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Swerve:

@@ -8,10 +8,10 @@ from math import pi
 
 import numpy as np
 
-from worldmodel.town.drivers.agents import EGO_BODY, REAR_AXLE_M, Agent, boxes_overlap, route_of
+from worldmodel.town.drivers.agents import Agent, boxes_overlap, route_of
 from worldmodel.town.roads.paths import Path
 from worldmodel.town.roads.roadmap import PARKING_M, RoadMap
-from worldmodel.town.scene import Body
+from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, Body
 from worldmodel.town.situations import Situation
 
 CAR_COLORS = (

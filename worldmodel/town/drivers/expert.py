@@ -13,14 +13,14 @@ from math import cos, inf, sin, sqrt
 import numpy as np
 
 from worldmodel.geometry import wrap_angle
-from worldmodel.town.drivers.agents import EGO_BODY, Agent, boxes_overlap
+from worldmodel.town.drivers.agents import Agent, boxes_overlap
 from worldmodel.town.drivers.gates import Gates
 from worldmodel.town.drivers.indicators import Indicators
 from worldmodel.town.drivers.passing import HOLD_M, View, plan_swerves
 from worldmodel.town.drivers.right_of_way import RightOfWay
 from worldmodel.town.drivers.walking import walk
 from worldmodel.town.roads.roadmap import RoadMap
-from worldmodel.town.scene import Cause
+from worldmodel.town.scene import EGO_BODY, Cause
 
 __all__ = ["EGO_BODY", "Agent", "Crowd", "boxes_overlap", "idm"]
 

@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from worldmodel.town.drivers.agents import EGO_BODY
-from worldmodel.town.scene import AMBER, GREEN, SIGNAL_NAMES, Cause, Scene
+from worldmodel.town.scene import AMBER, EGO_BODY, GREEN, SIGNAL_NAMES, Cause, Scene
 from worldmodel.town.words.neighbours import STILL_MPS, Neighbour
 from worldmodel.town.words.nouns import a, noun
 from worldmodel.town.words.surroundings import Surroundings

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from worldmodel.geometry import Array, relative, wrap_angle
-from worldmodel.town.drivers.agents import EGO_BODY, REAR_AXLE_M
 from worldmodel.town.roads.turns import Branch, arc_lengths, branches, headings
-from worldmodel.town.scene import HAZARD, Scene
+from worldmodel.town.scene import EGO_BODY, HAZARD, REAR_AXLE_M, Scene
 from worldmodel.town.situations import SITUATIONS
 from worldmodel.town.words.neighbours import VEHICLES, Neighbour
 from worldmodel.town.words.sightlines import crosses, gap_m, outline
