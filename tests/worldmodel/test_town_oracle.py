@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worldmodel.edits import ChangeWeather, Edit, InsertActor, MoveActor, RemoveActor
-from worldmodel.errors import BadEdit, BadRequest, ClipTooShort
+from worldmodel.errors import BadEdit, BadRequest, ClipTooShort, UnknownName
 from worldmodel.geometry import Array, compose
 from worldmodel.town.dataset import clip_of
 from worldmodel.town.drivers.cast import draw_body
@@ -183,7 +183,7 @@ def check_before(situations: list[str], seeds: range) -> int:
             for edit in random_edits(rng, scene, at_s):
                 try:
                     edited = ORACLE.edited(scene, edit)
-                except BadEdit:
+                except (BadEdit, UnknownName):  # no room, or gone by then
                     continue
                 applied += 1
                 whole = isinstance(edit, ChangeWeather)

@@ -30,7 +30,8 @@ SIZES = {  # length, width, height, each with its spread
     "barrier": ((0.35, 0.0), (1.8, 0.2), (1.05, 0.0)),
     "box": ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2)),
 }
-TIGHT_PER_M = 1 / 40
+TIGHT_PER_M = 1 / 40  # paths with a tighter bend are for short vehicles
+START_MPS2 = 2.0  # nobody starts so close to a line that it would have to brake harder
 CLEAR_M = 4.0  # between bumpers at the start, besides a second's way
 
 
@@ -82,21 +83,29 @@ class Cast:
     def vehicle(self, path: Path, s: float, speed: float, wish: float, kind: str = "") -> Agent:
         """Somebody who drives along a path; a kind is drawn if none is given."""
         drawn = str(self.rng.choice(["car", "van", "truck", "bus"], p=[0.76, 0.13, 0.08, 0.03]))
-        if drawn == "bus" and np.abs(path.curvatures).max() > TIGHT_PER_M:
-            drawn = "van"  # a bus would cut the corners
+        if drawn in ("truck", "bus") and np.abs(path.curvatures).max() > TIGHT_PER_M:
+            drawn = "van"  # anything longer would cut the corners, and swing out into who comes the other way
         body = self.body(kind or drawn)
         side = self.between(-0.15, 0.15)
+        route = route_of(path, self.road.routes)
+        nose = s + back_of(body) + body.length_m / 2
         return Agent(
             body=body,
             path=path,
-            route=route_of(path, self.road.routes),
+            route=route,
             s=s,
             d=side,
             side_m=side,
-            speed=min(speed, path.limit_mps(s)),
+            speed=min(speed, path.limit_mps(s), self._stoppable_mps(route, nose)),
             wish=wish,
             back_m=back_of(body),
         )
+
+    def _stoppable_mps(self, route: str, nose_s: float) -> float:
+        """Highest speed to start with from which one can still stop at the next signal or stop line."""
+        gates = [gate.s_m for gate in self.road.gates.get(route, ()) if gate.kind in ("signal", "stop")]
+        gap = min((s - nose_s for s in gates if s > nose_s), default=np.inf)
+        return float(np.sqrt(2 * START_MPS2 * gap))
 
     def add(self, agent: Agent) -> bool:
         """Let somebody in who touches nobody; says whether it did."""
