@@ -1,6 +1,6 @@
 """Imagine one shipped clip along the path that was really driven, and paint it beside the recording.
 
-uv run python examples/imagine_a_drive.py --out docs/images/imagined.png
+uv run python examples/imagine_a_drive.py --clip 2 --out docs/images/imagined.png
 """
 
 import argparse
