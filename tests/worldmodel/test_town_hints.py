@@ -104,7 +104,7 @@ def test_the_road_is_called_free_only_where_nobody_is_close_ahead(situation: str
     [
         ("pedestrian", 7, "a pedestrian crosses the road"),
         ("parked_car", 7, "around the parked car"),
-        ("traffic_light", 7, "the light is red"),
+        ("traffic_light", 14, "the light is red"),
         pytest.param("stop_and_go", 7, "wait behind the car", marks=pytest.mark.slow),
         pytest.param("road_works", 7, "around the road works", marks=pytest.mark.slow),
         pytest.param("cyclist", 7, "around the cyclist", marks=pytest.mark.slow),
