@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_fid_fvd.footprints import Placement, corners, ego_centres, rectangles_meet, touching
+from eval_fid_fvd.footprints import Placement, corners, rectangles_meet, touching
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.scene import EGO_BODY, Scene
+from worldmodel.town.scene import EGO_BODY, Scene, ego_centres
 
-STATIC_KINDS = ("cone", "barrier", "box")  # things, not road users
 STOPPED_MPS = 0.05
 BEHIND_RAD = np.radians(150)  # further from straight ahead than this is behind
 AHEAD_RAD = np.radians(30)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval_fid_fvd.contacts import STATIC_KINDS, contacts
+from eval_fid_fvd.contacts import contacts
 from eval_fid_fvd.footprints import LaneMap, Placement, touching
 from eval_fid_fvd.rules import red_lights, stop_signs
 from worldmodel.errors import BadRequest, UnknownName
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import THINGS, Scene
 
 PEDESTRIAN, VEHICLE, STATIC = "collision_pedestrian", "collision_vehicle", "collision_static"
 RED_LIGHT, STOP_SIGN, NO_FAULT = "red_light", "stop_sign", "collision_not_at_fault"
@@ -194,7 +194,7 @@ class Referee:
 
 
 def _collision_kind(kind: str) -> str:
-    return PEDESTRIAN if kind == "pedestrian" else STATIC if kind in STATIC_KINDS else VEHICLE
+    return PEDESTRIAN if kind == "pedestrian" else STATIC if kind in THINGS else VEHICLE
 
 
 @dataclass(frozen=True, kw_only=True)

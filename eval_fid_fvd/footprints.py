@@ -10,17 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, Body, Lane, Scene, Stage
+from worldmodel.town.scene import EGO_BODY, Body, Lane, Scene, Stage, ego_centres
 
 DRIVING_LANE_M = 2.6  # narrower lanes are parking strips and shoulders
 CROSSING_RAD = np.radians(25)  # lanes that overlap at a larger angle make a crossing
 EDGE_M = 0.1  # a corner may stick out that far: lanes are polylines with a point per metre
-
-
-def ego_centres(poses: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
-    """Poses of the middle of the ego's footprint from those of its rear axle."""
-    ahead = REAR_AXLE_M * np.stack([np.cos(poses[..., 2]), np.sin(poses[..., 2])], axis=-1)
-    return np.concatenate([poses[..., :2] + ahead, poses[..., 2:]], axis=-1)
 
 
 def corners(

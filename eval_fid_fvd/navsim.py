@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from eval_fid_fvd.comfort import Ride
-from eval_fid_fvd.contacts import STATIC_KINDS, Contact, contacts, too_close
+from eval_fid_fvd.contacts import Contact, contacts, too_close
 from eval_fid_fvd.footprints import LaneMap, Placement
 from eval_fid_fvd.rules import red_lights
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import THINGS, Scene
 
 LEAST_PROGRESS_M = 5.0  # if even the best goes less far, progress says nothing
 KEEPING_M, KEEPING_S = 0.5, 2.0
@@ -122,7 +122,7 @@ def sub_scores(
 
 def no_at_fault_collision(scene: Scene, touched: Sequence[Contact]) -> float:
     """1 without contact at fault, 0.5 if only things (cones, barriers, boxes) were hit, else 0."""
-    blamed = [scene.bodies[contact.body].kind in STATIC_KINDS for contact in touched if contact.at_fault]
+    blamed = [scene.bodies[contact.body].kind in THINGS for contact in touched if contact.at_fault]
     return 1.0 if not blamed else 0.5 if all(blamed) else 0.0
 
 

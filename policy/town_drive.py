@@ -29,7 +29,7 @@ from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.plans import Observation
 from worldmodel.town.drivers.expert import idm
 from worldmodel.town.scene import Scene
-from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, EgoState, Simulation
+from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, EgoState, Simulation, check_rate
 
 WARMUP_S = 2.0
 OFF_ROAD_M = 5.0  # a corner that far beside all lanes ends the drive
@@ -74,11 +74,7 @@ class Course:
             )
 
     def _check_times(self) -> None:
-        if not (self.frequency_hz > 0 and (TICKS_HZ / self.frequency_hz).is_integer()):
-            raise BadRequest(
-                f"{self.frequency_hz:g} frames per second are wanted; the town's clock ticks at {TICKS_HZ} Hz. "
-                "Choose a rate that divides it, such as 4, 8, 12 or 24."
-            )
+        check_rate(self.frequency_hz)
         least = max(1.0, 5 / self.frequency_hz)
         if not self.seconds >= least:
             raise BadRequest(

@@ -26,11 +26,10 @@ from worldmodel.town.looks.ground import ground_kind
 from worldmodel.town.looks.shapes import COLUMN, LABELS
 from worldmodel.town.looks.world import World
 from worldmodel.town.render import BATCH_PX, checked_frames
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import THINGS, Scene
 
 GROUNDS = ("road", "marking", "pavement", "terrain")  # in the order of `ground.ROAD` ... `ground.TERRAIN`
 SEMANTICS = ("sky", *GROUNDS, *LABELS, "car", "van", "truck", "bus", "pedestrian", "cyclist", "obstacle")
-OBSTACLES = ("cone", "barrier", "box")
 
 
 def semantic(
@@ -110,7 +109,7 @@ def _ground(views: Views) -> tuple[Tensor, Tensor, Tensor]:
 def _part_kinds(world: World) -> Tensor:
     """Place in SEMANTICS of every part."""
     still = world.still.numbers[:, COLUMN["label"]].astype(np.int64) + SEMANTICS.index(LABELS[0])
-    names = ["obstacle" if body.kind in OBSTACLES else body.kind for body in world.scene.bodies]
+    names = ["obstacle" if body.kind in THINGS else body.kind for body in world.scene.bodies]
     moving = np.array([SEMANTICS.index(name) for name in names], np.int64)[world.owner]
     return torch.from_numpy(np.concatenate([still, moving])).to(world.device)
 

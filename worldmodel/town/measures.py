@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from worldmodel.geometry import Array
-from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, Scene
+from worldmodel.town.scene import EGO_BODY, Scene, ego_centres
 
 STANDING_MPS = 0.1  # slower than this stands
 TTC_HORIZON_S = 5.0  # later collisions of a constant-velocity forecast mean nothing
@@ -92,14 +92,6 @@ def react(factual: Scene, edited: Scene, at_s: float) -> Reaction:
         return Reaction(kind="none", onset_s=None)
     kind = min(onsets, key=lambda name: onsets[name])
     return Reaction(kind=kind, onset_s=onsets[kind] / rate - at_s)
-
-
-def ego_centres(scene: Scene) -> Float[Array, "time 3"]:
-    """World poses of the middle of the ego's box."""
-    poses = scene.ego_poses.copy()
-    poses[:, 0] += REAR_AXLE_M * np.cos(poses[:, 2])
-    poses[:, 1] += REAR_AXLE_M * np.sin(poses[:, 2])
-    return poses
 
 
 def gaps(scene: Scene) -> Float[Array, "time body"]:
@@ -201,7 +193,7 @@ def _boxes(scene: Scene) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Centres [time, 1 or body, 3] and sizes of the ego and of everybody else."""
     sizes = np.array([[body.length_m, body.width_m] for body in scene.bodies]).reshape(1, -1, 2)
     ego = np.array([[[EGO_BODY.length_m, EGO_BODY.width_m]]])
-    return (ego_centres(scene)[:, None], ego), (scene.body_poses, sizes)
+    return (ego_centres(scene.ego_poses)[:, None], ego), (scene.body_poses, sizes)
 
 
 def _smallest(values: Array, scene: Scene) -> tuple[float | None, str]:

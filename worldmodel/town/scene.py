@@ -14,6 +14,7 @@ from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera, Rig, Trajectory, look_along, relative
 
 KINDS = ("car", "van", "truck", "bus", "pedestrian", "cyclist", "cone", "barrier", "box")
+THINGS = ("cone", "barrier", "box")  # kinds of body that are no road users
 WEATHERS = ("clear", "overcast", "fog", "rain", "wet", "snow")  # 'wet' is the hour after the rain
 RED, AMBER, GREEN = 0, 1, 2  # states of a traffic light
 SIGNAL_NAMES = ("red", "amber", "green")
@@ -173,6 +174,12 @@ class Cause:
 
 REAR_AXLE_M = 1.4  # of the ego, behind its centre
 EGO_BODY = Body(track="ego", kind="car", length_m=4.6, width_m=1.9, height_m=1.5, color_rgb=(0.8, 0.8, 0.82))
+
+
+def ego_centres(poses: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
+    """Poses of the middle of the ego's footprint from those of its rear axle."""
+    ahead = REAR_AXLE_M * np.stack([np.cos(poses[..., 2]), np.sin(poses[..., 2])], axis=-1)
+    return np.concatenate([poses[..., :2] + ahead, poses[..., 2:]], axis=-1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -187,6 +187,15 @@ def _check_request(situation: str, seed: int, frequency_hz: float) -> None:
         raise UnknownName("situation", situation, SITUATIONS)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
         raise BadRequest(f"the seed is {seed!r}; it must be an integer from 0 to 2**63 - 1. Choose another.")
+    check_rate(frequency_hz)
+
+
+def check_rate(frequency_hz: float) -> None:
+    """Say which rates the town's clock has.
+
+    Raises:
+        BadRequest: for a rate that does not divide it.
+    """
     if not (isfinite(frequency_hz) and frequency_hz > 0 and (TICKS_HZ / frequency_hz).is_integer()):
         raise BadRequest(
             f"{frequency_hz:g} frames per second are wanted; the town's clock ticks at {TICKS_HZ} Hz. "
