@@ -163,7 +163,8 @@ def _encode(path: Path, frames: Array, rate: Fraction, crf: int, comment: str) -
         stream.height, stream.width = frames.shape[2:]
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1  # x264's bytes depend on the number of threads
-        stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0", "preset": "veryfast"}
+        # x264's macroblock tree reads memory it never wrote: now and then the same frames became other bytes.
+        stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0", "preset": "veryfast", "mbtree": "0"}
         for i, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")
             frame.pts, frame.time_base = i, 1 / rate
