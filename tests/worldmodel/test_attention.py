@@ -22,7 +22,8 @@ def allowed(reader, source):
 
 def one_cell_each(kinds):
     stream, chunk, clean = (torch.tensor([int(kind[i]) for kind in kinds]) for i in range(3))
-    return Cells(stream=stream, chunk=chunk, clean=clean.bool(), position=torch.zeros(len(kinds), 3))
+    camera = torch.full((len(kinds),), -1)
+    return Cells(stream=stream, chunk=chunk, clean=clean.bool(), camera=camera, position=torch.zeros(len(kinds), 3))
 
 
 def test_the_mask_is_the_table_of_the_design():

@@ -23,6 +23,7 @@ def entry(number, cells=3, layers=2):
             stream=torch.full((cells,), int(Stream.VIDEO)),
             chunk=torch.full((cells,), number),
             clean=torch.ones(cells, dtype=torch.bool),
+            camera=torch.zeros(cells, dtype=torch.int64),
             position=torch.full((cells, 3), 4.0 * number),
         ),
     )
