@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldmodel.errors import BadCheckpoint, OutputExists
 
@@ -105,6 +105,16 @@ def content_hash(source: Path | str | Mapping[str, Tensor]) -> str:
         digest.update(f"{name}\0{value.dtype}\0{list(value.shape)}\0".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def with_later(tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """The tensors, and the module's own values of those that came later than they and say nothing before they are trained.
+
+    A module names the beginnings of their names in its `may_lack`.
+    """
+    later: tuple[str, ...] = getattr(module, "may_lack", ())
+    own = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(later)}
+    return {**own, **tensors}
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]] | None, *, where: str) -> None:

@@ -16,19 +16,29 @@ from torch.nn import functional
 from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
 from worldmodel.memory import ChunkEntry, KeysValues
 from worldmodel.sequence import (
+    JUMP_FEATURES,
     RAY_FEATURES,
     TIME_FEATURES,
     FramesPart,
     NetworkConfig,
     Output,
+    PlanPart,
     Recall,
     TokenSequence,
+    jump_features,
     time_features,
 )
 
 
 def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inner, hidden), nn.SiLU(), nn.Linear(hidden, outer))
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    """A layer that says nothing at the start; a checkpoint from before it existed may lack it (`may_lack`)."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 class Modulation(nn.Module):
@@ -126,12 +136,20 @@ class _Tokens:
 class WorldActionTransformer(nn.Module):
     """The network: velocities for every token that is being denoised, keys and values for every clean one."""
 
+    may_lack = (
+        "view_in.",
+        "staleness_in.",
+        "video_jump.",
+        "action_jump.",
+    )  # inputs that came later: an older checkpoint goes without them
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         widths = {"video": config.width, "action": config.action_width, "guidance": config.guidance_width}
         patch_values = config.latent_channels * config.patch**2
         self.video_in = nn.Linear(patch_values, config.width)
+        self.view_in = _zero(nn.Linear(patch_values, config.width))
         self.ray_in = _mlp(RAY_FEATURES, config.width, config.width)
         self.video_time = _mlp(TIME_FEATURES, config.width, config.width)
         self.video_steps = StepsEmbedding(config.width, config.frames_per_chunk)
@@ -139,6 +157,9 @@ class WorldActionTransformer(nn.Module):
         self.plan_in = nn.Linear(3, config.action_width)
         self.plan_index = nn.Parameter(torch.randn(config.plan_poses, config.action_width) * 0.02)
         self.action_time = _mlp(TIME_FEATURES + 2, config.action_width, config.action_width)
+        self.staleness_in = _zero(nn.Linear(1, config.action_width, bias=False))
+        self.video_jump = _zero(nn.Linear(JUMP_FEATURES, config.width, bias=False))
+        self.action_jump = _zero(nn.Linear(JUMP_FEATURES, config.action_width, bias=False))
         self.guidance_in = nn.Linear(config.text_width, config.guidance_width)
         self.period = nn.ModuleDict({name: _mlp(1, width, width) for name, width in widths.items()})
         self.layers = nn.ModuleList(
@@ -175,10 +196,17 @@ class WorldActionTransformer(nn.Module):
         for part in parts:
             assert part.video is not None
             assert part.video_time is not None
-            x.append(self.video_in(self._patches(part.video)) + rays)
+            x.append(self.video_in(self._patches(part.video)) + rays + self._view(part))
             moved = 0.0 if part.steps is None else self.video_steps(part.steps, part.steps_time)
-            condition.append(self.video_time(time_features(part.video_time)) + moved)
+            jump = self.video_jump(jump_features(part.video_jump, part.video_time, sequence.scales, clean=part.clean))
+            condition.append(self.video_time(time_features(part.video_time)) + moved + jump)
         return _Tokens(x=torch.cat(x, 1), condition=torch.cat(condition, 1) + self._period("video", sequence))
+
+    def _view(self, part: FramesPart) -> Tensor | float:
+        if part.view is None:
+            return 0.0
+        seen: Tensor = self.view_in(self._patches(part.view))
+        return seen if part.view_known is None else seen * part.view_known[:, None, None, None]
 
     def _action_tokens(self, sequence: TokenSequence) -> _Tokens | None:
         x, condition = [], []
@@ -186,12 +214,15 @@ class WorldActionTransformer(nn.Module):
             if part.steps is not None:
                 assert part.steps_time is not None
                 x.append(self.steps_in(part.steps, part.steps_time))
-                condition.append(self._action_condition(part.steps_time, plan=False))
+                jump = jump_features(part.steps_jump, part.steps_time, sequence.scales, clean=part.clean)
+                condition.append(self._action_condition(part.steps_time, plan=False) + self.action_jump(jump))
         if sequence.plan is not None:
             plan = self.plan_in(sequence.plan.values) + self.plan_index
             x.append(plan.flatten(1, 2))
             time = sequence.plan.time[:, :, None].expand(plan.shape[:3]).flatten(1, 2)
-            condition.append(self._action_condition(time, plan=True))
+            jump = self.action_jump(jump_features(sequence.plan.jump, sequence.plan.time, sequence.scales, clean=False))
+            told = jump.repeat_interleave(self.config.plan_poses, dim=1) + self._staleness(sequence.plan)
+            condition.append(self._action_condition(time, plan=True) + told)
         if not x:
             return None
         return _Tokens(
@@ -202,6 +233,12 @@ class WorldActionTransformer(nn.Module):
         kind = torch.tensor([float(plan), float(not plan)], device=time.device).expand(*time.shape, 2)
         condition: Tensor = self.action_time(torch.cat([time_features(time), kind], dim=-1))
         return condition
+
+    def _staleness(self, plan: PlanPart) -> Tensor | float:
+        if plan.staleness is None:
+            return 0.0
+        told: Tensor = self.staleness_in(plan.staleness[..., None].float())
+        return told.repeat_interleave(self.config.plan_poses, dim=1)
 
     def _guidance_tokens(self, sequence: TokenSequence) -> _Tokens | None:
         if sequence.guidance is None:
@@ -229,8 +266,8 @@ class WorldActionTransformer(nn.Module):
         rows, columns = self.config.grid
         cameras, device = part.video.shape[2], part.frames.device
         ranges = (part.frames, *(torch.arange(n, device=device) for n in (cameras, rows, columns)))
-        frame, _, row, column = (grid.flatten() for grid in torch.meshgrid(*ranges, indexing="ij"))
-        return self._made(Stream.VIDEO, frame, part.clean, row, column)
+        frame, camera, row, column = (grid.flatten() for grid in torch.meshgrid(*ranges, indexing="ij"))
+        return self._made(Stream.VIDEO, frame, part.clean, row, column, camera)
 
     def _steps_cells(self, part: FramesPart) -> Cells:
         zero = torch.zeros_like(part.frames)
@@ -241,11 +278,14 @@ class WorldActionTransformer(nn.Module):
         zero = torch.zeros_like(start)
         return self._made(stream, start, False, zero, zero)
 
-    def _made(self, stream: Stream, frame: Tensor, clean: bool, row: Tensor, column: Tensor) -> Cells:
+    def _made(
+        self, stream: Stream, frame: Tensor, clean: bool, row: Tensor, column: Tensor, camera: Tensor | None = None
+    ) -> Cells:
         return Cells(
             stream=torch.full_like(frame, int(stream)),
             chunk=frame // self.config.frames_per_chunk,
             clean=torch.full_like(frame, clean, dtype=torch.bool),
+            camera=torch.full_like(frame, -1) if camera is None else camera,
             position=torch.stack([frame, row, column], dim=-1).float(),
         )
 
@@ -276,7 +316,24 @@ class WorldActionTransformer(nn.Module):
         if recall is not None:
             past = visibility(cells, recall.cells)[None].expand(len(seen), -1, -1)
             seen = torch.cat([past, seen], dim=2)
-        return seen[:, None]
+        fresh = self._too_fresh(sequence, cells, recall)
+        return (seen if fresh is None else seen & ~fresh)[:, None]
+
+    def _too_fresh(self, sequence: TokenSequence, cells: Cells, recall: Recall | None) -> Tensor | None:
+        """Clean cells that a plan told to be stale may not read, [B, N, memory + N]; None where no plan is."""
+        plan = sequence.plan
+        if plan is None or plan.staleness is None:
+            return None
+        sources = cells if recall is None else Cells.joined([recall.cells, cells])
+        reader = (cells.stream == Stream.PLAN) & ~cells.clean
+        each = plan.staleness.new_zeros(len(plan.staleness), len(cells))
+        each[:, reader] = plan.staleness.repeat_interleave(self.config.plan_poses, dim=1)
+        newest = cells.chunk[None] - 1 - each
+        return (
+            reader[None, :, None]
+            & sources.remembered[None, None, :]
+            & (sources.chunk[None, None, :] > newest[..., None])
+        )
 
     # -- the pass -------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ RAY_FEATURES = 6 + 3 * 2 * RAY_OCTAVES
 TIME_OCTAVES = 6
 MAX_SIZE = 16384
 TIME_FEATURES = 1 + 2 * TIME_OCTAVES
+JUMP_OCTAVES = 5
+SCALES = 3
+JUMP_FEATURES = JUMP_OCTAVES + SCALES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,11 @@ class FramesPart:
         video: Latents [B, F, C, channels, h, w]; None if the video is absent.
         video_time: Noise time of each frame's video [B, F].
         video_present: Per sample whether the video takes part [B], bool; None means all do.
+        view: Latents of the last remembered frame as it would look from each frame (`worldmodel.warping`), shaped like
+            `video`; only where the steps are given. None: no such view.
+        view_known: Per sample whether `view` may be read [B], bool; None means all may.
+        video_jump, steps_jump: How far a sampler will go with the answer, in noise time [B, F]; 0 or None asks for the slope
+            itself. Only distilled networks listen.
     """
 
     frames: Tensor
@@ -93,15 +101,28 @@ class FramesPart:
     video: Tensor | None = None
     video_time: Tensor | None = None
     video_present: Tensor | None = None
+    view: Tensor | None = None
+    view_known: Tensor | None = None
+    video_jump: Tensor | None = None
+    steps_jump: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlanPart:
-    """Plans being denoised: values [B, K, poses, 3] with times [B, K], one for each chunk number in `chunks` [K]."""
+    """Plans being denoised, one for each chunk number in `chunks` [K].
+
+    Attributes:
+        values: Normalised poses [B, K, poses, 3]. time: Their noise times [B, K].
+        staleness: How many whole chunks the newest memory that a plan may read is older than the chunk before it [B, K], int64;
+            None means that all of it may be read.
+        jump: How far a sampler will go with the answer [B, K], see `FramesPart`.
+    """
 
     chunks: Tensor
     values: Tensor
     time: Tensor
+    staleness: Tensor | None = None
+    jump: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,6 +142,8 @@ class TokenSequence:
         frames: Parts with video and steps.
         rays: Camera rays of every token position [B, C, rows, columns, RAY_FEATURES]; None without video.
         period_s: Seconds between frames [B].
+        scales: Guidance scales (history, motion, text) whose answer is asked for in one pass [B, 3]; None means 1. Only
+            distilled networks listen.
     """
 
     frames: tuple[FramesPart, ...]
@@ -128,6 +151,7 @@ class TokenSequence:
     rays: Tensor | None = None
     plan: PlanPart | None = None
     guidance: GuidancePart | None = None
+    scales: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,3 +187,25 @@ def time_features(time: Tensor) -> Tensor:
     """Noise times in [0, 1] as sines and cosines, [..., TIME_FEATURES]."""
     waves = [f(time[..., None] * torch.pi * 2.0**i) for i in range(TIME_OCTAVES) for f in (torch.sin, torch.cos)]
     return torch.cat([time[..., None], *waves], dim=-1)
+
+
+def jump_features(jump: Tensor | None, time: Tensor, scales: Tensor | None, *, clean: bool) -> Tensor:
+    """What a distilled network is told of its task, [*time.shape, JUMP_FEATURES]; zeros for a slope with scales of 1.
+
+    One hat function for each halving of the jump (1, 1/2, ... 1/16; a jump of 1/32 or less is a slope), then the guidance
+    scales less 1. Clean copies are memory: nothing is asked of them.
+
+    Args:
+        jump: Step sizes in noise time, shaped like `time`; None means 0.
+        scales: Guidance scales [B, 3]; None means 1.
+    """
+    features = time.new_zeros(*time.shape, JUMP_FEATURES)
+    if clean:
+        return features
+    if jump is not None:
+        octave = torch.log2(jump.clamp(min=2.0**-JUMP_OCTAVES)).neg()[..., None]
+        levels = torch.arange(JUMP_OCTAVES, device=time.device)
+        features[..., :JUMP_OCTAVES] = (1 - (octave - levels).abs()).clamp(min=0)
+    if scales is not None:
+        features[..., JUMP_OCTAVES:] = (scales - 1)[:, None]
+    return features

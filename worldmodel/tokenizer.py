@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worldmodel.checkpoints import check_tensors, content_hash, load_folder, save_folder
+from worldmodel.checkpoints import check_tensors, content_hash, load_folder, save_folder, with_later
 from worldmodel.clips import Clip, Latents
 from worldmodel.errors import BadCheckpoint, BadVideo
 
@@ -135,17 +135,25 @@ class Tokenizer(nn.Module):
         parts = []
         for start in range(0, len(frames), batch):
             pictures = torch.from_numpy(np.array(frames[start : start + batch])).to(self.device)
-            parts.append(self.normalise(self.to_latents(pictures.float() / 127.5 - 1)))
+            parts.append(self.latents(pictures.float() / 127.5 - 1))
         return torch.cat(parts)
+
+    def latents(self, pictures: Tensor) -> Tensor:
+        """Normalised latents [n, channels, h, w] of pictures [n, 3, height, width] in [-1, 1]."""
+        return self.normalise(self.to_latents(pictures))
+
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Pictures [n, 3, height, width], in [-1, 1], of normalised latents [n, channels, h, w]."""
+        raw = latents.float().to(self.device) * self.std[:, None, None] + self.mean[:, None, None]
+        return self.to_pictures(raw).clamp(-1, 1)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, batch: int = 48) -> np.ndarray:
         """Frames, uint8 [n, 3, height, width], of normalised latents [n, channels, h, w]."""
-        raw = latents.float().to(self.device) * self.std[:, None, None] + self.mean[:, None, None]
         parts = []
-        for start in range(0, len(raw), batch):
-            pictures = self.to_pictures(raw[start : start + batch])
-            parts.append(((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu())
+        for start in range(0, len(latents), batch):
+            pictures = self.pictures(latents[start : start + batch])
+            parts.append(((pictures + 1) * 127.5).round().to(torch.uint8).cpu())
         return torch.cat(parts).numpy()
 
     def encode_video(self, video: np.ndarray) -> Tensor:
@@ -184,10 +192,11 @@ class Tokenizer(nn.Module):
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Put tensors into a module, all of them and nothing else.
+    """Put tensors into a module, all of them and nothing else (but see `with_later`).
 
     Raises:
         BadCheckpoint: naming the tensors that are missing, extra, wrongly shaped or not finite.
     """
+    tensors = with_later(tensors, module)
     check_tensors(tensors, {name: tensor.shape for name, tensor in module.state_dict().items()}, where=where)
     module.load_state_dict(tensors)

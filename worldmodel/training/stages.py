@@ -13,10 +13,10 @@ from typing import Any
 
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort, UnknownName
-from worldmodel.guidance import make_text_encoder
 from worldmodel.model import WorldModel
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import ray_features
+from worldmodel.text_encoders import make_text_encoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.loop import LoopConfig, Progress, TrainingResult, train
 from worldmodel.training.presets import Preset, find_preset
@@ -289,6 +289,7 @@ def _train_network(
         chunks=chunks,
         first_noisy=min(1, chunks - 1),
         own_history=preset.own_history if config.stage == "horizon" else 0.0,
+        tokenizer=tokenizer,
         seed=config.seed + STAGES.index(config.stage),
     )
     steps = {"vision": preset.single_steps, "chunk": preset.chunk_steps, "horizon": preset.horizon_steps}[config.stage]

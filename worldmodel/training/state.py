@@ -28,6 +28,7 @@ from worldmodel.checkpoints import (
     read_json,
     read_tensors,
     replace_folder,
+    with_later,
     write_json,
     write_tensors,
 )
@@ -122,6 +123,7 @@ def load_start(source: Path, module: nn.Module) -> dict[str, Any]:
         tensors = read_tensors(source)
     else:
         tensors = load_folder(source)[1]
+    tensors = with_later(tensors, module)
     check_tensors(tensors, _shapes(module), where=str(source))
     module.load_state_dict(tensors)
     return {"name": source.name, "content_hash": content_hash(tensors), "steps_before": steps}

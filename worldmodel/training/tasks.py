@@ -14,17 +14,20 @@ from torch.nn import functional
 
 from worldmodel.config import WorldModelConfig
 from worldmodel.flow import clean_from_velocity, draw_times, mix, velocity_target
-from worldmodel.geometry import Array
-from worldmodel.guidance import TextEncoder
+from worldmodel.geometry import Array, Rig
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence
+from worldmodel.text_encoders import TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.presets import Modes, Preset
 from worldmodel.training.store import Store, plan_labels
+from worldmodel.warping import Warp, poses_after, warped_latents
 
 Batch = dict[str, Tensor]
 HISTORY_NOISE = 0.1  # clean copies carry noise of a level drawn from 0 to this
 GRADIENT_SCALES = 3
+VIEW_DROP = 0.1  # share of the samples with known steps that go without the warped view
+STALE_SHARE, MAX_STALENESS = 0.25, 2  # plans that are asked of a memory which is older by up to so many chunks
 
 
 def batch_random(seed: int, step: int, rank: int) -> np.random.Generator:
@@ -144,6 +147,24 @@ class Encoded:
         return Encoded(store=store, latents=latents, rays=rays, texts=features[rows], texts_valid=valid[rows])
 
 
+class Views:
+    """Warped views of latents: decoded, warped along known steps (`worldmodel.warping`), and encoded again."""
+
+    def __init__(self, tokenizer: Tokenizer, rigs: Sequence[Rig]) -> None:
+        self.tokenizer, self._rigs = tokenizer, rigs
+        self._warps: dict[int, Warp] = {}
+
+    @torch.no_grad()
+    def __call__(self, last: Tensor, deltas: Tensor, source: int = 0) -> Tensor:
+        """Latents [n, F, C, ch, h, w] of the views after each of the steps [n, F, 3] (metres, radians) from `last` [n, C, ch, h, w]."""
+        if self.tokenizer.device != last.device:
+            self.tokenizer.to(last.device)
+        if source not in self._warps:
+            self._warps[source] = Warp(self._rigs[source], device=last.device)
+        poses = torch.from_numpy(poses_after(deltas.double().cpu().numpy())).to(last.device)
+        return warped_latents(self.tokenizer, self._warps[source], last, poses)
+
+
 class WorldActionTask:
     """Denoise chunks with clean history: the training layout of DESIGN 6 for any number of chunks.
 
@@ -151,6 +172,7 @@ class WorldActionTask:
         chunks: Chunks per clip.
         first_noisy: First chunk that is denoised; 0 trains single chunks without history, 1 gives all a history.
         own_history: Share of batches whose clean history is the model's own one-step estimate.
+        tokenizer: Makes the warped views; None trains without them.
     """
 
     def __init__(
@@ -160,6 +182,7 @@ class WorldActionTask:
         data: Sequence[Encoded],
         preset: Preset,
         *,
+        tokenizer: Tokenizer | None = None,
         chunks: int,
         first_noisy: int,
         own_history: float,
@@ -170,6 +193,7 @@ class WorldActionTask:
         self.per_chunk = config.network.frames_per_chunk
         self._mean = np.array(config.step_mean), np.array(config.plan_mean)
         self._std = np.array(config.step_std), np.array(config.plan_std)
+        self.views = None if tokenizer is None or not first_noisy else Views(tokenizer, [one.store.rig for one in data])
 
     def module(self) -> nn.Module:
         """A new network."""
@@ -181,13 +205,15 @@ class WorldActionTask:
         """Random windows of one store."""
         random = batch_random(self.seed, step, rank)
         weights = np.array([len(encoded.store) for encoded in self.data], float)
-        encoded = self.data[int(random.choice(len(self.data), p=weights / weights.sum()))]
+        source = int(random.choice(len(self.data), p=weights / weights.sum()))
+        encoded = self.data[source]
         frames = self.chunks * self.per_chunk
         rows = [self._row(encoded, frames, random) for _ in range(self.preset.batch_clips)]
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0] if name != "text"}
         text = torch.tensor([int(row["text"]) for row in rows])
         batch["rays"] = encoded.rays[None].expand(len(rows), -1, -1, -1, -1)
         batch["text"], batch["text_valid"] = encoded.texts[text], encoded.texts_valid[text]
+        batch["source"] = torch.full((len(rows),), source)
         batch["period_s"] = torch.full((len(rows),), 1 / encoded.store.frequency_hz)
         return batch
 
@@ -214,6 +240,7 @@ class WorldActionTask:
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Video velocity loss + steps + plan, on the noisy copies."""
         draw = _Draw.of(self, batch, generator)
+        draw = replace(draw, view=self._view(batch, draw, batch["latents"]))
         if self.own_history and float(torch.rand((), generator=generator)) < self.own_history:
             draw = self._with_own_history(module, batch, draw)
         output: Output = module(self._sequence(batch, draw))
@@ -231,7 +258,24 @@ class WorldActionTask:
         clean[:, first:] = torch.where(use, guess, clean[:, first:])
         level = draw.level[:, None, None, None, None, None]
         history = mix(clean, draw.history_noise, level)[:, : (self.chunks - 1) * self.per_chunk]
-        return draw.replaced(history)
+        return replace(draw, clean_video=history, view=self._view(batch, draw, clean))
+
+    def _view(self, batch: Batch, draw: "_Draw", latents: Tensor) -> Tensor | None:
+        """What the last of the `latents` before each denoised chunk shows of the chunk's frames, where it may be told."""
+        if self.views is None or not bool(draw.view_known.any()):
+            return None
+        first, per, told = self.first_noisy * self.per_chunk, self.per_chunk, draw.view_known
+        last = latents[told, first - 1 : -1 : per]
+        mean, std = (torch.as_tensor(x[0], dtype=torch.float32, device=last.device) for x in (self._mean, self._std))
+        deltas = (batch["steps"][told, first:] * std + mean).unflatten(1, (-1, per))
+        view = torch.zeros_like(latents[:, first:])
+        view[told] = (
+            self.views(last.flatten(0, 1), deltas.flatten(0, 1), int(batch["source"][0]))
+            .unflatten(0, last.shape[:2])
+            .flatten(1, 2)
+        )
+        level = draw.level[:, None, None, None, None, None]
+        return mix(view, draw.view_noise, level)
 
     def _sequence(self, batch: Batch, draw: "_Draw") -> TokenSequence:
         device, per, first = batch["latents"].device, self.per_chunk, self.first_noisy
@@ -259,6 +303,8 @@ class WorldActionTask:
                 video=draw.noisy_video,
                 video_time=draw.video_time,
                 video_present=draw.present,
+                view=draw.view,
+                view_known=draw.view_known,
             )
         )
         shape = (-1, len(chunks), -1)
@@ -267,7 +313,7 @@ class WorldActionTask:
             features=batch["text"][:, None].expand(-1, len(chunks), -1, -1),
             valid=batch["text_valid"][:, None].expand(*shape),
         )
-        plan = PlanPart(chunks=chunks, values=draw.noisy_plans, time=draw.plan_time)
+        plan = PlanPart(chunks=chunks, values=draw.noisy_plans, time=draw.plan_time, staleness=draw.staleness)
         return TokenSequence(
             frames=tuple(parts), rays=batch["rays"], period_s=batch["period_s"], plan=plan, guidance=guidance
         )
@@ -322,10 +368,10 @@ class _Draw:
     plan_time: Tensor  # [B, K]
     plan_noise: Tensor
     noisy_plans: Tensor
-
-    def replaced(self, clean_video: Tensor) -> "_Draw":
-        """The same draw with another clean history."""
-        return replace(self, clean_video=clean_video)
+    staleness: Tensor  # [B, K] chunks
+    view_known: Tensor  # [B]
+    view_noise: Tensor
+    view: Tensor | None = None
 
     @staticmethod
     def of(task: WorldActionTask, batch: Batch, generator: torch.Generator) -> "_Draw":
@@ -349,6 +395,9 @@ class _Draw:
         plan_time = random.moved(draw_times((size, noisy_chunks), 1.0, generator))
         video_noise, steps_noise = random.normal(latents[:, first:].shape), random.normal(steps[:, first:].shape)
         plan_noise = random.normal(plans.shape)
+        stale = random.moved(torch.randint(1, MAX_STALENESS + 1, (size, noisy_chunks), generator=generator))
+        stale = torch.where(random.uniform(size)[:, None] < STALE_SHARE, stale, 0)
+        all_known = known[:, first:].all(dim=1)
         return _Draw(
             present=mode != 2,
             learn_video=(mode == 0) | (mode == 1),
@@ -367,6 +416,11 @@ class _Draw:
             plan_time=plan_time,
             plan_noise=plan_noise,
             noisy_plans=mix(plans, plan_noise, plan_time[..., None, None]),
+            staleness=torch.minimum(
+                stale, torch.arange(noisy_chunks, device=stale.device) + task.first_noisy - 1
+            ).clamp(min=0),
+            view_noise=random.normal(video_noise.shape),
+            view_known=(mode == 1) & all_known & (random.uniform(size) >= VIEW_DROP),
         )
 
 
