@@ -17,7 +17,7 @@ from worldmodel.tokenizer import Tokenizer
 
 WALL_M = 20.0
 _NEAR_M = 0.1
-_UNSEEN = -1e6
+_UNSEEN, _OWN = -1e6, 2.0
 
 
 def poses_after(deltas: Array) -> Array:
@@ -59,6 +59,8 @@ class Warp:
             grid, margin = _looked_up(points, intrinsics, camera_from_ego, self._size)
             pictures = last[:, source].repeat_interleave(frames * count, dim=0)
             seen = functional.grid_sample(pictures, grid.flatten(0, 2), padding_mode="border", align_corners=False)
+            own = margin[:, :, source]
+            own += _OWN * (own > 0)  # a camera believes itself first, then the one that sees the place best
             better = margin > best
             out = torch.where(better.flatten(0, 2)[:, None], seen, out)
             best = torch.maximum(best, margin)
