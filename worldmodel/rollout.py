@@ -16,8 +16,11 @@ from worldmodel.errors import Diverged
 from worldmodel.flow import mix, stream_noise
 from worldmodel.geometry import Array, Rig, Trajectory, compose, relative
 from worldmodel.guidance import Guide
+from worldmodel.hints import ask_guides, imagined_chunk
 from worldmodel.memory import AnyMemory, memory_stats
-from worldmodel.sampler import State, find_sampler, sampling_times
+from worldmodel.plans import Observation
+from worldmodel.sampler import State, Velocity, find_sampler, sampling_times
+from worldmodel.sampling import Sampling
 from worldmodel.sequence import FramesPart, Recall, TokenSequence
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ class Past:
         frames: How many frames the memory has seen; the next chunk starts there.
         chunks: How many chunks were imagined so far; names the noise of the next one.
         rays: Camera rays [B, cameras, rows, columns, features].
-        rigs: The cameras of each sample at the model's picture size.
-        instructions: What each sample's driver was told.
+        newest: Per sample the newest chunk at the model's picture size: recorded, or imagined once there is one.
+        texts: Per sample the texts of the chunks imagined so far.
         trajectory: Imagined poses so far, [frames + 1, 3] per sample, starting at the identity.
     """
 
@@ -42,9 +45,27 @@ class Past:
     frames: int
     chunks: int
     rays: Tensor
-    rigs: tuple[Rig, ...]
-    instructions: tuple[str, ...]
+    newest: tuple[Observation, ...]
+    texts: tuple[tuple[str, ...], ...]
     trajectory: tuple[Array, ...]
+
+    @property
+    def rigs(self) -> tuple[Rig, ...]:
+        """The cameras of each sample at the model's picture size."""
+        return tuple(observation.rig for observation in self.newest)
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """What each sample's driver was told."""
+        return tuple(observation.instruction for observation in self.newest)
+
+    def shown(self, video: Array, texts: Sequence[str]) -> "Past":
+        """The same past once its last chunk is decoded, uint8 [B, F, C, 3, h, w]; `texts` steered it."""
+        frames = video.shape[1]
+        seen = zip(self.newest, video, self.trajectory, strict=True)
+        newest = tuple(imagined_chunk(before, chunk, poses[-frames:]) for before, chunk, poses in seen)
+        said = tuple((*before, text) for before, text in zip(self.texts, texts, strict=True))
+        return replace(self, newest=newest, texts=said)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,7 +83,7 @@ class Rollout:
         actions_given: Whether the steps were commanded (else they were imagined too).
         timing: Seconds per part.
         telemetry: Per chunk: mean and standard deviation of the latents, sharpness, share of still pixels.
-        provenance: Model hash, steps, sampler, memory and versions.
+        provenance: Model hash, preset, how it was sampled, and that it is imagined.
         memory_stats: Chunks and cells kept, megabytes.
         past: From here the rollout can go on.
     """
@@ -139,7 +160,7 @@ class RolloutRequest:
         seeds: One per sample.
         guides: One per sample; time counts from the first imagined frame of all.
         actions: Poses to drive, one trajectory per sample, or None: the steps are imagined too.
-        steps, sampler: How the noise is removed.
+        sampling: How the noise is removed; the past brings its memory.
         on_chunk: Called with (chunk, chunks, the chunk's video [B, F, C, 3, h, w]).
     """
 
@@ -147,8 +168,7 @@ class RolloutRequest:
     seeds: tuple[int, ...]
     guides: tuple[Guide, ...]
     actions: tuple[Trajectory, ...] | None = None
-    steps: int = 8
-    sampler: str = "euler"
+    sampling: Sampling = field(default_factory=Sampling)
     on_chunk: Callable[[int, int, Array], None] | None = None
 
 
@@ -160,28 +180,27 @@ def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[R
         Diverged: naming the chunk.
         BadMotion: if the actions do not cover the horizon.
     """
-    per, hertz, first = model.per_chunk, model.config.frequency_hz, past.chunks
+    per, first = model.per_chunk, past.chunks
     chunks = -(-request.frames // per)
     commands = None if request.actions is None else _commands(model, request.actions, first, chunks)
     videos: list[Array] = []
     telemetry: list[dict[str, float]] = []
-    texts: list[tuple[str, ...]] = []
     started = time.perf_counter()
     for index in range(chunks):
-        texts.append(tuple(guide.hint((first + index) * per / hertz) for guide in request.guides))
+        texts = ask_guides(model, past, request.guides, request.seeds)
         given = None if commands is None else commands[:, index * per : (index + 1) * per]
-        latents, past = _next_chunk(model, past, request, texts[-1], given)
+        latents, past = _next_chunk(model, past, request, texts, given)
         video = model.tokenizer.decode(latents.flatten(0, 2))
         videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
+        past = past.shown(videos[-1], texts)
         telemetry.append(chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:])))
         if request.on_chunk is not None:
             request.on_chunk(index, chunks, videos[-1])
     made = _Made(
         videos=np.concatenate(videos, axis=1)[:, : request.frames],
-        texts=tuple(zip(*texts, strict=True)),
         telemetry=tuple(telemetry),
         timing={"generate_s": time.perf_counter() - started, "chunks": float(chunks)},
-        first_frame=first * per,
+        first_chunk=first,
     )
     return [_one_rollout(model, past, request, made, sample) for sample in range(len(past.rays))]
 
@@ -191,10 +210,9 @@ class _Made:
     """What the loop over chunks made, for all samples."""
 
     videos: Array  # [B, time, C, 3, h, w]
-    texts: tuple[tuple[str, ...], ...]  # per sample, per chunk
     telemetry: tuple[dict[str, float], ...]
     timing: dict[str, float]
-    first_frame: int
+    first_chunk: int
 
 
 def seeded_noise(model: "WorldModel", shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
@@ -236,11 +254,11 @@ def _next_chunk(
         noise = (*noise, seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks))
     recall = model.recall(past)
     velocity = _chunk_velocity(model, past, recall, texts, given)
-    times = sampling_times(request.steps, model.config.video_shift)
-    result = find_sampler(request.sampler)(velocity, noise, times)
+    times = sampling_times(request.sampling.steps, model.config.video_shift)
+    result = find_sampler(request.sampling.sampler)(velocity, noise, times)
     check_finite(f"chunk {past.chunks} of the rollout", *result)
     moved = given if given is not None else result[1]
-    return result[0], _extended(model, past, request.seeds, result[0], moved, recall)
+    return result[0], _extended(model, past, request, result[0], moved, recall)
 
 
 def _frame_numbers(model: "WorldModel", past: Past) -> Tensor:
@@ -249,13 +267,13 @@ def _frame_numbers(model: "WorldModel", past: Past) -> Tensor:
 
 def _chunk_velocity(
     model: "WorldModel", past: Past, recall: Recall | None, texts: Sequence[str], given: Tensor | None
-) -> Callable[[State, float], State]:
+) -> Velocity:
     """The network as a function of (video, steps) and time; steps are an input where they are given."""
     frames, batch = _frame_numbers(model, past), len(past.rays)
     guidance = model.guidance(texts, past.frames // model.per_chunk)
     period = model.period(batch)
 
-    def velocity(state: State, t: float) -> State:
+    def velocity(state: State, t: float, _: float) -> State:
         times = torch.full((batch, model.per_chunk), t, device=model.device)
         part = FramesPart(
             frames=frames,
@@ -273,11 +291,12 @@ def _chunk_velocity(
 
 
 def _extended(
-    model: "WorldModel", past: Past, seeds: Sequence[int], latents: Tensor, steps: Tensor, recall: Recall | None
+    model: "WorldModel", past: Past, request: RolloutRequest, latents: Tensor, steps: Tensor, recall: Recall | None
 ) -> Past:
     """Write the finished chunk into the memory: one clean pass that sees no guidance."""
-    level = model.config.history_noise
-    noise = seeded_noise(model, latents.shape[1:], seeds, "history", past.chunks)
+    asked = request.sampling.history_noise
+    level = model.config.history_noise if asked is None else asked
+    noise = seeded_noise(model, latents.shape[1:], request.seeds, "history", past.chunks)
     shape = latents.shape[:2]
     part = FramesPart(
         frames=_frame_numbers(model, past),
@@ -307,7 +326,7 @@ def _driven_on(poses: Array, deltas: Array) -> Array:
 
 
 def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
-    hertz, start = model.config.frequency_hz, made.first_frame
+    hertz, start = model.config.frequency_hz, made.first_chunk * model.per_chunk
     count = request.frames + 1
     return Rollout(
         video=made.videos[sample],
@@ -316,7 +335,7 @@ def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made:
         ),
         rig=past.rigs[sample],
         frequency_hz=hertz,
-        texts=made.texts[sample],
+        texts=past.texts[sample][made.first_chunk :],
         seed=request.seeds[sample],
         actions_given=request.actions is not None,
         chunk_s=model.per_chunk / hertz,
@@ -325,8 +344,7 @@ def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made:
         provenance={
             "model": model.hash,
             "preset": model.config.preset,
-            "steps": request.steps,
-            "sampler": request.sampler,
+            **request.sampling.to_json(),
             "memory": type(past.memory).__name__.lower(),
             "imagined": True,
         },

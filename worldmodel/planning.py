@@ -1,0 +1,81 @@
+"""Plans drawn from a ready memory: video and steps are absent, only the narrow expert runs (the fast path)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.errors import BadRequest
+from worldmodel.flow import stream_noise
+from worldmodel.geometry import Array, Trajectory, mean_pose
+from worldmodel.plans import PLAN_TIMES_S, Plan
+from worldmodel.rollout import Past, check_finite
+from worldmodel.sampler import State, find_sampler, sampling_times
+from worldmodel.sequence import PlanPart, Recall, TokenSequence
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+MAX_SAMPLES = 256
+
+
+@torch.no_grad()
+def draw_plans(
+    model: "WorldModel", past: Past, *, texts: Sequence[str], seeds: Sequence[int], samples: int = 1, steps: int = 8
+) -> Array:
+    """Plans of every sample of a past, float64 [B, samples, 8, 3]: poses at 0.5 ... 4 s in the ego frame of its newest frame.
+
+    Args:
+        texts: What each driver is told.
+        seeds: One per sample of the past; plan i of a seed is the same however many are drawn.
+        samples: Plans per sample of the past, 1 to MAX_SAMPLES.
+    Raises:
+        BadRequest, Diverged.
+    """
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise BadRequest(f"{samples} samples were asked for; 1 to {MAX_SAMPLES} make sense.")
+    if len(past.rays) == 1:  # one past serves all its plans in one pass
+        recall = model.recall(replace(past, memory=past.memory.repeated(samples)))
+        noise = torch.stack([_noise(model, past, seeds[0], i) for i in range(samples)])
+        found = _denoised(model, past, recall, list(texts) * samples, noise, steps)[None]
+    else:
+        recall, drawn = model.recall(past), []
+        for i in range(samples):
+            noise = torch.stack([_noise(model, past, seed, i) for seed in seeds])
+            drawn.append(_denoised(model, past, recall, texts, noise, steps))
+        found = torch.stack(drawn, dim=1)
+    check_finite("the plan", found)
+    mean, std = (found.new_tensor(value) for value in (model.config.plan_mean, model.config.plan_std))
+    poses: Array = (found * std + mean).cpu().numpy().astype(np.float64)
+    return poses
+
+
+def plan_of(values: Array, timing: dict[str, float] | None = None) -> Plan:
+    """Drawn plans [samples, 8, 3] as one: their mean (of headings: as directions), and all of them where there are several."""
+    mean = Trajectory(poses=mean_pose(values), times_s=PLAN_TIMES_S)
+    return Plan(trajectory=mean, samples=values if len(values) > 1 else None, timing=timing or {})
+
+
+def _noise(model: "WorldModel", past: Past, seed: int, sample: int) -> Tensor:
+    shape = (1, model.config.network.plan_poses, 3)
+    return stream_noise(shape, seed, f"plan-{sample}", past.frames // model.per_chunk)
+
+
+def _denoised(
+    model: "WorldModel", past: Past, recall: Recall | None, texts: Sequence[str], noise: Tensor, steps: int
+) -> Tensor:
+    """Normalised plans [N, poses, 3] of N texts and noises [N, 1, poses, 3]."""
+    chunk, count = past.frames // model.per_chunk, len(noise)
+    guidance, period = model.guidance(texts, chunk), model.period(count)
+    chunks = torch.tensor([chunk], device=model.device)
+
+    def velocity(state: State, t: float, _: float) -> State:
+        part = PlanPart(chunks=chunks, values=state[0], time=torch.full((count, 1), t, device=model.device))
+        sequence = TokenSequence(frames=(), period_s=period, plan=part, guidance=guidance)
+        return (model.network(sequence, recall, now=float(past.frames)).plan,)
+
+    (result,) = find_sampler("euler")(velocity, (noise.to(model.device),), sampling_times(steps))
+    return result[:, 0]
