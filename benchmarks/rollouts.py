@@ -24,6 +24,7 @@ from worldmodel.io.lerobot import Dataset
 from worldmodel.model import WorldModel
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S
+from worldmodel.sampling import Sampling
 
 
 def moments(data: Dataset, episodes: list[int], count: int, history_s: float, seconds: float) -> list[tuple[Clip, int]]:
@@ -78,7 +79,7 @@ def main() -> None:
                 seconds=args.seconds,
                 seeds=list(range(start, start + len(observations[part]))),
                 actions=None if actions is None else actions[part],
-                steps=args.steps,
+                sampling=Sampling(steps=args.steps),
             )
             videos += [rollout.video for rollout in rollouts]
         made[name] = np.stack(videos)

@@ -15,6 +15,7 @@ from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Motion, Trajectory, integrate_rates
 from worldmodel.plans import Observation
 from worldmodel.rollout import Rollout
+from worldmodel.sampling import Sampling
 
 MAX_LATERAL_MPS2 = 3.0
 SHUFFLES = 16
@@ -30,7 +31,7 @@ class Obedient(Protocol):
         seconds: float,
         seeds: Sequence[int],
         actions: Sequence[Trajectory],
-        steps: int,
+        sampling: Sampling,
     ) -> list[Rollout]:
         """Continue each observation along its action."""
 
@@ -111,7 +112,9 @@ def _read_back(
 ) -> list[Motion]:
     seeds = [seed + i for i in range(len(commands))]
     seconds = float(commands[0].times_s[-1])
-    rollouts = model.imagine_batch(observations, seconds=seconds, seeds=seeds, actions=commands, steps=steps)
+    rollouts = model.imagine_batch(
+        observations, seconds=seconds, seeds=seeds, actions=commands, sampling=Sampling(steps=steps)
+    )
     context = round(0.5 * rollouts[0].frequency_hz)
     watched = []
     for observation, rollout in zip(observations, rollouts, strict=True):

@@ -25,6 +25,7 @@ from worldmodel.geometry import Array, Trajectory
 from worldmodel.io.lerobot import find_clip
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S, Plan
+from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -51,7 +52,7 @@ class DemoRequest:
         clip: DATASET[:EPISODE[@SECONDS]].
         model: Checkpoint folder.
         seconds: Horizon of the imagined futures.
-        steps: Sampling steps per chunk.
+        sampling: Of the imagined futures.
         seed: Of all noise.
         kind: What is put in the way.
         samples: Plans per answer of the joint planner.
@@ -60,7 +61,7 @@ class DemoRequest:
     clip: str = DEFAULT_CLIP
     model: str = DEFAULT_MODEL
     seconds: float = 4.0
-    steps: int = 8
+    sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     kind: str = "car"
     samples: int = 8
@@ -118,7 +119,7 @@ def run_demo(
     clip: str | None = None,
     seconds: float = 4.0,
     seed: int = 0,
-    steps: int = 8,
+    sampling: Sampling | None = None,
     model: "WorldModel | str | None" = None,
     kind: str = "car",
     progress: Progress = silent,
@@ -130,7 +131,7 @@ def run_demo(
         clip: DATASET[:EPISODE[@SECONDS]]; None for the clip that ships.
         seconds: Horizon of the imagined futures.
         seed: Of all noise; the same seed writes the same frames and plans.
-        steps: Sampling steps per chunk.
+        sampling: Of the imagined futures; None: the default.
         model: A loaded model, a checkpoint folder, or None for the one that ships.
         kind: What is put in the way.
         progress: Called with (part, None) when a part begins and (part, seconds) when it has ended.
@@ -144,7 +145,9 @@ def run_demo(
 
     refuse_existing(Path(out))
     name = model if isinstance(model, str) else DEFAULT_MODEL if model is None else "a loaded model"
-    request = DemoRequest(clip=clip or DEFAULT_CLIP, model=name, seconds=seconds, steps=steps, seed=seed, kind=kind)
+    request = DemoRequest(
+        clip=clip or DEFAULT_CLIP, model=name, seconds=seconds, sampling=sampling or Sampling(), seed=seed, kind=kind
+    )
     find_clip(request.clip)  # a mistyped name fails before anything slow begins
     with new_folder(Path(out)) as folder:
         run = RunWriter(folder=folder, command="detour demo", request=asdict(request), seed=seed)
@@ -222,7 +225,11 @@ def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
     observation = story.moment.observation()
     for text in instructions_for(story.moment.clip, story.moment.at_s):
         rollout = world.imagine(
-            observation, seconds=request.seconds, seed=request.seed, guide=FixedGuide(text=text), steps=request.steps
+            observation,
+            seconds=request.seconds,
+            seed=request.seed,
+            guide=FixedGuide(text=text),
+            sampling=request.sampling,
         )
         story.rollouts.append((text, rollout))
     driven = story.moment.driven()
@@ -230,7 +237,9 @@ def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
         story.skipped.append("The clip has no ego motion, so the drive as logged cannot be commanded to the model.")
         return
     covered = min(request.seconds, float(driven.times_s[-1]))
-    story.replay = world.imagine(observation, seconds=covered, seed=request.seed, actions=driven, steps=request.steps)
+    story.replay = world.imagine(
+        observation, seconds=covered, seed=request.seed, actions=driven, sampling=request.sampling
+    )
 
 
 def _stitch(story: Story, request: DemoRequest) -> None:

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from worldmodel.clips import check_instruction
 from worldmodel.errors import BadTable
 from worldmodel.geometry import Trajectory
 from worldmodel.pictures import resize_video
+from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -37,8 +38,7 @@ class ImagineRequest:
         text: What the driver is told; None for the clip's own instruction.
         actions: CSV file with columns t, x, y, yaw: the path to drive; None lets the model imagine the motion.
         seconds: Horizon.
-        memory: 'full' or 'window'.
-        steps: Sampling steps per chunk.
+        sampling: Steps, sampler, guidance scales, memory and its sizes.
         seed: Of all noise.
         model: Checkpoint folder.
     """
@@ -47,8 +47,7 @@ class ImagineRequest:
     text: str | None = None
     actions: Path | None = None
     seconds: float = 4.0
-    memory: str = "window"
-    steps: int = 8
+    sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     model: str = DEFAULT_MODEL
 
@@ -120,13 +119,10 @@ def run_imagine(
         Diverged: if the model produced values that are not finite.
     """
     from worldmodel.guidance import FixedGuide
-    from worldmodel.memory import make_memory
     from worldmodel.model import WorldModel, check_horizon
-    from worldmodel.sampler import sampling_times
 
     refuse_existing(Path(out))
     check_horizon(request.seconds)
-    sampling_times(request.steps)
     if request.text is not None:
         check_instruction(request.text)
     actions = None if request.actions is None else read_actions(request.actions)
@@ -143,8 +139,7 @@ def run_imagine(
             seed=request.seed,
             actions=actions,
             guide=FixedGuide(text=text),
-            steps=request.steps,
-            memory=make_memory(request.memory, recent=world.config.history_chunks),
+            sampling=request.sampling,
             on_chunk=lambda chunk, chunks, _: on_chunk(chunk + 1, chunks),
         )
         run = RunWriter(folder=folder, command="detour imagine", request=_plain(request), seed=request.seed)

@@ -1,6 +1,8 @@
 """Few-step samplers: plain functions of a velocity, noise and a list of times. They know no network.
 
-`state` is a tuple of tensors that are denoised together; the velocity answers with a tuple of the same shapes.
+`state` is a tuple of tensors that are denoised together; the velocity answers with a tuple of the same shapes. It is
+asked as velocity(state, t, step): `step` is how far the sampler will go with the answer, for networks that were taught
+to jump; 0 asks for the slope at t itself.
 """
 
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.flow import shifted
 
 State = tuple[Tensor, ...]
-Velocity = Callable[[State, float], State]
+Velocity = Callable[[State, float, float], State]
 Sampler = Callable[[Velocity, State, Tensor], State]
 
 
@@ -35,7 +37,7 @@ def euler(velocity: Velocity, noise: State, times: Tensor) -> State:
     """First order: one evaluation per step."""
     state = noise
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        state = _moved(state, velocity(state, now), then - now)
+        state = _moved(state, velocity(state, now, now - then), then - now)
     return state
 
 
@@ -47,12 +49,12 @@ def heun(velocity: Velocity, noise: State, times: Tensor) -> State:
     """
     state = noise
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        slope = velocity(state, now)
+        slope = velocity(state, now, 0.0)
         if then > 0:
-            ahead = velocity(_moved(state, slope, then - now), then)
+            ahead = velocity(_moved(state, slope, then - now), then, 0.0)
             slope = tuple((a + b) / 2 for a, b in zip(slope, ahead, strict=True))
         else:
-            slope = velocity(_moved(state, slope, (then - now) / 2), (now + then) / 2)
+            slope = velocity(_moved(state, slope, (then - now) / 2), (now + then) / 2, 0.0)
         state = _moved(state, slope, then - now)
     return state
 

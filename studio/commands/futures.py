@@ -5,16 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.commands.options import ClipName, Json, Model, Out, Samples, Seed, Steps, default_model
+from studio.commands.options import ClipName, Json, Model, Out, Samples, Seed, default_model, with_sampling
 from studio.console import counter, emit, parts, say
+from worldmodel.sampling import Sampling
 
 
+@with_sampling
 def demo(
+    sampling: Sampling,
     out: Out = Path("detour-demo"),
     clip: Annotated[str | None, typer.Option(help="DATASET[:EPISODE[@SECONDS]]; default: the one that ships.")] = None,
     seconds: Annotated[float, typer.Option(help="Horizon of the imagined futures.")] = 4.0,
     seed: Seed = 0,
-    steps: Steps = 8,
     kind: Annotated[
         str, typer.Option(help="What is put in the way: car, van, truck, pedestrian, cyclist, cone, box.")
     ] = "car",
@@ -33,7 +35,7 @@ def demo(
         clip=clip,
         seconds=seconds,
         seed=seed,
-        steps=steps,
+        sampling=sampling,
         model=model or None,
         kind=kind,
         progress=parts(),
@@ -50,14 +52,14 @@ def demo(
     emit(content, as_json, "\n".join([f"report: {result.report}", *scores, *notes]))
 
 
+@with_sampling
 def imagine(
     clip: ClipName,
     out: Out,
+    sampling: Sampling,
     text: Annotated[str | None, typer.Option(help="What the driver is told; default: the clip's instruction.")] = None,
     actions: Annotated[Path | None, typer.Option(help="CSV with t,x,y,yaw: the path to drive, from now.")] = None,
     seconds: Annotated[float, typer.Option(help="Horizon.")] = 4.0,
-    memory: Annotated[str, typer.Option(help="full or window.")] = "window",
-    steps: Steps = 8,
     seed: Seed = 0,
     model: Model = "",
     as_json: Json = False,
@@ -73,8 +75,7 @@ def imagine(
         text=text,
         actions=actions,
         seconds=seconds,
-        memory=memory,
-        steps=steps,
+        sampling=sampling,
         seed=seed,
         model=model or default_model(),
     )

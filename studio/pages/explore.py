@@ -14,6 +14,7 @@ from studio.pages.visitors import Visitors
 from studio.pages.whatif import WhatIfRequest, WhatIfView, what_if
 from worldmodel.errors import DetourError
 from worldmodel.io.lerobot import Dataset
+from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     import gradio
@@ -187,8 +188,7 @@ def _request_of(handlers: Handlers, values: tuple[Any, ...]) -> ImagineRequest:
         turn_degps=turn,
         seconds=seconds,
         seed=seed,
-        steps=steps,
-        memory=memory,
+        sampling=Sampling(steps=steps, memory=memory),
     )
 
 

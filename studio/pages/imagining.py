@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from worldmodel.geometry import Array, Trajectory, integrate_rates
 from worldmodel.io.video import write_video
 from worldmodel.pictures import resize_video
 from worldmodel.plans import Plan
+from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -43,8 +44,7 @@ class ImagineRequest:
         speed_mps, turn_degps: Constant command; turning to the left is positive.
         seconds: Horizon, at most MAX_SECONDS.
         seed: Of all noise.
-        steps: Sampling steps per chunk, at most MAX_STEPS.
-        memory: 'window' or 'full'.
+        sampling: Steps (at most MAX_STEPS), sampler, guidance scales and memory.
     """
 
     choice: Choice
@@ -54,14 +54,13 @@ class ImagineRequest:
     turn_degps: float = 0.0
     seconds: float = 4.0
     seed: int = 0
-    steps: int = 8
-    memory: str = "window"
+    sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
         check_instruction(self.text or "-")
         _check_number("Seconds", self.seconds, 0.1, MAX_SECONDS)
         _check_number("Seed", self.seed, 0, 2**53)
-        _check_number("Sampling steps", self.steps, 1, MAX_STEPS)
+        _check_number("Sampling steps", self.sampling.steps, 1, MAX_STEPS)
         _check_number("Speed", self.speed_mps, 0, 40)
         _check_number("Turn", self.turn_degps, -60, 60)
 
@@ -79,8 +78,8 @@ class ImagineRequest:
         words = ["detour", "imagine", self.choice.quoted()]
         words += ["--text", shlex.quote(self.text)] if self.text.strip() else []
         words += ["--actions", "actions.csv"] if self.commanded else []
-        words += ["--seconds", f"{self.seconds:g}", "--seed", str(self.seed), "--steps", str(self.steps)]
-        return " ".join([*words, "--memory", self.memory, "--model", shlex.quote(str(model)), "--out", "my-run"])
+        words += ["--seconds", f"{self.seconds:g}", "--seed", str(self.seed), *self.sampling.words()]
+        return " ".join([*words, "--model", shlex.quote(str(model)), "--out", "my-run"])
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:
@@ -115,13 +114,12 @@ def chunks_of(
 ) -> "Iterator[Rollout]":
     """The future chunk by chunk, until `stopped()`: joined, the rollouts are what `WorldModel.imagine` gives at once."""
     from worldmodel.guidance import FixedGuide
-    from worldmodel.memory import make_memory
 
     observation, rate = moment.observation(), model.config.frequency_hz
     chunk = model.config.network.frames_per_chunk
     actions = request.actions(rate, chunk)
     guide = FixedGuide(text=request.text if request.text.strip() else observation.instruction)
-    past = model.remember([observation], make_memory(request.memory, recent=model.config.history_chunks))
+    past = model.remember([observation], request.sampling.empty_memory(model.config.history_chunks))
     left = max(1, round(request.seconds * rate))
     while left > 0 and not stopped():
         frames = min(left, chunk)
@@ -131,7 +129,7 @@ def chunks_of(
             seeds=[request.seed],
             actions=None if actions is None else [actions],
             guides=[guide],
-            steps=request.steps,
+            sampling=request.sampling,
         )
         assert rollout.past is not None
         past, left = rollout.past, left - frames

@@ -27,7 +27,7 @@ class Painter:
     def __init__(self, *, deaf=False):
         self.deaf, self.written = deaf, []
 
-    def imagine_batch(self, observations, *, seconds, seeds, actions, steps):
+    def imagine_batch(self, observations, *, seconds, seeds, actions, sampling):
         return [self._imagined(o, a) for o, a in zip(observations, actions, strict=True)]
 
     def _imagined(self, watched, action):

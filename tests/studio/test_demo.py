@@ -13,6 +13,7 @@ from studio.imagine import ImagineRequest, read_actions, run_imagine
 from studio.planning import PlanRequest, StitchRequest, run_plan, run_stitch
 from studio.sprites import PictureSprite
 from worldmodel.errors import BadRequest, BadTable, ClipTooShort, OutputExists
+from worldmodel.sampling import Sampling
 
 RED = np.zeros((30, 30, 4), np.uint8)
 RED[...] = (250, 10, 10, 255)
@@ -193,6 +194,8 @@ def test_plan_without_motion_leaves_out_and_says_so(silent_drives) -> None:
 
 @pytest.mark.slow
 def test_the_whole_story_with_the_real_model(tmp_path: Path, drives, checkpoint: Path) -> None:
-    result = run_demo(tmp_path / "run", clip=f"{drives.path}:one", seconds=1.0, steps=2, model=str(checkpoint))
+    result = run_demo(
+        tmp_path / "run", clip=f"{drives.path}:one", seconds=1.0, sampling=Sampling(steps=2), model=str(checkpoint)
+    )
     assert result.skipped == ()
     assert result.report.stat().st_size > 10_000

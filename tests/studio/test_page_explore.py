@@ -23,6 +23,7 @@ from worldmodel.io.lerobot import Dataset, write_dataset
 from worldmodel.io.video import probe
 from worldmodel.model import WorldModel
 from worldmodel.network import WorldActionTransformer
+from worldmodel.sampling import Sampling
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.town.scene import town_rig
 from worldmodel.training.presets import find_preset
@@ -69,7 +70,9 @@ def model(checkpoint: Path) -> WorldModel:
 
 @pytest.fixture
 def request_(clips: Dataset) -> ImagineRequest:
-    return ImagineRequest(choice=Choice(dataset=str(clips.path), episode=0, at_s=2.0), seconds=1.25, steps=1)
+    return ImagineRequest(
+        choice=Choice(dataset=str(clips.path), episode=0, at_s=2.0), seconds=1.25, sampling=Sampling(steps=1)
+    )
 
 
 def never() -> bool:
@@ -86,7 +89,7 @@ def test_chunks_joined_are_what_imagine_gives_at_once(model: WorldModel, request
         moment = find_moment(request.choice.text, wish_of(model, request.seconds))
         parts = np.concatenate([rollout.video for rollout in chunks_of(model, moment, request)])
         actions = request.actions(RATE_HZ, model.config.network.frames_per_chunk)
-        whole = model.imagine(moment.observation(), seconds=1.25, seed=0, steps=1, actions=actions)
+        whole = model.imagine(moment.observation(), seconds=1.25, seed=0, sampling=Sampling(steps=1), actions=actions)
         np.testing.assert_array_equal(parts, whole.video)
 
 
@@ -171,7 +174,7 @@ def test_what_if_marks_where_the_object_stands(model: WorldModel, clips: Dataset
         ({"seconds": None}, "'Seconds' is empty"),
         ({"seconds": 1e9}, "from 0.1 to 60"),
         ({"seconds": float("nan")}, "'Seconds' is nan"),
-        ({"steps": 0}, "'Sampling steps' is 0"),
+        ({"sampling": Sampling(steps=51)}, "'Sampling steps' is 51"),
         ({"seed": -1}, "'Seed' is -1"),
         ({"text": "x" * 10_000}, "10000 characters"),
         ({"commanded": True, "speed_mps": -3.0}, "'Speed' is -3"),
@@ -270,8 +273,7 @@ def test_commands_name_the_chosen_moment_and_quote_what_was_typed(clips: Dataset
     choice = Choice(dataset="/data/my clips", episode=3, at_s=2.125)
     request = ImagineRequest(choice=choice, text="stop; rm -rf /", seconds=2)
     assert request.command(Path("m")) == (
-        "detour imagine '/data/my clips:3@2.125' --text 'stop; rm -rf /' --seconds 2 --seed 0 --steps 8 "
-        "--memory window --model m --out my-run"
+        "detour imagine '/data/my clips:3@2.125' --text 'stop; rm -rf /' --seconds 2 --seed 0 --model m --out my-run"
     )
     assert "--variant sky_near --kind car" in WhatIfRequest(choice=choice, variant="sky_near").command(Path("m"))
     assert POLICY != COMMAND

@@ -7,13 +7,15 @@ from makers import make_model, make_observation
 from numpy.testing import assert_allclose
 
 from worldmodel import rollout as rollout_module
-from worldmodel.errors import BadMotion, BadRequest, Diverged, UnknownName
+from worldmodel.errors import BadMotion, BadRequest, Diverged
 from worldmodel.geometry import Motion, Trajectory
 from worldmodel.guidance import FixedGuide, ScheduleGuide
 from worldmodel.memory import Full, Window
 from worldmodel.rollout import check_finite, chunk_telemetry
+from worldmodel.sampling import Sampling
 
 CHUNK_S = 0.5
+ONE, TWO = Sampling(steps=1), Sampling(steps=2)
 
 
 def drive(seconds, seed=0):
@@ -35,7 +37,7 @@ def same(a, b):
 
 
 def test_a_rollout_begins_after_the_newest_frame_and_says_where_it_comes_from(tiny_model, observation):
-    rollout = tiny_model.imagine(observation, seconds=1.0, seed=3, steps=2)
+    rollout = tiny_model.imagine(observation, seconds=1.0, seed=3, sampling=TWO)
     assert rollout.video.shape == (8, 3, 3, 32, 64)
     assert rollout.video.dtype == np.uint8
     assert_allclose(rollout.trajectory.times_s, np.arange(9) / 8)
@@ -53,21 +55,21 @@ def test_a_rollout_begins_after_the_newest_frame_and_says_where_it_comes_from(ti
 
 @pytest.mark.parametrize(("seconds", "frames"), [(0.01, 1), (0.125, 1), (0.5, 4), (0.625, 5), (1.0, 8)])
 def test_any_horizon_of_whole_frames(tiny_model, observation, seconds, frames):
-    rollout = tiny_model.imagine(observation, seconds=seconds, steps=1)
+    rollout = tiny_model.imagine(observation, seconds=seconds, sampling=ONE)
     assert len(rollout.video) == frames == len(rollout.trajectory) - 1
 
 
 def test_chunks_are_told_as_they_come(tiny_model, observation):
     seen = []
     rollout = tiny_model.imagine(
-        observation, seconds=1.5, steps=1, on_chunk=lambda i, n, video: seen.append((i, n, video[0]))
+        observation, seconds=1.5, sampling=ONE, on_chunk=lambda i, n, video: seen.append((i, n, video[0]))
     )
     assert [(i, n) for i, n, _ in seen] == [(0, 3), (1, 3), (2, 3)]
     assert (np.concatenate([video for _, _, video in seen]) == rollout.video).all()
 
 
 def test_a_rollout_is_a_clip_marked_as_imagined(tiny_model, observation):
-    rollout = tiny_model.imagine(observation, seconds=1.0, steps=1)
+    rollout = tiny_model.imagine(observation, seconds=1.0, sampling=ONE)
     clip = rollout.as_clip("dream")
     assert (clip.video == rollout.video).all()
     assert clip.motion_origin == "imagined"
@@ -79,7 +81,7 @@ def test_a_rollout_is_a_clip_marked_as_imagined(tiny_model, observation):
 
 def test_a_clip_of_a_rollout_keeps_the_text_of_every_chunk(tiny_model, observation):
     guide = ScheduleGuide(texts=((0.5, "turn left"), (1.0, "stop")))
-    clip = tiny_model.imagine(observation, seconds=1.5, steps=1, guide=guide).as_clip("dream")
+    clip = tiny_model.imagine(observation, seconds=1.5, sampling=ONE, guide=guide).as_clip("dream")
     assert [clip.instruction_at(t) for t in (0.0, 0.5, 0.9, 1.0, 1.4)] == ["", "turn left", "turn left", "stop", "stop"]
 
 
@@ -87,7 +89,7 @@ def test_a_clip_of_a_rollout_keeps_the_text_of_every_chunk(tiny_model, observati
 
 
 def test_the_same_seed_gives_the_same_rollout_and_another_one_another(tiny_model, observation):
-    first, again, other = (tiny_model.imagine(observation, seconds=1, seed=s, steps=2) for s in (5, 5, 6))
+    first, again, other = (tiny_model.imagine(observation, seconds=1, seed=s, sampling=TWO) for s in (5, 5, 6))
     same(first, again)
     assert (first.video != other.video).any()
     assert not np.allclose(first.trajectory.poses, other.trajectory.poses)
@@ -97,20 +99,22 @@ def test_the_same_seed_gives_the_same_rollout_and_another_one_another(tiny_model
 @pytest.mark.parametrize("actions", [None, drive(2.0)], ids=["free", "commanded"])
 def test_one_second_is_the_beginning_of_two(tiny_model, observation, sampler, actions):
     one, two = (
-        tiny_model.imagine(observation, seconds=s, seed=1, steps=2, sampler=sampler, actions=actions) for s in (1, 2)
+        tiny_model.imagine(observation, seconds=s, seed=1, sampling=Sampling(steps=2, sampler=sampler), actions=actions)
+        for s in (1, 2)
     )
     assert (one.video == two.video[:8]).all()
     assert (one.trajectory.poses == two.trajectory.poses[:9]).all()
 
 
-@pytest.mark.parametrize("memory", [Full(), Window(sink=1, recent=2)], ids=["full", "window"])
+@pytest.mark.parametrize("memory", [{"memory": "full"}, {"memory": "window", "recent": 2}], ids=["full", "window"])
 @pytest.mark.parametrize("actions", [None, drive(2.5)], ids=["free", "commanded"])
 def test_five_chunks_are_two_and_then_three_more(tiny_model, observation, memory, actions):
     guide = ScheduleGuide(texts=((0.5, "turn left"), (1.5, "stop")))
-    how = {"steps": 2, "guides": [guide], "actions": None if actions is None else [actions], "seeds": [4]}
-    whole = tiny_model.imagine(observation, seconds=2.5, seed=4, steps=2, guide=guide, actions=actions, memory=memory)
-    begun = tiny_model.imagine(observation, seconds=1.0, seed=4, steps=2, guide=guide, actions=actions, memory=memory)
-    [rest] = tiny_model.go_on(begun.past, seconds=1.5, **how)
+    sampling = Sampling(steps=2, **memory)
+    how = {"sampling": sampling, "actions": actions, "guide": guide, "seed": 4}
+    whole, begun = (tiny_model.imagine(observation, seconds=seconds, **how) for seconds in (2.5, 1.0))
+    commands = None if actions is None else [actions]
+    [rest] = tiny_model.go_on(begun.past, seconds=1.5, seeds=[4], guides=[guide], actions=commands, sampling=sampling)
     assert (np.concatenate([begun.video, rest.video]) == whole.video).all()
     assert (rest.trajectory.poses == whole.trajectory.poses[8:]).all()
     assert_allclose(rest.trajectory.times_s, whole.trajectory.times_s[8:])
@@ -119,17 +123,17 @@ def test_five_chunks_are_two_and_then_three_more(tiny_model, observation, memory
 
 
 def test_going_on_without_a_guide_keeps_the_observed_instruction(tiny_model, observation):
-    whole = tiny_model.imagine(observation, seconds=1.0, steps=2)
-    begun = tiny_model.imagine(observation, seconds=0.5, steps=2)
-    [rest] = tiny_model.go_on(begun.past, seconds=0.5, seeds=[0], steps=2)
+    whole = tiny_model.imagine(observation, seconds=1.0, sampling=TWO)
+    begun = tiny_model.imagine(observation, seconds=0.5, sampling=TWO)
+    [rest] = tiny_model.go_on(begun.past, seconds=0.5, seeds=[0], sampling=TWO)
     assert rest.texts == ("keep going",)
     assert (rest.video == whole.video[4:]).all()
 
 
 def test_two_futures_can_share_one_past(tiny_model, observation):
-    begun = tiny_model.imagine(observation, seconds=0.5, steps=2)
+    begun = tiny_model.imagine(observation, seconds=0.5, sampling=TWO)
     first, other, again = (
-        tiny_model.go_on(begun.past, seconds=0.5, seeds=[0], steps=2, guides=[FixedGuide(text=text)])[0]
+        tiny_model.go_on(begun.past, seconds=0.5, seeds=[0], sampling=TWO, guides=[FixedGuide(text=text)])[0]
         for text in ("turn left", "stop", "turn left")
     )
     same(first, again)
@@ -142,7 +146,7 @@ def test_a_window_keeps_its_size_and_full_memory_grows(tiny_model, observation):
         past = tiny_model.remember([observation], memory)
         cells[name] = []
         for _ in range(4):
-            [rollout] = tiny_model.go_on(past, seconds=CHUNK_S, seeds=[0], steps=1)
+            [rollout] = tiny_model.go_on(past, seconds=CHUNK_S, seeds=[0], sampling=ONE)
             past = rollout.past
             cells[name].append(rollout.memory_stats["cells"])
     per_chunk = 4 * 3 * 2 + 4
@@ -156,7 +160,7 @@ def test_a_window_keeps_its_size_and_full_memory_grows(tiny_model, observation):
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 1.625, 2.0])
 def test_commanded_motion_is_driven_exactly(tiny_model, observation, seconds):
     actions = drive(2.0)
-    rollout = tiny_model.imagine(observation, seconds=seconds, steps=1, actions=actions)
+    rollout = tiny_model.imagine(observation, seconds=seconds, sampling=ONE, actions=actions)
     assert rollout.actions_given
     expected = actions.poses[: len(rollout.trajectory)]
     assert_allclose(rollout.trajectory.poses, expected, rtol=1e-6, atol=5e-6)
@@ -167,13 +171,13 @@ def test_commanded_motion_is_driven_exactly(tiny_model, observation, seconds):
 
 def test_commands_at_other_times_are_resampled(tiny_model, observation):
     coarse = Trajectory(poses=np.array([[0, 0, 0], [8.0, 0, 0]]), times_s=np.array([0.0, 1.0]))
-    rollout = tiny_model.imagine(observation, seconds=1.0, steps=1, actions=coarse)
+    rollout = tiny_model.imagine(observation, seconds=1.0, sampling=ONE, actions=coarse)
     assert_allclose(rollout.trajectory.poses[:, 0], np.arange(9.0), atol=1e-5)
 
 
 def test_a_last_chunk_that_is_cut_short_needs_no_actions_beyond_the_horizon(tiny_model, observation):
     short, long = (
-        tiny_model.imagine(observation, seconds=0.625, steps=1, actions=actions)
+        tiny_model.imagine(observation, seconds=0.625, sampling=ONE, actions=actions)
         for actions in (drive(0.625), drive(1.0))
     )
     assert (short.video[:4] == long.video[:4]).all()
@@ -191,11 +195,11 @@ def test_a_last_chunk_that_is_cut_short_needs_no_actions_beyond_the_horizon(tiny
 )
 def test_actions_must_cover_the_horizon(tiny_model, observation, actions):
     with pytest.raises(BadMotion, match="Ask for times inside it"):
-        tiny_model.imagine(observation, seconds=2.0, steps=1, actions=actions)
+        tiny_model.imagine(observation, seconds=2.0, sampling=ONE, actions=actions)
 
 
 def test_other_commands_show_other_pictures(tiny_model, observation):
-    videos = [tiny_model.imagine(observation, seconds=1, steps=2, actions=drive(1, seed=s)).video for s in (0, 1)]
+    videos = [tiny_model.imagine(observation, seconds=1, sampling=TWO, actions=drive(1, seed=s)).video for s in (0, 1)]
     assert (videos[0] != videos[1]).any()
 
 
@@ -205,7 +209,7 @@ def test_other_commands_show_other_pictures(tiny_model, observation):
 def test_a_later_change_of_text_leaves_earlier_chunks_untouched(tiny_model, observation):
     texts = [((0.0, "keep going"),), ((0.0, "keep going"), (1.0, "turn left"))]
     plain, changed = (
-        tiny_model.imagine(observation, seconds=2, steps=2, guide=ScheduleGuide(texts=text)) for text in texts
+        tiny_model.imagine(observation, seconds=2, sampling=TWO, guide=ScheduleGuide(texts=text)) for text in texts
     )
     assert (plain.video[:8] == changed.video[:8]).all()
     assert (plain.trajectory.poses[:9] == changed.trajectory.poses[:9]).all()
@@ -215,7 +219,7 @@ def test_a_later_change_of_text_leaves_earlier_chunks_untouched(tiny_model, obse
 
 def test_text_steers_the_chunk_it_is_given_to(tiny_model, observation):
     videos = [
-        tiny_model.imagine(observation, seconds=0.5, steps=2, guide=FixedGuide(text=text)).video
+        tiny_model.imagine(observation, seconds=0.5, sampling=TWO, guide=FixedGuide(text=text)).video
         for text in ("turn left", "turn right")
     ]
     assert (videos[0] != videos[1]).any()
@@ -233,9 +237,9 @@ def close(a, b):
 
 def test_alone_or_in_a_batch_is_the_same(tiny_model):
     observations = [make_observation(8, seed=s, instruction=text) for s, text in enumerate(("go", "turn left now"))]
-    together = tiny_model.imagine_batch(observations, seconds=1, seeds=[3, 4], steps=2)
+    together = tiny_model.imagine_batch(observations, seconds=1, seeds=[3, 4], sampling=TWO)
     for i, (observation, rollout) in enumerate(zip(observations, together, strict=True)):
-        alone = tiny_model.imagine(observation, seconds=1, seed=3 + i, steps=2)
+        alone = tiny_model.imagine(observation, seconds=1, seed=3 + i, sampling=TWO)
         close(rollout, alone)
         assert rollout.texts == alone.texts
         assert rollout.seed == 3 + i
@@ -244,7 +248,7 @@ def test_alone_or_in_a_batch_is_the_same(tiny_model):
 def test_every_rollout_of_a_batch_keeps_its_own_calibration(tiny_model, observation):
     other = replace(observation, rig=make_observation(8, size=(128, 32)).rig.scaled(64, 32))
     for rollout, one in zip(
-        tiny_model.imagine_batch([observation, other], seconds=0.5, seeds=[0, 0], steps=1),
+        tiny_model.imagine_batch([observation, other], seconds=0.5, seeds=[0, 0], sampling=ONE),
         (observation, other),
         strict=True,
     ):
@@ -254,7 +258,7 @@ def test_every_rollout_of_a_batch_keeps_its_own_calibration(tiny_model, observat
 def test_swapped_cameras_swap_the_pictures(observation, monkeypatch):
     order = [2, 0, 1]
     model = make_model()
-    plain = model.imagine(observation, seconds=1, steps=2)
+    plain = model.imagine(observation, seconds=1, sampling=TWO)
     drawn = rollout_module.seeded_noise
 
     def noise(model, shape, seeds, stream, chunk):
@@ -267,7 +271,7 @@ def test_swapped_cameras_swap_the_pictures(observation, monkeypatch):
         video=observation.video[:, order],
         rig=replace(observation.rig, cameras=tuple(observation.rig.cameras[i] for i in order)),
     )
-    rollout = model.imagine(swapped, seconds=1, steps=2)
+    rollout = model.imagine(swapped, seconds=1, sampling=TWO)
     close(replace(rollout, video=rollout.video), replace(plain, video=plain.video[:, order]))
     assert rollout.rig.names == tuple(plain.rig.names[i] for i in order)
 
@@ -281,15 +285,7 @@ def test_a_batch_needs_one_of_each_for_every_observation(tiny_model, observation
         tiny_model.imagine_batch([observation, make_observation(4)], seconds=0.5, seeds=[0, 1])
 
 
-# -- bad requests -----------------------------------------------------------------------------------------------------
-
-
-def test_an_unknown_sampler_is_refused_before_any_work(tiny_model, observation):
-    def never(*_):
-        raise AssertionError
-
-    with pytest.raises(UnknownName, match="Did you mean 'heun'"):
-        tiny_model.imagine(observation, seconds=0.5, sampler="hen", on_chunk=never)
+# -- drift ------------------------------------------------------------------------------------------------------------
 
 
 def test_telemetry_sees_pictures_that_stand_still_or_blur():

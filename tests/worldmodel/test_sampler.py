@@ -11,7 +11,7 @@ from worldmodel.sampler import SAMPLERS, euler, find_sampler, heun, sampling_tim
 SCALE = 0.5  # data are N(0, SCALE^2)
 
 
-def gaussian_velocity(state, t):
+def gaussian_velocity(state, t, step=0.0):
     """Exact: E[noise - data | x_t] = (t - (1 - t) s^2) / ((1 - t)^2 s^2 + t^2) x_t."""
     variance = (1 - t) ** 2 * SCALE**2 + t**2
     return tuple((t - (1 - t) * SCALE**2) / variance * x for x in state)
@@ -40,14 +40,14 @@ def test_errors_fall_with_the_order_of_the_sampler(sampler, order):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_straight_paths_are_exact_in_any_number_of_steps(sampler, steps):
     clean, noise = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    (found,) = sampler(lambda state, t: (noise - clean,), (noise,), sampling_times(steps, 3.0))
+    (found,) = sampler(lambda state, t, step: (noise - clean,), (noise,), sampling_times(steps, 3.0))
     assert_close(found, clean, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("sampler", [euler, heun])
 def test_tensors_are_moved_together_and_the_noise_is_left_alone(sampler):
     a, b = torch.ones(2), torch.full((3,), 2.0)
-    found = sampler(lambda state, t: (state[1][:2], state[1]), (a, b), sampling_times(2))
+    found = sampler(lambda state, t, step: (state[1][:2], state[1]), (a, b), sampling_times(2))
     assert [x.shape for x in found] == [(2,), (3,)]
     assert (a == 1).all()
     assert (b == 2).all()
@@ -55,7 +55,7 @@ def test_tensors_are_moved_together_and_the_noise_is_left_alone(sampler):
 
 def test_heun_takes_two_evaluations_per_step_and_never_asks_at_time_zero():
     seen = []
-    heun(lambda state, t: (seen.append(t) or state[0],), (torch.ones(1),), sampling_times(3))
+    heun(lambda state, t, step: (seen.append(t) or state[0],), (torch.ones(1),), sampling_times(3))
     assert seen == pytest.approx([1, 2 / 3, 2 / 3, 1 / 3, 1 / 3, 1 / 6])
 
 

@@ -8,6 +8,7 @@ from test_tasks import random_store
 
 from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName
 from worldmodel.model import WorldModel
+from worldmodel.sampling import Sampling
 from worldmodel.training.presets import PRESETS, find_preset
 from worldmodel.training.stages import StageConfig, prepare_store, read_log, train_stage
 
@@ -89,7 +90,7 @@ def test_three_stages_give_a_model_that_answers(trained):
     out, said, after = trained
     model = WorldModel.from_pretrained(out / "model")
     observation = make_observation(8, cameras=2)
-    rollout = model.imagine(observation, seconds=1.0, steps=1)
+    rollout = model.imagine(observation, seconds=1.0, sampling=Sampling(steps=1))
     assert np.isfinite(rollout.trajectory.poses).all()
     assert model.plan(observation, steps=1).trajectory.poses.shape == (8, 3)
     assert len({name for _, name in after}) == 3  # every stage changed the weights
