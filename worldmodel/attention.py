@@ -76,6 +76,12 @@ class Cells:
             return self
         return self._each(lambda x: x.expand(*batch, -1), self.position.expand(*batch, -1, -1))
 
+    def repeated(self, times: int) -> "Cells":
+        """The same tokens for `times` batches in a row; itself where all samples have the same tokens."""
+        if self.stream.ndim == 1:
+            return self
+        return self._each(lambda x: x.repeat(times, 1), self.position.repeat(times, 1, 1))
+
     def _each(self, change: Callable[[Tensor], Tensor], position: Tensor) -> "Cells":
         return Cells(
             stream=change(self.stream),
@@ -128,7 +134,7 @@ def _elsewhere(readers: Cells, sources: Cells) -> Tensor:
 
 
 def rotary_angles(position: Tensor, head_size: int) -> Tensor:
-    """Rotation angles [n, head_size / 2] of positions [n, 3]; about two fifths of the pairs for time, the rest for space.
+    """Rotation angles [..., n, head_size / 2] of positions [..., n, 3]; two fifths of the pairs for time, else for space.
 
     Source: Su et al., RoFormer (arXiv 2104.09864), one frequency ladder per axis; base 100, because grids and ages are
     small.
@@ -138,7 +144,7 @@ def rotary_angles(position: Tensor, head_size: int) -> Tensor:
     parts = []
     for axis, count in enumerate((pairs - sum(space), *space)):
         frequencies = 100.0 ** (-torch.arange(count, device=position.device, dtype=torch.float32) / count)
-        parts.append(position[:, axis, None].float() * frequencies)
+        parts.append(position[..., axis, None].float() * frequencies)
     return torch.cat(parts, dim=-1)
 
 

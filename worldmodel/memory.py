@@ -1,26 +1,27 @@
-"""What the model keeps of the past: keys and values of clean chunks, as values, never as hidden state.
-
-Keys are stored unrotated; `worldmodel.network` rotates them by age relative to the chunk that reads them.
-Shape suffixes: L layers, B batch, H heads, N cells, D head size.
-"""
+"""What the model keeps of the past: keys and values of clean chunks, as values, never as hidden state."""
 
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import torch
-from torch import Tensor
 
-from worldmodel.attention import Cells
-from worldmodel.errors import BadRequest
+from worldmodel.attention import Stream
+from worldmodel.entries import ChunkEntry, KeysValues, joined
+from worldmodel.errors import BadRequest, UnknownName
+from worldmodel.selective import Selective
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class KeysValues:
-    """One layer's memory: unrotated keys and values [B, H, N, D], and what the N cells are."""
-
-    keys: Tensor
-    values: Tensor
-    cells: Cells
+__all__ = [
+    "AnyMemory",
+    "ChunkEntry",
+    "Full",
+    "KeysValues",
+    "Memory",
+    "Selective",
+    "Window",
+    "make_memory",
+    "memory_stats",
+    "memory_warnings",
+]
 
 
 class Memory(Protocol):
@@ -29,7 +30,7 @@ class Memory(Protocol):
     def read(self, layer: int) -> KeysValues | None:
         """Keys and values of one layer; None while nothing is remembered."""
 
-    def append(self, entry: "ChunkEntry") -> Self:
+    def append(self, entry: ChunkEntry) -> Self:
         """A memory that also holds one more chunk."""
 
     @property
@@ -38,37 +39,15 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ChunkEntry:
-    """One clean chunk as the network left it: keys, values and queries [L, B, H, n, D], and its cells."""
-
-    keys: Tensor
-    values: Tensor
-    queries: Tensor
-    cells: Cells
-
-    @property
-    def bytes(self) -> int:
-        """Size of the keys and values."""
-        return self.keys.nbytes + self.values.nbytes
-
-    def repeated(self, batch: int) -> "ChunkEntry":
-        """The same chunk for `batch` samples that share one past."""
-        shape = (-1, batch, -1, -1, -1)
-        return replace(
-            self, keys=self.keys.expand(shape), values=self.values.expand(shape), queries=self.queries.expand(shape)
-        )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Full:
-    """Keeps every chunk. Cost grows with the horizon."""
+    """Keeps every chunk. Cost grows with the horizon, and beyond the trained age so does the unknown (`memory_warnings`)."""
 
     entries: tuple[ChunkEntry, ...] = field(default=())
     chunks: int = 0
 
     def read(self, layer: int) -> KeysValues | None:
         """Keys and values of one layer, oldest first; None while nothing is remembered."""
-        return _joined(self.entries, layer)
+        return joined(self.entries, layer)
 
     def append(self, entry: ChunkEntry) -> "Full":
         """A memory with one chunk more."""
@@ -97,7 +76,7 @@ class Window:
 
     def read(self, layer: int) -> KeysValues | None:
         """Keys and values of one layer, oldest first; None while nothing is remembered."""
-        return _joined(self.entries, layer)
+        return joined(self.entries, layer)
 
     def append(self, entry: ChunkEntry) -> "Window":
         """A memory with one chunk more; the oldest chunk outside the sink leaves when there are too many."""
@@ -111,35 +90,66 @@ class Window:
         return replace(self, entries=tuple(entry.repeated(batch) for entry in self.entries))
 
 
-def _joined(entries: tuple[ChunkEntry, ...], layer: int) -> KeysValues | None:
-    if not entries:
-        return None
-    return KeysValues(
-        keys=torch.cat([entry.keys[layer] for entry in entries], dim=2),
-        values=torch.cat([entry.values[layer] for entry in entries], dim=2),
-        cells=Cells.joined([entry.cells for entry in entries]),
-    )
+AnyMemory = Full | Window | Selective
+NAMES = ("full", "window", "selective")
 
 
-AnyMemory = Full | Window
+def make_memory(
+    name: str,
+    *,
+    sink: int = 1,
+    recent: int = 6,
+    video_budget: int = 4,
+    action_budget: int = 16,
+    balance: float = 0.5,
+) -> AnyMemory:
+    """A memory by name, 'full', 'window' or 'selective'; for command lines and pages.
 
-
-def make_memory(name: str, *, sink: int = 1, recent: int = 6) -> AnyMemory:
-    """A memory by name, 'full' or 'window'; for command lines and pages."""
-    from worldmodel.errors import UnknownName
-
+    Args:
+        sink, recent: Of 'window' and 'selective'.
+        video_budget, action_budget, balance: Of 'selective'.
+    Raises:
+        UnknownName: with the closest name.
+        BadRequest: for sizes that make no sense.
+    """
     if name == "full":
         return Full()
     if name == "window":
         return Window(sink=sink, recent=recent)
-    raise UnknownName("memory", name, ("full", "window"))
+    if name == "selective":
+        return Selective(
+            sink=sink, recent=recent, video_budget=video_budget, action_budget=action_budget, balance=balance
+        )
+    raise UnknownName("memory", name, NAMES)
 
 
 def memory_stats(memory: AnyMemory) -> dict[str, float]:
-    """Chunks seen and kept, cells kept, and megabytes; for reports."""
+    """Chunks seen, chunks of which something is kept, cells kept of each sample, and megabytes of all; for reports."""
+    pools = memory.pools if isinstance(memory, Selective) else ()
+    pooled = {pool.stream: len(pool) for pool in pools}
+    cells = sum(len(part.cells) for part in memory.entries) + sum(pooled.values())
+    steps = sum(int((part.cells.stream == Stream.STEPS).sum()) for part in memory.entries)
+    steps += pooled.get(Stream.STEPS, 0)
+    between = torch.cat([pool.chunk.flatten() for pool in pools]).unique() if pools else ()
     return {
         "chunks_seen": memory.chunks,
-        "chunks_kept": len(memory.entries),
-        "cells": sum(len(entry.cells) for entry in memory.entries),
-        "megabytes": sum(entry.bytes for entry in memory.entries) / 2**20,
+        "chunks_kept": len(memory.entries) + len(between),
+        "cells": cells,
+        "video_cells": cells - steps,
+        "action_cells": steps,
+        "megabytes": sum(part.bytes for part in (*memory.entries, *pools)) / 2**20,
     }
+
+
+def memory_warnings(memory: AnyMemory) -> tuple[str, ...]:
+    """What a user should know of a memory before trusting what is read from it; for reports."""
+    if not isinstance(memory, Full) or not memory.entries:
+        return ()
+    first, newest = memory.entries[0], memory.entries[-1]
+    age = newest.first_frame - first.first_frame
+    if age <= newest.oldest_frames:
+        return ()
+    return (
+        f"full memory reached back {age:g} frames, further than the {newest.oldest_frames:g} that were trained; what is older "
+        "counts as that old, and so much of it was never trained. Use --memory window or selective.",
+    )
