@@ -39,6 +39,7 @@ def save_folder(
     *,
     dtype: torch.dtype | None = None,
     overwrite: bool = False,
+    extra: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model as a folder; a crash at any moment leaves no half-written one.
 
@@ -48,6 +49,7 @@ def save_folder(
         config: What the class needs to build itself again; plain JSON values.
         card: The model card in Markdown (data, steps, device, minutes, scores, limits); becomes `README.md`.
         dtype: Floating point tensors are stored in this type; None keeps each tensor's own.
+        extra: Further files by name, such as pictures that the card shows.
     A tensor that alone is larger than `SHARD_BYTES` gets a shard of its own, which is then larger than 16 MB.
 
     Raises:
@@ -57,7 +59,8 @@ def save_folder(
     shards = _split(stored)
     with replace_folder(Path(folder), overwrite=overwrite) as partial:
         write_json(partial / "config.json", config)
-        write_bytes(partial / "README.md", card.encode())
+        for name, content in {"README.md": card.encode(), **(extra or {})}.items():
+            write_bytes(partial / name, content)
         weight_map: dict[str, str] = {}
         for number, names in enumerate(shards, start=1):
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"

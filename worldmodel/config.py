@@ -26,6 +26,10 @@ class WorldModelConfig:
         video_shift: Shift of the video's noise times.
         step_mean, step_std: Of the SE(2) steps per frame, [3].
         plan_mean, plan_std: Of the plan's poses, [8][3].
+        few_steps: Numbers of sampling steps that it was distilled for; empty for a model that was not.
+        guided: Whether it was distilled with guidance, and takes the scales as inputs (one pass per step).
+        training_range: Lowest and highest value of each measure of `worldmodel.telemetry` in the training data; a rollout
+            that leaves it warns. Empty in checkpoints from before it was measured.
         stages: What was trained so far, in words.
     """
 
@@ -42,6 +46,9 @@ class WorldModelConfig:
     step_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     plan_mean: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0),) * 8
     plan_std: tuple[tuple[float, ...], ...] = ((1.0, 1.0, 1.0),) * 8
+    few_steps: tuple[int, ...] = ()
+    guided: bool = False
+    training_range: dict[str, tuple[float, float]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +60,8 @@ class WorldModelConfig:
         _need("frequency_hz", self.frequency_hz, _is_number(self.frequency_hz, above=0), "a positive number")
         _need("video_shift", self.video_shift, _is_number(self.video_shift, above=0), "a positive number")
         _need("history_noise", self.history_noise, 0 <= self.history_noise < 1, "in 0 to below 1")
+        for name, limits in self.training_range.items():
+            _need(f"training_range of {name}", limits, _is_range(limits), "two finite numbers, the lower one first")
         _need("cameras", self.cameras, self.cameras >= 1, "at least 1")
         _need("history_chunks", self.history_chunks, self.history_chunks >= 1, "at least 1")
         channels = self.network.latent_channels
@@ -94,6 +103,8 @@ class WorldModelConfig:
                 "plan_mean": tuple(map(tuple, data["plan_mean"])),
                 "plan_std": tuple(map(tuple, data["plan_std"])),
                 "stages": tuple(data["stages"]),
+                "few_steps": tuple(data.get("few_steps", ())),
+                "training_range": {name: tuple(limits) for name, limits in data.get("training_range", {}).items()},
             }
             return WorldModelConfig(**{**data, **parts})
         except (KeyError, TypeError) as error:
@@ -115,3 +126,7 @@ def _is_statistic(value: Any, shape: tuple[int, ...], *, positive: bool) -> bool
     except (TypeError, ValueError):
         return False
     return values.shape == shape and bool(np.isfinite(values).all() and (not positive or (values > 0).all()))
+
+
+def _is_range(limits: Any) -> bool:
+    return _is_statistic(limits, (2,), positive=False) and limits[0] <= limits[1]

@@ -1,7 +1,7 @@
 """The world model: one sequence, four questions (imagine with and without actions, plan, explain)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.checkpoints import content_hash, load_folder, save_folder
+from worldmodel.chunks import check_finite, seeded_noise
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
 from worldmodel.geometry import Array, Motion, Rig, Trajectory, wrap_angle
@@ -21,7 +22,7 @@ from worldmodel.network import WorldActionTransformer
 from worldmodel.pictures import resize_video
 from worldmodel.planning import draw_plans, plan_of
 from worldmodel.plans import Observation, Plan
-from worldmodel.rollout import Past, Rollout, RolloutRequest, check_finite, roll_out, seeded_noise
+from worldmodel.rollout import Past, Rollout, RolloutRequest, roll_out
 from worldmodel.sampler import find_sampler, sampling_times
 from worldmodel.sampling import Sampling
 from worldmodel.sequence import FramesPart, GuidancePart, Recall, TokenSequence, ray_features
@@ -81,11 +82,17 @@ class WorldModel:
         return self
 
     def save_pretrained(
-        self, folder: Path | str, card: str = "A Detour world model.\n", *, overwrite: bool = False
+        self,
+        folder: Path | str,
+        card: str = "A Detour world model.\n",
+        *,
+        overwrite: bool = False,
+        extra: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write config.json, bfloat16 weights in shards under 16 MB, and the model card."""
+        """Write config.json, bfloat16 weights in shards under 16 MB, the model card, and what it shows (`extra`, by name)."""
         config = {"kind": KIND, **asdict(self.config)}
-        save_folder(Path(folder), self._tensors(), config, card, dtype=torch.bfloat16, overwrite=overwrite)
+        tensors = self._tensors()
+        save_folder(Path(folder), tensors, config, card, dtype=torch.bfloat16, overwrite=overwrite, extra=extra)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "WorldModel":

@@ -10,7 +10,7 @@ from studio.console import emit, say
 
 
 def train(
-    stage: Annotated[str, typer.Argument(help="vision, chunk or horizon.")],
+    stage: Annotated[str, typer.Argument(help="vision, chunk, horizon or distill.")],
     out: Out,
     preset: Annotated[str, typer.Option(help="test, town-mini or town.")] = "town-mini",
     data: Annotated[str, typer.Option(help="'town' to render scenes, or a dataset folder.")] = "town",
@@ -20,13 +20,15 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Length in steps; default: the preset's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length in minutes; whichever ends first.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak; default: the preset's.")] = None,
+    accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that render scenes.")] = 1,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """One training stage; run it again to go on where it stopped."""
-    from worldmodel.training.stages import StageConfig, train_stage
+    from worldmodel.training.stage_config import StageConfig
+    from worldmodel.training.stages import train_stage
 
     config = StageConfig(
         stage=stage,
@@ -39,6 +41,7 @@ def train(
         steps=steps,
         minutes=minutes,
         learning_rate=learning_rate,
+        accumulate=accumulate,
         workers=workers,
         precision=precision,
         seed=seed,

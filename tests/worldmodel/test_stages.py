@@ -10,7 +10,9 @@ from worldmodel.errors import BadCheckpoint, BadRequest, UnknownName
 from worldmodel.model import WorldModel
 from worldmodel.sampling import Sampling
 from worldmodel.training.presets import PRESETS, find_preset
-from worldmodel.training.stages import StageConfig, prepare_store, read_log, train_stage
+from worldmodel.training.stage_config import StageConfig
+from worldmodel.training.stage_data import prepare_store
+from worldmodel.training.stages import read_log, train_stage
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -72,13 +74,19 @@ def test_a_run_keeps_its_data(tmp_path, made_from, asked, said):
         prepare_store(config, find_preset("test"), lambda _: None)
 
 
+def test_there_must_be_something_to_distill(tmp_path):
+    random_store(tmp_path / "run" / "store")
+    with pytest.raises(BadCheckpoint, match="Run `detour train chunk` first"):
+        train_stage(StageConfig(stage="distill", out=tmp_path / "run", preset="test"))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run through all three stages on random pictures, with the config and hash after each."""
+    """A run through all stages on random pictures, with the config and hash after each."""
     out = tmp_path_factory.mktemp("run") / "run"
     random_store(out / "store")
     said, after = [], []
-    for stage in ("vision", "chunk", "horizon"):
+    for stage in ("vision", "chunk", "horizon", "distill"):
         folder = train_stage(StageConfig(stage=stage, out=out, preset="test"), said.append)
         model = WorldModel.from_pretrained(folder)
         after.append((model.config, model.hash))
@@ -86,22 +94,23 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_three_stages_give_a_model_that_answers(trained):
+def test_all_stages_give_a_model_that_answers(trained):
     out, said, after = trained
     model = WorldModel.from_pretrained(out / "model")
     observation = make_observation(8, cameras=2)
     rollout = model.imagine(observation, seconds=1.0, sampling=Sampling(steps=1))
     assert np.isfinite(rollout.trajectory.poses).all()
     assert model.plan(observation, steps=1).trajectory.poses.shape == (8, 3)
-    assert len({name for _, name in after}) == 3  # every stage changed the weights
+    assert len({name for _, name in after}) == 4  # every stage changed the weights
     assert "tokenizer: training" in said
 
 
 @pytest.mark.slow
 def test_the_checkpoint_says_what_it_was_trained_on(trained):
     out, _, after = trained
-    (vision, _), (chunk, _), (horizon, _) = after
-    assert [line.split(":")[0] for line in horizon.stages] == ["vision", "chunk", "horizon"]
+    (vision, _), (chunk, _), (horizon, _), (distilled, _) = after
+    assert [line.split(":")[0] for line in distilled.stages] == ["vision", "chunk", "horizon", "distill"]
+    assert (horizon.few_steps, distilled.few_steps) == ((), (1, 2, 4, 8))
     assert [config.network.oldest_frames for config in (vision, chunk, horizon)] == [4, 12, 16]
     assert [config.history_chunks for config in (vision, chunk, horizon)] == [1, 2, 3]
     assert horizon.step_mean == vision.step_mean
@@ -110,8 +119,11 @@ def test_the_checkpoint_says_what_it_was_trained_on(trained):
     card = (out / "model" / "README.md").read_text()
     assert "preset test" in card
     assert "2 steps" in card
-    for run in ("tokenizer-run", "vision-run", "chunk-run", "horizon-run"):
+    assert "made for 1, 2, 4, 8 sampling steps" in card
+    assert "![Losses over the steps](curves.svg)" in card
+    for run in ("tokenizer-run", "vision-run", "chunk-run", "horizon-run", "distill-run"):
         assert read_log(out / run)[-1]["loss"] > 0
+        assert f">{run.removesuffix('-run')}: " in (out / "model" / "curves.svg").read_text()
 
 
 @pytest.mark.slow
@@ -121,23 +133,23 @@ def test_a_start_checkpoint_brings_its_weights_and_sizes(trained, tmp_path):
     config = StageConfig(stage="chunk", out=tmp_path / "run", preset="test", start=out / "model", steps=1)
     model = WorldModel.from_pretrained(train_stage(config))
     assert model.config.stages[-1].startswith("chunk: 1 steps")
-    assert len(model.config.stages) == 4
+    assert len(model.config.stages) == 5
 
 
 @pytest.mark.slow
 def test_a_finished_stage_can_be_asked_for_again(trained):
     out, _, _ = trained
     before = WorldModel.from_pretrained(out / "model")
-    again = WorldModel.from_pretrained(train_stage(StageConfig(stage="horizon", out=out, preset="test")))
+    again = WorldModel.from_pretrained(train_stage(StageConfig(stage="distill", out=out, preset="test")))
     assert again.hash == before.hash
     assert again.config == before.config
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["vision", "chunk"])
+@pytest.mark.parametrize("stage", ["vision", "chunk", "horizon"])
 def test_an_earlier_stage_does_not_replace_a_later_checkpoint(trained, stage):
     out, _, after = trained
-    with pytest.raises(BadRequest, match=r"went through stage 'horizon'.*another --out"):
+    with pytest.raises(BadRequest, match=r"went through stage 'distill'.*another --out"):
         train_stage(StageConfig(stage=stage, out=out, preset="test"))
     assert WorldModel.from_pretrained(out / "model").hash == after[-1][1]
 
@@ -150,7 +162,7 @@ def test_a_stage_goes_on_with_the_same_data_only(trained):
     path.write_text(json.dumps(json.loads(kept) | {"made_from": {"town": [["street", 5]]}}))
     try:
         with pytest.raises(BadRequest, match="was trained with data"):
-            train_stage(StageConfig(stage="horizon", out=out, preset="test"))
+            train_stage(StageConfig(stage="distill", out=out, preset="test"))
     finally:
         path.write_text(kept)
 

@@ -66,12 +66,13 @@ class Preset:
         batch_frames: Pictures per tokenizer step.
         batch_clips: Clips per network step.
         chunks, horizon_chunks: Chunks per clip in stages 2 and 3; the first is history only.
-        tokenizer_rate, network_rate: Peak learning rates.
+        tokenizer_rate, network_rate, distill_rate: Peak learning rates.
         modes: Training modes.
         steps_weight, plan_weight: Weights of the steps' and the plan's loss beside the video's.
         text_drop: Share of samples that train without their instruction.
         own_history: Share of stage 3 batches whose history is the model's own.
-        tokenizer_steps, single_steps, chunk_steps, horizon_steps: Default lengths.
+        ema_decay: Of the averaged weights.
+        tokenizer_steps, single_steps, chunk_steps, horizon_steps, distill_steps: Default lengths.
     """
 
     name: str
@@ -88,6 +89,8 @@ class Preset:
     horizon_chunks: int = 8
     tokenizer_rate: float = 1e-3
     network_rate: float = 2e-3
+    distill_rate: float = 3e-4
+    ema_decay: float = 0.998
     modes: Modes = field(default_factory=Modes)
     steps_weight: float = 0.3
     plan_weight: float = 0.3
@@ -97,6 +100,7 @@ class Preset:
     single_steps: int = 300
     chunk_steps: int = 3000
     horizon_steps: int = 500
+    distill_steps: int = 500
 
 
 def test() -> Preset:
@@ -131,6 +135,7 @@ def test() -> Preset:
         single_steps=2,
         chunk_steps=4,
         horizon_steps=2,
+        distill_steps=2,
     )
 
 
@@ -162,6 +167,9 @@ def town() -> Preset:
         single_steps=5000,
         chunk_steps=60000,
         horizon_steps=15000,
+        distill_rate=1e-4,
+        ema_decay=0.9995,
+        distill_steps=10000,
     )
 
 

@@ -1,0 +1,36 @@
+"""Several processes of one run (accelerate, torchrun): the first one makes what all of them read."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+Made = TypeVar("Made")
+
+
+def _state() -> Any:
+    from accelerate import PartialState
+
+    return PartialState()
+
+
+def first_process() -> bool:
+    """Whether this process writes the run's files; always with a single one."""
+    return bool(_state().is_main_process)
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    _state().wait_for_everyone()
+
+
+def in_turn(make: Callable[[], Made]) -> Made:
+    """Let the first process make something on disk, then the others, which find it there."""
+    with _state().main_process_first():
+        return make()
+
+
+def training_device() -> torch.device:
+    """Where this process trains."""
+    device: torch.device = _state().device
+    return device
