@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.chunks import check_finite
 from worldmodel.errors import BadRequest
 from worldmodel.flow import stream_noise
 from worldmodel.geometry import Array, Trajectory, mean_pose
 from worldmodel.plans import PLAN_TIMES_S, Plan
-from worldmodel.rollout import Past, check_finite
+from worldmodel.rollout import Past
 from worldmodel.sampler import State, find_sampler, sampling_times
 from worldmodel.sequence import PlanPart, Recall, TokenSequence
 

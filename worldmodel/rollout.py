@@ -11,17 +11,15 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from worldmodel.chunks import next_chunk
 from worldmodel.clips import Clip, Instruction
-from worldmodel.errors import Diverged
-from worldmodel.flow import mix, stream_noise
 from worldmodel.geometry import Array, Rig, Trajectory, compose, relative
 from worldmodel.guidance import Guide
 from worldmodel.hints import ask_guides, imagined_chunk
-from worldmodel.memory import AnyMemory, memory_stats
+from worldmodel.memory import AnyMemory, memory_stats, memory_warnings
 from worldmodel.plans import Observation
-from worldmodel.sampler import State, Velocity, find_sampler, sampling_times
 from worldmodel.sampling import Sampling
-from worldmodel.sequence import FramesPart, Recall, TokenSequence
+from worldmodel.telemetry import batch_telemetry, drift_warnings
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -82,7 +80,8 @@ class Rollout:
         seed: Of the noise.
         actions_given: Whether the steps were commanded (else they were imagined too).
         timing: Seconds per part.
-        telemetry: Per chunk: mean and standard deviation of the latents, sharpness, share of still pixels.
+        telemetry: Per chunk the measures of `worldmodel.telemetry`.
+        warnings: What to know before trusting it, such as the chunk that left the training range.
         provenance: Model hash, preset, how it was sampled, and that it is imagined.
         memory_stats: Chunks and cells kept, megabytes.
         past: From here the rollout can go on.
@@ -98,6 +97,7 @@ class Rollout:
     chunk_s: float = 0.5
     timing: dict[str, float] = field(default_factory=dict)
     telemetry: tuple[dict[str, float], ...] = ()
+    warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     memory_stats: dict[str, float] = field(default_factory=dict)
     past: Past | None = None
@@ -123,32 +123,6 @@ class Rollout:
         for start, end_s in zip(starts, ends, strict=True):
             if self.texts[start]:
                 yield Instruction(text=self.texts[start], start_s=start * self.chunk_s, end_s=end_s)
-
-
-def check_finite(what: str, *values: Tensor) -> None:
-    """Say so when the model produced something that is not finite.
-
-    Raises:
-        Diverged: naming `what`.
-    """
-    if not all(bool(value.isfinite().all()) for value in values):
-        raise Diverged(
-            f"{what} has values that are not finite. Use more sampling steps, other actions or another checkpoint; "
-            "what came before is sound."
-        )
-
-
-def chunk_telemetry(latents: Tensor, frames: Array) -> dict[str, float]:
-    """Numbers that show drift: latents [F, C, ch, h, w] and frames uint8 [F, C, 3, H, W] of one chunk."""
-    grey = frames.astype(np.float32).mean(axis=2)
-    sharpness = float(np.abs(np.diff(grey, axis=-1)).mean())
-    still = float((np.abs(np.diff(grey, axis=0)) < 1).mean()) if len(grey) > 1 else 0.0
-    return {
-        "latent_mean": float(latents.mean()),
-        "latent_std": float(latents.std()),
-        "sharpness": sharpness,
-        "still_share": still,
-    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -184,21 +158,21 @@ def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[R
     chunks = -(-request.frames // per)
     commands = None if request.actions is None else _commands(model, request.actions, first, chunks)
     videos: list[Array] = []
-    telemetry: list[dict[str, float]] = []
+    telemetry: list[tuple[dict[str, float], ...]] = []
     started = time.perf_counter()
     for index in range(chunks):
         texts = ask_guides(model, past, request.guides, request.seeds)
         given = None if commands is None else commands[:, index * per : (index + 1) * per]
-        latents, past = _next_chunk(model, past, request, texts, given)
+        latents, past = next_chunk(model, past, request, texts, given)
         video = model.tokenizer.decode(latents.flatten(0, 2))
         videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
         past = past.shown(videos[-1], texts)
-        telemetry.append(chunk_telemetry(latents.flatten(0, 1), videos[-1].reshape(-1, *videos[-1].shape[2:])))
+        telemetry.append(batch_telemetry(latents, videos[-1], past.trajectory, model.config.frequency_hz))
         if request.on_chunk is not None:
             request.on_chunk(index, chunks, videos[-1])
     made = _Made(
         videos=np.concatenate(videos, axis=1)[:, : request.frames],
-        telemetry=tuple(telemetry),
+        telemetry=tuple(zip(*telemetry, strict=True)),
         timing={"generate_s": time.perf_counter() - started, "chunks": float(chunks)},
         first_chunk=first,
     )
@@ -210,14 +184,9 @@ class _Made:
     """What the loop over chunks made, for all samples."""
 
     videos: Array  # [B, time, C, 3, h, w]
-    telemetry: tuple[dict[str, float], ...]
+    telemetry: tuple[tuple[dict[str, float], ...], ...]  # per sample, per chunk
     timing: dict[str, float]
     first_chunk: int
-
-
-def seeded_noise(model: "WorldModel", shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
-    """The noise of one stream and chunk, one row per seed, on the model's device."""
-    return torch.stack([stream_noise(shape, seed, stream, chunk) for seed in seeds]).to(model.device)
 
 
 def _commands(model: "WorldModel", actions: Sequence[Trajectory], first: int, chunks: int) -> Tensor:
@@ -243,88 +212,6 @@ def _held(trajectory: Trajectory, until_s: float) -> Trajectory:
     return Trajectory(poses=np.stack(poses), times_s=np.array(times))
 
 
-def _next_chunk(
-    model: "WorldModel", past: Past, request: RolloutRequest, texts: Sequence[str], given: Tensor | None
-) -> tuple[Tensor, Past]:
-    """Denoise one chunk; its latents [B, F, C, ch, h, w] and the past that includes it."""
-    network, cameras = model.config.network, past.rays.shape[1]
-    shape = (model.per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
-    noise: State = (seeded_noise(model, shape, request.seeds, "video", past.chunks),)
-    if given is None:
-        noise = (*noise, seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks))
-    recall = model.recall(past)
-    velocity = _chunk_velocity(model, past, recall, texts, given)
-    times = sampling_times(request.sampling.steps, model.config.video_shift)
-    result = find_sampler(request.sampling.sampler)(velocity, noise, times)
-    check_finite(f"chunk {past.chunks} of the rollout", *result)
-    moved = given if given is not None else result[1]
-    return result[0], _extended(model, past, request, result[0], moved, recall)
-
-
-def _frame_numbers(model: "WorldModel", past: Past) -> Tensor:
-    return torch.arange(past.frames, past.frames + model.per_chunk, device=model.device)
-
-
-def _chunk_velocity(
-    model: "WorldModel", past: Past, recall: Recall | None, texts: Sequence[str], given: Tensor | None
-) -> Velocity:
-    """The network as a function of (video, steps) and time; steps are an input where they are given."""
-    frames, batch = _frame_numbers(model, past), len(past.rays)
-    guidance = model.guidance(texts, past.frames // model.per_chunk)
-    period = model.period(batch)
-
-    def velocity(state: State, t: float, _: float) -> State:
-        times = torch.full((batch, model.per_chunk), t, device=model.device)
-        part = FramesPart(
-            frames=frames,
-            clean=False,
-            steps=state[1] if given is None else given,
-            steps_time=times if given is None else torch.zeros_like(times),
-            video=state[0],
-            video_time=times,
-        )
-        sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=period, guidance=guidance)
-        output = model.network(sequence, recall, now=float(past.frames))
-        return (output.video,) if given is not None else (output.video, output.steps)
-
-    return velocity
-
-
-def _extended(
-    model: "WorldModel", past: Past, request: RolloutRequest, latents: Tensor, steps: Tensor, recall: Recall | None
-) -> Past:
-    """Write the finished chunk into the memory: one clean pass that sees no guidance."""
-    asked = request.sampling.history_noise
-    level = model.config.history_noise if asked is None else asked
-    noise = seeded_noise(model, latents.shape[1:], request.seeds, "history", past.chunks)
-    shape = latents.shape[:2]
-    part = FramesPart(
-        frames=_frame_numbers(model, past),
-        clean=True,
-        steps=steps,
-        steps_time=torch.zeros(shape, device=model.device),
-        video=mix(latents, noise, torch.tensor(level, device=model.device)),
-        video_time=torch.full(shape, level, device=model.device),
-    )
-    sequence = TokenSequence(frames=(part,), rays=past.rays, period_s=model.period(len(past.rays)))
-    entry = model.network(sequence, recall, now=float(past.frames), remember=True).entry
-    driven = zip(past.trajectory, model.deltas(steps), strict=True)
-    return replace(
-        past,
-        memory=past.memory.append(entry),
-        frames=past.frames + model.per_chunk,
-        chunks=past.chunks + 1,
-        trajectory=tuple(_driven_on(poses, deltas) for poses, deltas in driven),
-    )
-
-
-def _driven_on(poses: Array, deltas: Array) -> Array:
-    grown = list(poses)
-    for delta in deltas:
-        grown.append(compose(grown[-1], delta))
-    return np.stack(grown)
-
-
 def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
     hertz, start = model.config.frequency_hz, made.first_chunk * model.per_chunk
     count = request.frames + 1
@@ -340,7 +227,16 @@ def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made:
         actions_given=request.actions is not None,
         chunk_s=model.per_chunk / hertz,
         timing=made.timing,
-        telemetry=made.telemetry,
+        telemetry=made.telemetry[sample],
+        warnings=(
+            *memory_warnings(past.memory),
+            *drift_warnings(
+                made.telemetry[sample],
+                model.config.training_range,
+                first_chunk=made.first_chunk,
+                chunk_s=model.per_chunk / hertz,
+            ),
+        ),
         provenance={
             "model": model.hash,
             "preset": model.config.preset,

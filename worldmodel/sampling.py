@@ -31,6 +31,7 @@ class Sampling:
         memory: Name of the memory, as `worldmodel.memory.make_memory` knows it.
         sink: First chunks that a bounded memory always keeps.
         recent: Newest chunks that a bounded memory always keeps; None: as many as were trained.
+        video_budget, action_budget, balance: Of a selective memory, see `worldmodel.selective.Selective`.
 
     Raises:
         BadRequest: if a number is out of range.
@@ -43,9 +44,12 @@ class Sampling:
     guidance_motion: float = _option(1.0, "How strongly the steps driven count; 1 is plain, 0 ignores them.")
     guidance_text: float = _option(1.0, "How strongly the text counts; 1 is plain, 0 ignores it.")
     history_noise: float | None = _option(None, "Noise on imagined chunks as they are remembered; default: as trained.")
-    memory: str = _option("window", "full or window.")
+    memory: str = _option("window", "full, window or selective.")
     sink: int = _option(1, "First chunks that a bounded memory always keeps.")
     recent: int | None = _option(None, "Newest chunks that a bounded memory always keeps; default: as trained.")
+    video_budget: int = _option(4, "Video that a selective memory keeps of the chunks between, in chunks' worth.")
+    action_budget: int = _option(16, "Steps that a selective memory keeps of the chunks between, in chunks' worth.")
+    balance: float = _option(0.5, "A selective memory weighs relevance (1) against redundancy (0).")
 
     def __post_init__(self) -> None:
         from worldmodel.sampler import find_sampler, sampling_times
@@ -74,7 +78,14 @@ class Sampling:
         from worldmodel.memory import make_memory
 
         recent = trained_chunks if self.recent is None else self.recent
-        return make_memory(self.memory, sink=self.sink, recent=recent)
+        return make_memory(
+            self.memory,
+            sink=self.sink,
+            recent=recent,
+            video_budget=self.video_budget,
+            action_budget=self.action_budget,
+            balance=self.balance,
+        )
 
     def words(self) -> list[str]:
         """The options of `detour imagine` that ask for the same, as words; what is as by default is left out."""
