@@ -168,7 +168,12 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
             PathLayer(label="driven (recorded)", points_m=driven.poses[:, :2], color=COLORS["truth"], dashed=True)
         )
     scores = _scores(moment, rollout)
-    facts = {"texts": list(rollout.texts), "provenance": rollout.provenance, "telemetry": list(rollout.telemetry)}
+    facts = {
+        "texts": list(rollout.texts),
+        "provenance": rollout.provenance,
+        "telemetry": list(rollout.telemetry),
+        "warnings": list(rollout.warnings),
+    }
     record = run.finish(scores, facts)
     blocks: list[Block] = [
         Video(path=seen, alt="The frames the model saw.", caption="Seen (recorded)."),
@@ -180,6 +185,9 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
     if rows:
         table = Table(head=("video", "score", "value", "pictures"), rows=rows)
         sections.append(Section(heading="Against what happened", blocks=[table]))
+    if rollout.warnings:
+        told = Table(head=("before you trust it",), rows=[(text,) for text in rollout.warnings])
+        sections.append(Section(heading="Warnings", blocks=[told]))
     sections.append(Section(heading="Time spent", blocks=[timings_table(run.timings_s)]))
     write_report(
         run.folder / "report.html",

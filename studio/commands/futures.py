@@ -80,7 +80,8 @@ def imagine(
         model=model or default_model(),
     )
     record = run_imagine(request, out, on_chunk=counter("chunks"))
-    emit({"folder": out, "report": out / "report.html", "run": record}, as_json, f"report: {out / 'report.html'}")
+    lines = [f"report: {out / 'report.html'}", *(f"  warning: {text}" for text in record["warnings"])]
+    emit({"folder": out, "report": out / "report.html", "run": record}, as_json, "\n".join(lines))
 
 
 def stitch(
