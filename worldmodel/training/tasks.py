@@ -27,6 +27,8 @@ Batch = dict[str, Tensor]
 HISTORY_NOISE = 0.1  # clean copies carry noise of a level drawn from 0 to this
 GRADIENT_SCALES = 3
 VIEW_DROP = 0.1  # share of the samples with known steps that go without the warped view
+HISTORY_DROP = 0.05  # share of the samples that go without their past, for guidance
+MOTION_DROP = 0.5  # share of the jointly denoised samples whose steps are wholly unknown, for guidance
 STALE_SHARE, MAX_STALENESS = 0.25, 2  # plans that are asked of a memory which is older by up to so many chunks
 
 
@@ -292,6 +294,7 @@ class WorldActionTask:
                     steps_time=draw.clean_steps_time,
                     video=draw.clean_video,
                     video_time=draw.level[:, None].expand(-1, len(history)),
+                    video_present=draw.history_known,
                 )
             )
         parts.append(
@@ -369,6 +372,7 @@ class _Draw:
     plan_noise: Tensor
     noisy_plans: Tensor
     staleness: Tensor  # [B, K] chunks
+    history_known: Tensor  # [B]
     view_known: Tensor  # [B]
     view_noise: Tensor
     view: Tensor | None = None
@@ -398,6 +402,10 @@ class _Draw:
         stale = random.moved(torch.randint(1, MAX_STALENESS + 1, (size, noisy_chunks), generator=generator))
         stale = torch.where(random.uniform(size)[:, None] < STALE_SHARE, stale, 0)
         all_known = known[:, first:].all(dim=1)
+        history_known = random.uniform(size) >= HISTORY_DROP
+        clean_unknown = clean_unknown | ~history_known[:, None]
+        bare = (mode == 0) & (random.uniform(size) < MOTION_DROP)
+        steps_time = torch.where(bare[:, None], 1.0, steps_time)
         return _Draw(
             present=mode != 2,
             learn_video=(mode == 0) | (mode == 1),
@@ -420,7 +428,8 @@ class _Draw:
                 stale, torch.arange(noisy_chunks, device=stale.device) + task.first_noisy - 1
             ).clamp(min=0),
             view_noise=random.normal(video_noise.shape),
-            view_known=(mode == 1) & all_known & (random.uniform(size) >= VIEW_DROP),
+            history_known=history_known,
+            view_known=(mode == 1) & all_known & history_known & (random.uniform(size) >= VIEW_DROP),
         )
 
 
