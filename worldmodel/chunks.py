@@ -61,71 +61,136 @@ def next_chunk(
     """
     network, cameras = model.config.network, past.rays.shape[1]
     shape = (model.per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
-    video = seeded_noise(model, shape, request.seeds, "video", past.chunks)
-    steps = seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks)
     recall = model.recall(past)
-    velocity = guided_velocity(model, past, recall, texts, request.sampling, _Steps(given=given, noise=steps))
-    times = sampling_times(request.sampling.steps, model.config.video_shift)
-    noise = (video, steps) if given is None else (video,)
-    result = find_sampler(request.sampling.sampler)(velocity, noise, times)
-    check_finite(f"chunk {past.chunks} of the rollout", *result)
-    moved = given if given is not None else result[1]
-    return result[0], extended(model, past, request, result[0], moved, recall)
+    noise = seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks)
+    if given is None:
+        velocity = steps_velocity(model, past, recall, texts, request.sampling)
+        steps = _denoised(past, request, velocity, noise, 1.0)
+    else:
+        steps = given
+    velocity = video_velocity(model, past, recall, texts, request.sampling, ChunkSteps(given=steps, noise=noise))
+    video = seeded_noise(model, shape, request.seeds, "video", past.chunks)
+    latents = _denoised(past, request, velocity, video, model.config.video_shift)
+    return latents, extended(model, past, request, latents, steps, recall)
+
+
+def _denoised(past: "Past", request: "RolloutRequest", velocity: Velocity, noise: Tensor, shift: float) -> Tensor:
+    times = sampling_times(request.sampling.steps, shift)
+    (result,) = find_sampler(request.sampling.sampler)(velocity, (noise,), times)
+    check_finite(f"chunk {past.chunks} of the rollout", result)
+    return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Steps:
-    """The steps of a chunk: commanded [B, F, 3] or None, and the noise that stands for unknown ones."""
+class ChunkSteps:
+    """The steps of a chunk [B, F, 3], and the noise that stands for them where they are withheld."""
 
-    given: Tensor | None
+    given: Tensor
     noise: Tensor
 
-    def of(self, state: State, times: Tensor, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
+    def of(self, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
         """Steps and their noise times for all passes: where the motion is withheld, noise at time 1."""
-        batch = len(self.noise)
-        if self.given is None:
-            return side_by_side(state[1], passes), times
+        batch, frames = self.noise.shape[:2]
         motion = told(passes, "motion", batch, self.noise.device)
         known, unknown = side_by_side(self.given, passes), side_by_side(self.noise, passes)
         steps = torch.where(motion[:, None, None], known, unknown)
-        return steps, (~motion).to(times.dtype)[:, None].expand_as(times)
+        return steps, (~motion).to(steps.dtype)[:, None].expand(-1, frames)
 
 
-def guided_velocity(
-    model: "WorldModel", past: "Past", recall: Recall | None, texts: Sequence[str], sampling: Sampling, steps: _Steps
-) -> Velocity:
-    """The network as a function of (video, steps) or, where the steps are commanded, (video,), under guidance.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Guided:
+    """What all passes of a chunk share; the passes that the scales ask for stand side by side in the batch.
 
-    The passes that the scales ask for stand side by side in the batch. A network that was distilled with guidance takes the
-    scales as inputs instead and answers in one pass.
+    A network that was distilled with guidance takes the scales as inputs instead and answers in one pass.
     """
-    config, batch = model.config, len(past.rays)
-    conditions = {"history": recall is not None, "motion": steps.given is not None, "text": any(texts)}
-    given = [name for name, here in conditions.items() if here]
-    passes = passes_of(Sampling() if config.guided else sampling, given)
-    scales = scales_input(sampling, given, batch).to(model.device) if config.guided else None
-    frames, period = frame_numbers(model, past), side_by_side(model.period(batch), passes)
-    guidance, rays = _texts_for(model, past, texts, passes), side_by_side(past.rays, passes)
-    memory = recall_side_by_side(recall, passes)
+
+    passes: tuple[Pass, ...]
+    scales: Tensor | None
+    frames: Tensor
+    period: Tensor
+    guidance: GuidancePart
+    memory: Recall | None
+
+    @staticmethod
+    def of(
+        model: "WorldModel",
+        past: "Past",
+        recall: Recall | None,
+        texts: Sequence[str],
+        sampling: Sampling,
+        *,
+        motion: bool,
+    ) -> "_Guided":
+        config, batch = model.config, len(past.rays)
+        conditions = {"history": recall is not None, "motion": motion, "text": any(texts)}
+        given = [name for name, here in conditions.items() if here]
+        passes = passes_of(Sampling() if config.guided else sampling, given)
+        return _Guided(
+            passes=passes,
+            scales=scales_input(sampling, given, batch).to(model.device) if config.guided else None,
+            frames=frame_numbers(model, past),
+            period=side_by_side(model.period(batch), passes),
+            guidance=_texts_for(model, past, texts, passes),
+            memory=recall_side_by_side(recall, passes),
+        )
+
+
+def steps_velocity(
+    model: "WorldModel", past: "Past", recall: Recall | None, texts: Sequence[str], sampling: Sampling
+) -> Velocity:
+    """The network as a function of (steps,): how the driver goes on, said by the narrow expert before there is a picture.
+
+    The video then follows the steps as if they had been commanded: p(steps) p(video | steps) is the joint distribution.
+    """
+    shared = _Guided.of(model, past, recall, texts, sampling, motion=False)
+    count = len(shared.passes) * len(past.rays)
 
     def velocity(state: State, t: float, step: float) -> State:
-        times = torch.full((len(passes) * batch, model.per_chunk), t, device=model.device)
-        jump = torch.full_like(times, step) if config.few_steps else None
-        moved, moved_time = steps.of(state, times, passes)
+        times = torch.full((count, model.per_chunk), t, device=model.device)
+        jump = torch.full_like(times, step) if model.config.few_steps else None
+        steps = side_by_side(state[0], shared.passes)
+        part = FramesPart(frames=shared.frames, clean=False, steps=steps, steps_time=times, steps_jump=jump)
+        sequence = TokenSequence(frames=(part,), period_s=shared.period, guidance=shared.guidance, scales=shared.scales)
+        output = model.network(sequence, shared.memory, now=float(past.frames))
+        return (mixed(output.steps, shared.passes),)
+
+    return velocity
+
+
+def video_velocity(
+    model: "WorldModel",
+    past: "Past",
+    recall: Recall | None,
+    texts: Sequence[str],
+    sampling: Sampling,
+    steps: ChunkSteps,
+) -> Velocity:
+    """The network as a function of (video,) under guidance; the steps are known, and so is the warped view."""
+    shared = _Guided.of(model, past, recall, texts, sampling, motion=True)
+    count, rays = len(shared.passes) * len(past.rays), side_by_side(past.rays, shared.passes)
+    moved, moved_time = steps.of(shared.passes)
+    view = side_by_side(model.warped_view(past, steps.given), shared.passes)
+    batch = len(past.rays)
+    seen = told(shared.passes, "history", batch, model.device) & told(shared.passes, "motion", batch, model.device)
+
+    def velocity(state: State, t: float, step: float) -> State:
+        times = torch.full((count, model.per_chunk), t, device=model.device)
         part = FramesPart(
-            frames=frames,
+            frames=shared.frames,
             clean=False,
             steps=moved,
             steps_time=moved_time,
-            video=side_by_side(state[0], passes),
+            video=side_by_side(state[0], shared.passes),
             video_time=times,
-            video_jump=jump,
-            steps_jump=jump if steps.given is None else None,
+            view=view,
+            view_known=None if bool(seen.all()) else seen,
+            video_jump=torch.full_like(times, step) if model.config.few_steps else None,
         )
-        sequence = TokenSequence(frames=(part,), rays=rays, period_s=period, guidance=guidance, scales=scales)
-        output = model.network(sequence, memory, now=float(past.frames))
-        answers = (output.video,) if steps.given is not None else (output.video, output.steps)
-        return tuple(mixed(answer, passes) for answer in answers)
+        sequence = TokenSequence(
+            frames=(part,), rays=rays, period_s=shared.period, guidance=shared.guidance, scales=shared.scales
+        )
+        output = model.network(sequence, shared.memory, now=float(past.frames))
+        return (mixed(output.video, shared.passes),)
 
     return velocity
 

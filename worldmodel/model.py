@@ -28,6 +28,7 @@ from worldmodel.sampling import Sampling
 from worldmodel.sequence import FramesPart, GuidancePart, Recall, TokenSequence, ray_features
 from worldmodel.text_encoders import TextEncoder, make_text_encoder
 from worldmodel.tokenizer import Tokenizer, fill
+from worldmodel.warping import Warp, poses_after
 
 KIND = "detour-world-model"
 MAX_SECONDS = 3600.0
@@ -47,6 +48,7 @@ class WorldModel:
         self.config, self.tokenizer, self.network = config, tokenizer.eval(), network.eval()
         self._text_encoder = text_encoder
         self._rays: dict[bytes, Tensor] = {}
+        self._warps: dict[bytes, Warp] = {}
         self._hash: str | None = None
 
     # -- where it lives -------------------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ class WorldModel:
         self.tokenizer.to(device)
         self.network.to(device)
         self._rays.clear()
+        self._warps.clear()
         return self
 
     def save_pretrained(
@@ -168,10 +171,26 @@ class WorldModel:
         return replace(observation, video=video, motion=motion, rig=rig)
 
     def _ray_features(self, rig: Rig) -> Tensor:
-        key = b"".join(c.intrinsics.tobytes() + c.ego_from_camera.tobytes() for c in rig.cameras)
+        key = _rig_key(rig)
         if key not in self._rays:
             self._rays[key] = ray_features(rig, self.config.network.grid).to(self.device)
         return self._rays[key]
+
+    def warped_view(self, past: Past, steps: Tensor) -> Tensor:
+        """Latents [B, F, C, ch, h, w] of the newest frame, as it would look after each of the normalised steps [B, F, 3]."""
+        poses = torch.from_numpy(poses_after(self.deltas(steps)))
+        views = []
+        for observation, way in zip(past.newest, poses, strict=True):
+            last = torch.from_numpy(observation.video[-1:]).to(self.device).float() / 127.5 - 1
+            seen = self._warp(observation.rig)(last, way[None].to(self.device))[0]
+            views.append(self.tokenizer.latents(seen.flatten(0, 1)).unflatten(0, seen.shape[:2]))
+        return torch.stack(views)
+
+    def _warp(self, rig: Rig) -> Warp:
+        key = _rig_key(rig)
+        if key not in self._warps:
+            self._warps[key] = Warp(rig, device=self.device)
+        return self._warps[key]
 
     def period(self, batch: int) -> Tensor:
         """Seconds per frame [batch]."""
@@ -394,22 +413,32 @@ class WorldModel:
         frames = torch.arange(past.frames, past.frames + self.per_chunk, device=self.device)
         zeros = torch.zeros(batch, self.per_chunk, device=self.device)
 
-        def part(values: Tensor, t: float, *, clean: bool) -> TokenSequence:
+        def part(values: Tensor, t: float, step: float, *, clean: bool) -> TokenSequence:
             one = FramesPart(
-                frames=frames, clean=clean, steps=values, steps_time=zeros + t, video=latents, video_time=zeros
+                frames=frames,
+                clean=clean,
+                steps=values,
+                steps_time=zeros + t,
+                video=latents,
+                video_time=zeros,
+                steps_jump=zeros + step if self.config.few_steps else None,
             )
             return TokenSequence(frames=(one,), rays=past.rays, period_s=self.period(batch))
 
-        def velocity(state: tuple[Tensor, ...], t: float, _: float) -> tuple[Tensor, ...]:
-            return (self.network(part(state[0], t, clean=False), recall, now=float(past.frames)).steps,)
+        def velocity(state: tuple[Tensor, ...], t: float, step: float) -> tuple[Tensor, ...]:
+            return (self.network(part(state[0], t, step, clean=False), recall, now=float(past.frames)).steps,)
 
         noise = seeded_noise(self, (self.per_chunk, 3), [seed] * batch, "explain", past.frames // self.per_chunk)
         (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
         check_finite("the explanation", result)
-        withheld = part(torch.zeros_like(result), 1.0, clean=True)
+        withheld = part(torch.zeros_like(result), 1.0, 0.0, clean=True)
         entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
         memory, frames = past.memory.append(entry), past.frames + self.per_chunk
         return result, replace(past, memory=memory, frames=frames, newest=tuple(fitted))
+
+
+def _rig_key(rig: Rig) -> bytes:
+    return b"".join(c.intrinsics.tobytes() + c.ego_from_camera.tobytes() for c in rig.cameras)
 
 
 def check_horizon(seconds: float) -> None:

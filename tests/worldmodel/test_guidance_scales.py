@@ -6,7 +6,7 @@ import torch
 from makers import make_model, make_observation
 from torch.testing import assert_close
 
-from worldmodel.chunks import _Steps, guided_velocity, seeded_noise
+from worldmodel.chunks import ChunkSteps, seeded_noise, steps_velocity, video_velocity
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Motion
 from worldmodel.guidance_scales import CONDITIONS, mixed, passes_of, scales_input
@@ -83,10 +83,11 @@ def asked(tiny_model):
 
     @torch.no_grad()
     def velocity(sampling, *, commanded=True, recall=True, model=tiny_model):
-        told = _Steps(given=given if commanded else None, noise=steps)
-        memory = model.recall(past) if recall else None
-        made = guided_velocity(model, past, memory, ["turn left", "stop"], sampling, told)
-        return made((video,) if commanded else (video, steps), 0.7, 0.1)
+        memory, texts = model.recall(past) if recall else None, ["turn left", "stop"]
+        if not commanded:
+            return steps_velocity(model, past, memory, texts, sampling)((steps,), 0.7, 0.1)
+        told = ChunkSteps(given=given, noise=steps)
+        return video_velocity(model, past, memory, texts, sampling, told)((video,), 0.7, 0.1)
 
     return velocity
 
@@ -107,11 +108,22 @@ def test_without_the_history_the_past_says_nothing(asked):
     assert_close(mixed_batch, 2 * asked(scaled())[0] - withheld, rtol=1e-4, atol=1e-4)
 
 
-def test_imagined_steps_are_guided_with_the_video(asked):
-    video, steps = asked(scaled(text=3), commanded=False)
-    plain, bare = asked(scaled(), commanded=False), asked(scaled(text=0), commanded=False)
-    assert_close(video, 3 * plain[0] - 2 * bare[0], rtol=1e-4, atol=1e-4)
-    assert_close(steps, 3 * plain[1] - 2 * bare[1], rtol=1e-4, atol=1e-4)
+def test_imagined_steps_are_guided_too(asked):
+    [steps] = asked(scaled(text=3), commanded=False)
+    [plain], [bare] = asked(scaled(), commanded=False), asked(scaled(text=0), commanded=False)
+    assert_close(steps, 3 * plain - 2 * bare, rtol=1e-4, atol=1e-4)
+    assert_close(steps, asked(scaled(text=3, motion=4), commanded=False)[0])  # there is no motion to be told yet
+
+
+def test_the_warped_view_is_told_with_history_and_motion_only(asked):
+    seeing = make_model()
+    torch.nn.init.normal_(seeing.network.view_in.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    for scales in ((0, 0, 0), (1, 0, 0)):
+        assert_close(asked(scaled(*scales), model=seeing)[0], asked(scaled(*scales), model=make_model())[0])
+    assert (asked(scaled(), model=seeing)[0] - asked(scaled(), model=make_model())[0]).abs().max() > 1e-3
+    alone = [asked(scaled(*[float(i < n) for i in range(3)]), model=seeing)[0] for n in range(4)]
+    guided = asked(scaled(1.5, 2.5, 3.5), model=seeing)[0]
+    assert_close(guided, formula(alone, scaled(1.5, 2.5, 3.5)), rtol=1e-4, atol=1e-4)
 
 
 def test_every_scale_changes_the_rollout_and_plain_scales_change_nothing(tiny_model, observation):
