@@ -56,7 +56,7 @@ class WorldModel:
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
-        return self.network.video_in.weight.device
+        return next(self.network.parameters()).device
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -99,11 +99,15 @@ class WorldModel:
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "WorldModel":
-        """Read a checkpoint folder, or fetch one from the hub by id ('owner/name').
+        """Read a checkpoint folder, or fetch one from the hub by id ('owner/name'); 'wan:...' is a pretrained Wan.
 
         Raises:
             BadCheckpoint: if files, tensors or config do not fit; the message names them.
         """
+        from worldmodel.backbones.model import WanWorldModel, is_wan
+
+        if cls is WorldModel and is_wan(folder):
+            return WanWorldModel.from_pretrained(folder, device)
         data, tensors = load_folder(folder, None)
         if data.pop("kind", None) != KIND:
             raise BadCheckpoint(f"'{folder}' is not a Detour world model (its config.json has another kind).")
@@ -176,8 +180,11 @@ class WorldModel:
             self._rays[key] = ray_features(rig, self.config.network.grid).to(self.device)
         return self._rays[key]
 
-    def warped_view(self, past: Past, steps: Tensor) -> Tensor:
-        """Latents [B, F, C, ch, h, w] of the newest frame, as it would look after each of the normalised steps [B, F, 3]."""
+    def warped_view(self, past: Past, steps: Tensor) -> Tensor | None:
+        """Latents [B, F, C, ch, h, w] of the newest frame, as it would look after each of the normalised steps [B, F, 3].
+
+        None for a network that does not read such a view.
+        """
         poses = torch.from_numpy(poses_after(self.deltas(steps)))
         views = []
         for observation, way in zip(past.newest, poses, strict=True):
@@ -222,7 +229,7 @@ class WorldModel:
             raise BadRequest(f"observations of one batch need equal history; got {sorted(counts)} frames.")
         frames = counts.pop()
         batch = len(fitted)
-        latents = torch.stack([self.tokenizer.encode_video(observation.video) for observation in fitted])
+        latents, codec = self.tokenizer.encode_on(np.stack([observation.video for observation in fitted]))
         steps, unknown = (
             torch.zeros(batch, frames, 3, device=self.device),
             torch.ones(batch, frames, device=self.device),
@@ -253,6 +260,7 @@ class WorldModel:
             newest=tuple(newest_chunk(observation, self.per_chunk) for observation in fitted),
             texts=((),) * batch,
             trajectory=start,
+            codec=codec,
         )
 
     def recall(self, past: Past) -> Recall | None:
@@ -357,19 +365,28 @@ class WorldModel:
 
     @torch.no_grad()
     def plan(
-        self, observation: Observation, *, seed: int = 0, samples: int = 1, steps: int = 8, past: Past | None = None
+        self,
+        observation: Observation,
+        *,
+        seed: int = 0,
+        samples: int = 1,
+        steps: int = 8,
+        past: Past | None = None,
+        stale_s: float = 0.0,
     ) -> Plan:
         """What should I do? Video and steps are absent; only the narrow expert runs against the memory.
 
         Args:
             samples: Plans drawn; the answer is their mean (of headings: as directions).
             past: A ready memory of this observation (`remember`), to save reading it again.
+            stale_s: With an older memory: how long before now its newest frame was taken, in whole chunks. The plan is
+                for now, and the network is told that it has not seen the time between.
         """
         text = FixedGuide(text=observation.instruction).text
         started = time.perf_counter()
         past = past or self.remember([observation])
         ready = time.perf_counter()
-        [values] = draw_plans(self, past, texts=[text], seeds=[seed], samples=samples, steps=steps)
+        [values] = draw_plans(self, past, texts=[text], seeds=[seed], samples=samples, steps=steps, stale_s=stale_s)
         return plan_of(values, {"remember_s": ready - started, "plan_s": time.perf_counter() - ready})
 
     @torch.no_grad()
@@ -408,7 +425,7 @@ class WorldModel:
 
     def _explained(self, past: Past, observations: Sequence[Observation], seed: int, steps: int) -> tuple[Tensor, Past]:
         fitted = [self._fitted(observation) for observation in observations]
-        latents = torch.stack([self.tokenizer.encode_video(observation.video) for observation in fitted])
+        latents, codec = self.tokenizer.encode_on(np.stack([observation.video for observation in fitted]), past.codec)
         batch, recall = len(fitted), self.recall(past)
         frames = torch.arange(past.frames, past.frames + self.per_chunk, device=self.device)
         zeros = torch.zeros(batch, self.per_chunk, device=self.device)

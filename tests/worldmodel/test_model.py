@@ -357,3 +357,20 @@ def test_the_hash_names_the_weights(tiny_model):
     other = WorldModel(tiny_model.config, tiny_model.tokenizer, make_network(seed=7))
     assert len(tiny_model.hash) == 16
     assert other.hash != tiny_model.hash == make_model().hash
+
+
+def test_a_plan_from_an_older_memory_knows_its_age(observation):
+    tiny_model = make_model()
+    past = tiny_model.remember([observation])
+    fresh = tiny_model.plan(observation, past=past)
+    torch.nn.init.normal_(tiny_model.network.staleness_in.weight, generator=torch.Generator().manual_seed(0))
+    assert_allclose(tiny_model.plan(observation, past=past).trajectory.poses, fresh.trajectory.poses)
+    half, whole = (tiny_model.plan(observation, past=past, stale_s=age).trajectory.poses for age in (0.5, 1.0))
+    assert np.abs(half - fresh.trajectory.poses).max() > 1e-3
+    assert np.abs(half - whole).max() > 1e-3
+
+
+@pytest.mark.parametrize("age", [-0.5, 0.3, float("nan"), float("inf")])
+def test_an_age_of_no_whole_chunk_is_refused(tiny_model, observation, age):
+    with pytest.raises(BadRequest, match="whole chunks"):
+        tiny_model.plan(observation, stale_s=age)
