@@ -57,7 +57,13 @@ def settings() -> Parts:
             1, MAX_STEPS, value=8, step=1, label="Sampling steps", info="More is slower and finer.", buttons=[]
         )
         memory = gr.Radio(
-            [("Window: constant cost", "window"), ("Full: keeps everything", "full")], value="window", label="Memory"
+            [
+                ("Window: constant cost", "window"),
+                ("Selective: constant cost, keeps what matters", "selective"),
+                ("Full: keeps everything", "full"),
+            ],
+            value="window",
+            label="Memory",
         )
     drive.change(
         lambda who: gr.Group(visible=who == COMMAND), drive, commands, show_progress="hidden", api_visibility="private"

@@ -8,7 +8,16 @@ from torch.testing import assert_close
 
 from worldmodel.attention import Cells, Stream, rotary_angles, rotate
 from worldmodel.errors import BadRequest, UnknownName
-from worldmodel.memory import ChunkEntry, Full, KeysValues, Window, make_memory, memory_stats
+from worldmodel.memory import (
+    ChunkEntry,
+    Full,
+    KeysValues,
+    Selective,
+    Window,
+    make_memory,
+    memory_stats,
+    memory_warnings,
+)
 from worldmodel.sequence import TokenSequence
 
 
@@ -103,11 +112,27 @@ def test_a_window_without_recent_chunks_is_refused(sink, recent):
         Window(sink=sink, recent=recent)
 
 
+def test_full_memory_warns_once_it_reaches_back_further_than_was_trained():
+    aged = [replace(entry(number), oldest_frames=12) for number in range(6)]
+    full, window = Full(), Window(sink=1, recent=2)
+    for number, one in enumerate(aged):
+        full, window = full.append(one), window.append(one)
+        assert bool(memory_warnings(full)) == (number > 3)  # a chunk is four frames
+        assert not memory_warnings(window)
+    assert "reached back 20 frames, further than the 12 that were trained" in memory_warnings(full)[0]
+    assert "--memory window or selective" in memory_warnings(full)[0]
+    assert not memory_warnings(Full())
+
+
 def test_memories_have_names_and_the_closest_is_offered():
     assert isinstance(make_memory("full"), Full)
     window = make_memory("window", sink=2, recent=3)
     assert isinstance(window, Window)
     assert (window.sink, window.recent) == (2, 3)
+    selective = make_memory("selective", sink=2, recent=3, video_budget=5, action_budget=6, balance=0.2)
+    assert isinstance(selective, Selective)
+    sizes = (selective.sink, selective.recent, selective.video_budget, selective.action_budget, selective.balance)
+    assert sizes == (2, 3, 5, 6, 0.2)
     with pytest.raises(UnknownName, match="Did you mean 'window'"):
         make_memory("windw")
 
