@@ -13,7 +13,8 @@ from torch import Tensor
 
 from worldmodel.chunks import next_chunk
 from worldmodel.clips import Clip, Instruction
-from worldmodel.geometry import Array, Rig, Trajectory, compose, relative
+from worldmodel.commands import commanded
+from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.guidance import Guide
 from worldmodel.hints import ask_guides, imagined_chunk
 from worldmodel.memory import AnyMemory, memory_stats, memory_warnings
@@ -37,6 +38,7 @@ class Past:
         newest: Per sample the newest chunk at the model's picture size: recorded, or imagined once there is one.
         texts: Per sample the texts of the chunks imagined so far.
         trajectory: Imagined poses so far, [frames + 1, 3] per sample, starting at the identity.
+        codec: What the tokenizer remembers of the pictures so far (`Tokenizer.encode_on`); None for one without memory.
     """
 
     memory: AnyMemory
@@ -46,6 +48,7 @@ class Past:
     newest: tuple[Observation, ...]
     texts: tuple[tuple[str, ...], ...]
     trajectory: tuple[Array, ...]
+    codec: Any = None
 
     @property
     def rigs(self) -> tuple[Rig, ...]:
@@ -156,7 +159,7 @@ def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[R
     """
     per, first = model.per_chunk, past.chunks
     chunks = -(-request.frames // per)
-    commands = None if request.actions is None else _commands(model, request.actions, first, chunks)
+    commands, said = _commands(model, past, request, chunks)
     videos: list[Array] = []
     telemetry: list[tuple[dict[str, float], ...]] = []
     started = time.perf_counter()
@@ -164,9 +167,9 @@ def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[R
         texts = ask_guides(model, past, request.guides, request.seeds)
         given = None if commands is None else commands[:, index * per : (index + 1) * per]
         latents, past = next_chunk(model, past, request, texts, given)
-        video = model.tokenizer.decode(latents.flatten(0, 2))
-        videos.append(video.reshape(*latents.shape[:3], *video.shape[1:]))
-        past = past.shown(videos[-1], texts)
+        video, codec = model.tokenizer.decode_on(latents, past.codec)
+        videos.append(video)
+        past = replace(past.shown(video, texts), codec=codec)
         telemetry.append(batch_telemetry(latents, videos[-1], past.trajectory, model.config.frequency_hz))
         if request.on_chunk is not None:
             request.on_chunk(index, chunks, videos[-1])
@@ -175,6 +178,7 @@ def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[R
         telemetry=tuple(zip(*telemetry, strict=True)),
         timing={"generate_s": time.perf_counter() - started, "chunks": float(chunks)},
         first_chunk=first,
+        said=said,
     )
     return [_one_rollout(model, past, request, made, sample) for sample in range(len(past.rays))]
 
@@ -187,29 +191,28 @@ class _Made:
     telemetry: tuple[tuple[dict[str, float], ...], ...]  # per sample, per chunk
     timing: dict[str, float]
     first_chunk: int
+    said: tuple[tuple[str, ...], ...]  # of the actions, per sample
 
 
-def _commands(model: "WorldModel", actions: Sequence[Trajectory], first: int, chunks: int) -> Tensor:
-    """Normalised steps [B, chunks * F, 3] of the commanded trajectories."""
-    per, hertz = model.per_chunk, model.config.frequency_hz
-    times = (first * per + np.arange(chunks * per + 1)) / hertz
-    rows = []
-    for trajectory in actions:
-        missing_s = times[-1] - trajectory.times_s[-1]
-        if len(trajectory) > 1 and 1e-6 < missing_s <= (per - 1) / hertz + 1e-6:
-            trajectory = _held(trajectory, times[-1])  # the last chunk may be cut short
-        rows.append(trajectory.resampled(times).motion().deltas)
-    return model.normalised_steps(np.stack(rows))
-
-
-def _held(trajectory: Trajectory, until_s: float) -> Trajectory:
-    """The trajectory with its last step repeated up to a time."""
-    poses, times = list(trajectory.poses), list(trajectory.times_s)
-    step, gap = relative(poses[-2], poses[-1]), times[-1] - times[-2]
-    while times[-1] + 1e-6 < until_s:
-        poses.append(compose(poses[-1], step))
-        times.append(times[-1] + gap)
-    return Trajectory(poses=np.stack(poses), times_s=np.array(times))
+def _commands(
+    model: "WorldModel", past: Past, request: RolloutRequest, chunks: int
+) -> tuple[Tensor | None, tuple[tuple[str, ...], ...]]:
+    """Normalised steps [B, chunks * F, 3] that are commanded, or None; and what to know of them, per sample."""
+    if request.actions is None:
+        return None, ((),) * len(past.newest)
+    per, first = model.per_chunk, past.chunks * model.per_chunk
+    found = [
+        commanded(
+            path,
+            first + chunks * per,
+            model.config.frequency_hz,
+            first=first,
+            spare=per - 1,
+            speed_mps=None if first else seen.speed_mps,
+        )
+        for path, seen in zip(request.actions, past.newest, strict=True)
+    ]
+    return model.normalised_steps(np.stack([steps for steps, _ in found])), tuple(said for _, said in found)
 
 
 def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
@@ -229,6 +232,7 @@ def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made:
         timing=made.timing,
         telemetry=made.telemetry[sample],
         warnings=(
+            *made.said[sample],
             *memory_warnings(past.memory),
             *drift_warnings(
                 made.telemetry[sample],

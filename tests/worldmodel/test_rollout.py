@@ -22,7 +22,7 @@ def drive(seconds, seed=0):
     """Poses to drive: a wavy path that nobody would imagine by chance."""
     steps = round(seconds * 8)
     random = np.random.default_rng(seed)
-    deltas = random.normal((0.9, 0.0, 0.03), (0.2, 0.02, 0.05), (steps, 3))
+    deltas = random.normal((0.9, 0.0, 0.03), (0.02, 0.02, 0.05), (steps, 3))
     return Motion(deltas=deltas, period_s=0.125).trajectory()
 
 
