@@ -60,7 +60,8 @@ def next_chunk(
         Diverged: naming the chunk.
     """
     network, cameras = model.config.network, past.rays.shape[1]
-    shape = (model.per_chunk, cameras, network.latent_channels, network.latent_height, network.latent_width)
+    latent_frames = model.per_chunk // model.tokenizer.temporal_stride
+    shape = (latent_frames, cameras, network.latent_channels, network.latent_height, network.latent_width)
     recall = model.recall(past)
     noise = seeded_noise(model, (model.per_chunk, 3), request.seeds, "steps", past.chunks)
     if given is None:
@@ -169,7 +170,8 @@ def video_velocity(
     shared = _Guided.of(model, past, recall, texts, sampling, motion=True)
     count, rays = len(shared.passes) * len(past.rays), side_by_side(past.rays, shared.passes)
     moved, moved_time = steps.of(shared.passes)
-    view = side_by_side(model.warped_view(past, steps.given), shared.passes)
+    warped = model.warped_view(past, steps.given)
+    view = None if warped is None else side_by_side(warped, shared.passes)
     batch = len(past.rays)
     seen = told(shared.passes, "history", batch, model.device) & told(shared.passes, "motion", batch, model.device)
 
@@ -217,7 +219,7 @@ def extended(
     asked = request.sampling.history_noise
     level = model.config.history_noise if asked is None else asked
     noise = seeded_noise(model, latents.shape[1:], request.seeds, "history", past.chunks)
-    shape = latents.shape[:2]
+    shape = steps.shape[:2]
     part = FramesPart(
         frames=frame_numbers(model, past),
         clean=True,

@@ -104,12 +104,16 @@ class WorldModel:
         Raises:
             BadCheckpoint: if files, tensors or config do not fit; the message names them.
         """
+        from worldmodel.backbones.model import KIND as WAN_KIND
         from worldmodel.backbones.model import WanWorldModel, is_wan
 
         if cls is WorldModel and is_wan(folder):
             return WanWorldModel.from_pretrained(folder, device)
         data, tensors = load_folder(folder, None)
-        if data.pop("kind", None) != KIND:
+        kind = data.pop("kind", None)
+        if cls is WorldModel and kind == WAN_KIND:
+            return WanWorldModel.from_pretrained(folder, device)
+        if kind != KIND:
             raise BadCheckpoint(f"'{folder}' is not a Detour world model (its config.json has another kind).")
         config = WorldModelConfig.from_json(data)
         tokenizer, network = Tokenizer(config.tokenizer), WorldActionTransformer(config.network)
@@ -451,7 +455,7 @@ class WorldModel:
         withheld = part(torch.zeros_like(result), 1.0, 0.0, clean=True)
         entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
         memory, frames = past.memory.append(entry), past.frames + self.per_chunk
-        return result, replace(past, memory=memory, frames=frames, newest=tuple(fitted))
+        return result, replace(past, memory=memory, frames=frames, newest=tuple(fitted), codec=codec)
 
 
 def _rig_key(rig: Rig) -> bytes:

@@ -156,6 +156,23 @@ class Tokenizer(nn.Module):
             parts.append(((pictures + 1) * 127.5).round().to(torch.uint8).cpu())
         return torch.cat(parts).numpy()
 
+    def encode_on(self, videos: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
+        """Latents of the next frames of some streams, and what to remember of them; this tokenizer has no memory.
+
+        Args:
+            videos: uint8 [batch, time, camera, 3, height, width], whole chunks.
+            state: What the call before returned; None at the beginning.
+
+        Returns:
+            Normalised latents [batch, time / temporal_stride, camera, channels, h, w] and the state.
+        """
+        return self.encode(videos.reshape(-1, *videos.shape[3:])).unflatten(0, videos.shape[:3]), state
+
+    def decode_on(self, latents: Tensor, state: Any = None) -> tuple[np.ndarray, Any]:
+        """The next frames of some streams, shaped as `encode_on` takes them, and what to remember of them."""
+        frames = self.decode(latents.flatten(0, 2))
+        return frames.reshape(*latents.shape[:3], *frames.shape[1:]), state
+
     def encode_video(self, video: np.ndarray) -> Tensor:
         """Latents [time, camera, channels, h, w] of a video [time, camera, 3, height, width]."""
         return self.encode(video.reshape(-1, *video.shape[2:])).unflatten(0, video.shape[:2])
