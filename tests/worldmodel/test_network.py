@@ -6,6 +6,7 @@ from makers import make_network, make_rig
 from test_attention import G, P, S, V, allowed
 from torch.testing import assert_close
 
+from worldmodel.layout import cells_of
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import (
     RAY_FEATURES,
@@ -99,7 +100,7 @@ def looking(layers):
 
 @torch.no_grad()
 def changed_groups(network, sequence, group):
-    cells = network.cells(sequence)
+    cells = cells_of(network.config, sequence)
     differs = (network(sequence) != network(perturbed(sequence, group)))[0]
     found = {}
     for stream, chunk, clean in GROUPS:
@@ -274,3 +275,64 @@ def test_rays_tell_where_a_token_looks():
 def test_noise_times_are_told_apart():
     features = time_features(torch.linspace(0, 1, 50))
     assert ((features[:, None] - features).norm(dim=-1) + torch.eye(50) > 1e-2).all()
+
+
+# -- inputs that came later -------------------------------------------------------------------------------------------
+
+
+def listening():
+    """A network whose later inputs have been trained, as it were."""
+    network = make_network(layers=2)
+    for layer in (network.view_in, network.staleness_in):
+        torch.nn.init.normal_(layer.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    return network
+
+
+@torch.no_grad()
+def test_a_plan_told_to_be_stale_does_not_see_the_newest_chunks():
+    network, base = listening(), training_layout(batch=2)
+    staleness = torch.tensor([[0, 0, 1], [0, 1, 2]])
+    sequence = replace(base, plan=replace(base.plan, staleness=staleness))
+    told = network(sequence).plan
+    for group in [(s, k, True) for s in (V, S) for k in range(CHUNKS - 1)]:
+        differs = (network(perturbed(sequence, group)).plan != told).any(dim=3).any(dim=2)
+        chunk = torch.arange(CHUNKS)
+        assert (differs == (group[1] <= chunk - 1 - staleness)).all(), group
+
+
+@torch.no_grad()
+def test_a_plan_is_told_its_staleness_and_the_rest_is_not():
+    network, base = listening(), training_layout(chunks=1)
+    fresh, old = (network(replace(base, plan=replace(base.plan, staleness=torch.tensor([[n]])))) for n in (0, 2))
+    assert_close(fresh.plan, network(base).plan)
+    assert (old.plan - fresh.plan).abs().max() > 1e-3
+    assert_close(old.video, fresh.video)
+    assert_close(old.steps, fresh.steps)
+
+
+@torch.no_grad()
+def test_a_view_reaches_the_video_of_the_samples_that_may_see_it():
+    network, base = listening(), training_layout(batch=2)
+    noisy = base.frames[1]
+    seen = replace(noisy, view=normal(*noisy.video.shape, seed=5), view_known=torch.tensor([True, False]))
+    plain, viewed = network(base), network(replace(base, frames=(base.frames[0], seen)))
+    assert (viewed.video[0] - plain.video[0]).abs().max() > 1e-3
+    assert_close(viewed.video[1], plain.video[1])
+    assert_close(viewed.plan, plain.plan)
+
+
+def test_a_checkpoint_from_before_these_inputs_loads_and_says_what_it_said(tmp_path):
+    from makers import make_model
+
+    from worldmodel.model import WorldModel
+
+    model = make_model()
+    model.save_pretrained(tmp_path / "now")
+    tensors = model._tensors()
+    later = [name for name in tensors if name.removeprefix("network.").startswith(model.network.may_lack)]
+    assert later
+    model._tensors = lambda: {name: tensor for name, tensor in tensors.items() if name not in later}
+    model.save_pretrained(tmp_path / "before")
+    now, before = (WorldModel.from_pretrained(tmp_path / name) for name in ("now", "before"))
+    assert all(not before._tensors()[name].any() for name in later)
+    assert all((before._tensors()[name] == now._tensors()[name]).all() for name in tensors if name not in later)

@@ -12,6 +12,7 @@ from worldmodel.geometry import Motion, integrate_rates
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.sequence import ray_features
 from worldmodel.text_encoders import HashTextEncoder
+from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.presets import Modes, find_preset
 from worldmodel.training.store import Sample, Store, plan_labels, write_store
 from worldmodel.training.tasks import (
@@ -23,6 +24,7 @@ from worldmodel.training.tasks import (
     motion_statistics,
     reconstruction_loss,
 )
+from worldmodel.warping import Warp, poses_after, warped_latents
 
 PRESET = find_preset("test")
 
@@ -253,6 +255,71 @@ def test_own_history_changes_only_the_clean_video(store):
     assert not torch.equal(own.clean_video[:, 4:], draw.clean_video[:, 4:])
     assert own.noisy_video is draw.noisy_video
     assert not own.clean_video.requires_grad
+
+
+def viewing(store, tokenizer, preset=PRESET, own_history=0.0):
+    return WorldActionTask(
+        "chunk",
+        preset.model,
+        [encoded(store)],
+        preset,
+        tokenizer=tokenizer,
+        chunks=3,
+        first_noisy=1,
+        own_history=own_history,
+        seed=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    torch.manual_seed(0)
+    return Tokenizer(PRESET.model.tokenizer).eval()
+
+
+def test_the_view_is_the_last_frame_of_the_chunk_before_warped_along_the_steps(store, tokenizer):
+    task = viewing(store, tokenizer, only(steps_given=1.0))
+    batch = task.batch(0, 0, 1)
+    draw = replace(_Draw.of(task, batch, generator()), level=torch.zeros(2), view_known=torch.tensor([True, False]))
+    view = task._view(batch, draw, batch["latents"])
+    assert view.shape == batch["latents"][:, 4:].shape
+    assert not view[1].any()
+    warp, steps = Warp(store.rig), batch["steps"][0].double().numpy()
+    for chunk in (1, 2):
+        start = 4 * chunk
+        poses = torch.from_numpy(poses_after(steps[start : start + 4]))[None]
+        expected = warped_latents(tokenizer, warp, batch["latents"][:1, start - 1], poses)[0]
+        assert_close(view[0, start - 4 : start], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["joint", "video_absent", "video_given"])
+def test_who_has_to_find_the_steps_is_not_shown_the_view(store, tokenizer, mode):
+    task = viewing(store, tokenizer, only(**{mode: 1.0}))
+    batch = task.batch(0, 0, 1)
+    draw = _Draw.of(task, batch, generator())
+    assert not draw.view_known.any()
+    assert task._view(batch, draw, batch["latents"]) is None
+
+
+def test_own_history_shows_its_own_view(store, tokenizer):
+    task = viewing(store, tokenizer, only(steps_given=1.0), own_history=1.0)
+    batch, module = task.batch(0, 0, 1), task.module()
+    draw = _Draw.of(task, batch, generator())
+    draw = replace(draw, view_known=torch.ones(2, dtype=torch.bool), view=None)
+    own = task._with_own_history(module, batch, draw)
+    real = task._view(batch, draw, batch["latents"])
+    assert_close(own.view[:, :4], real[:, :4])  # before the first imagined chunk there are real frames
+    assert (own.view[:, 4:] - real[:, 4:]).abs().max() > 1e-3
+
+
+def test_some_samples_go_without_past_or_motion_or_with_an_older_memory(store):
+    task = world_action(store, chunks=3, preset=replace(only(joint=1.0), batch_clips=400))
+    draw = _Draw.of(task, task.batch(0, 0, 1), generator())
+    assert 0.01 < (~draw.history_known).float().mean() < 0.1
+    assert (draw.clean_steps_time[~draw.history_known] == 1).all()
+    assert 0.4 < (draw.steps_time == 1).all(dim=1).float().mean() < 0.6
+    assert (draw.staleness[:, 0] == 0).all()  # chunk 1 has one chunk of past: it must not lose it
+    assert set(draw.staleness[:, 1].tolist()) == {0, 1}
 
 
 def test_missing_motion_is_unknown_and_costs_no_loss(tmp_path):
