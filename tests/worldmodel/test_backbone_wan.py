@@ -10,7 +10,7 @@ from tiny_wan import write_tiny_wan
 from torch import Tensor
 from torch.testing import assert_close
 
-import worldmodel.backbones.wan as wan_module
+import worldmodel.backbones.tokens as tokens_module
 from worldmodel.attention import Stream
 from worldmodel.backbones.autoencoder import WanTokenizer
 from worldmodel.backbones.files import find_wan
@@ -282,7 +282,7 @@ def test_with_every_chunk_visible_it_is_diffusers_forward(
 ) -> None:
     """The temporal positions, too: three latent frames at once, the chunk-causal table set aside."""
     attend = torch.nn.functional.scaled_dot_product_attention
-    monkeypatch.setattr(wan_module, "reading", lambda *_, **__: lambda q, k, v: attend(q, k, v))
+    monkeypatch.setattr(tokens_module, "reading", lambda *_, **__: lambda q, k, v: attend(q, k, v))
     part = replace(frames_part(world, range(3), clean=False), steps=None, steps_time=None)
     features = given_texts(world, [0, 1, 2])
     sequence = TokenSequence(frames=(part,), rays=rays(world), period_s=PERIOD, guidance=features)

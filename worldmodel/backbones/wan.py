@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from worldmodel.attention import Cells, Stream
+from worldmodel.attention import Cells
 from worldmodel.attention_backends import Attend, find_backend
 from worldmodel.backbones.blocks import (
     block_finish,
@@ -33,14 +33,20 @@ from worldmodel.backbones.blocks import (
     text_projection,
     time_condition,
     velocities,
-    wan_angles,
 )
-from worldmodel.backbones.files import TEMPORAL_STRIDE
 from worldmodel.backbones.text import TEXT_TOKENS
+from worldmodel.backbones.tokens import (
+    TokenLayout,
+    WanRecall,
+    action_reading,
+    last_frames,
+    layout_of,
+    no_memory,
+    ready_memory,
+    video_reading,
+)
 from worldmodel.entries import ChunkEntry, KeysValues
-from worldmodel.layout import Withheld, cells_of
 from worldmodel.network import ExpertLayer, Head, StepsEmbedding, WorldActionTransformer
-from worldmodel.reading import reading
 from worldmodel.sequence import (
     JUMP_FEATURES,
     RAY_FEATURES,
@@ -77,31 +83,6 @@ class StepsToVideo(nn.Module):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class WanRecall(Recall):
-    """A memory made ready, video before steps, and the texts of the chunk that reads it.
-
-    Attributes:
-        guidance: The texts; None: the sequence brings them, or there is none.
-    """
-
-    guidance: GuidancePart | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Layout:
-    """What the tokens of one pass are: video, then text, then steps and plans. Memory comes before them all."""
-
-    video: Cells | None
-    text: Cells | None
-    action: Cells | None
-
-    def joined(self, *, text: bool = True) -> Cells:
-        """All of them; or those that can become memory."""
-        parts = (self.video, self.text if text else None, self.action)
-        return Cells.joined([part for part in parts if part is not None])
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class _Video:
     """Video tokens and all that does not change from block to block."""
 
@@ -132,6 +113,7 @@ class _Pass:
     action: _Action | None
     angles: dict[str, Tensor]  # of video, text and action, [n, d / 2]
     recall: Recall | None
+    remember: bool
 
 
 class WanNetwork(WorldActionTransformer):
@@ -171,29 +153,12 @@ class WanNetwork(WorldActionTransformer):
 
     def recall(self, memory: list[KeysValues], now: float) -> Recall | None:
         """Make a memory ready for a chunk that starts at frame `now`: video before steps, keys rotated by age."""
-        if not memory:
-            return None
-        order = torch.argsort((_streams(memory[0].cells) != Stream.VIDEO).long(), stable=True)
-        cells = memory[0].cells[order]
-        position = cells.position.clone()
-        position[..., 0] = position[..., 0].clamp(min=now - self.config.oldest_frames)
-        angles = wan_angles(position - position.new_tensor([now, 0, 0]), self.config.head_size)
-        return WanRecall(
-            keys=tuple(rotate_pairs(layer.keys[:, :, order], angles) for layer in memory),
-            values=tuple(layer.values[:, :, order] for layer in memory),
-            cells=cells,
-        )
+        return ready_memory(self.config, memory, now)
 
     def with_guidance(self, recall: Recall | None, guidance: GuidancePart, period_s: Tensor, now: float) -> Recall:  # noqa: ARG002
         """A recall that brings the texts along; Wan's cross-attention reads them in every pass."""
         if recall is None:
-            none = guidance.features.new_zeros(guidance.features.shape[0], self.config.heads, 0, self.config.head_size)
-            return WanRecall(
-                keys=(none,) * self.config.layers,
-                values=(none,) * self.config.layers,
-                cells=_no_cells(none),
-                guidance=guidance,
-            )
+            return no_memory(self.config, guidance.features, guidance)
         return WanRecall(
             keys=recall.keys, values=recall.values, cells=recall.cells, valid=recall.valid, guidance=guidance
         )
@@ -205,7 +170,7 @@ class WanNetwork(WorldActionTransformer):
         told = {} if sequence.guidance is None else {k: i for i, k in enumerate(sequence.guidance.chunks.tolist())}
         rows = []
         for part in parts:
-            chunks = (_last(part.frames) // self.config.frames_per_chunk).tolist()
+            chunks = (last_frames(part.frames) // self.config.frames_per_chunk).tolist()
             rows += [len(guidance) if part.clean else told.get(chunk, len(guidance)) for chunk in chunks]
         if len(guidance) not in rows:
             return guidance, rows
@@ -220,20 +185,8 @@ class WanNetwork(WorldActionTransformer):
 
     # -- tokens ---------------------------------------------------------------------------------------------------
 
-    def _layout(self, sequence: TokenSequence) -> _Layout:
-        video = [_video_cells(self.config, part) for part in sequence.frames if part.video is not None]
-        blind = replace(sequence, frames=tuple(replace(part, video=None) for part in sequence.frames))
-        rest = cells_of(self.config, blind)
-        is_text = rest.stream == Stream.GUIDANCE
-        text, action = (rest[is_text], rest[~is_text]) if len(rest) else (rest, rest)
-        return _Layout(
-            video=Cells.joined(video) if video else None,
-            text=text if len(text) else None,
-            action=action if len(action) else None,
-        )
-
     def _video(
-        self, sequence: TokenSequence, layout: _Layout, recall: Recall | None, guidance: list[Tensor]
+        self, sequence: TokenSequence, layout: TokenLayout, recall: Recall | None, guidance: list[Tensor]
     ) -> _Video | None:
         parts = [part for part in sequence.frames if part.video is not None]
         if layout.video is None:
@@ -241,47 +194,28 @@ class WanNetwork(WorldActionTransformer):
         assert sequence.rays is not None
         x = torch.cat([patches(self.wan, part.video) for part in parts if part.video is not None], dim=1)
         x = x + self.ray_in(sequence.rays).flatten(1, 3)[:, None].type_as(x)
-        time = torch.cat([_last(part.video_time, 1) for part in parts if part.video_time is not None], dim=1)
+        time = torch.cat([last_frames(part.video_time, 1) for part in parts if part.video_time is not None], dim=1)
         embedded, condition = time_condition(self.wan, time * self.noise_steps, x.dtype)
         moved = torch.cat([self.steps_to_video(part, sequence.period_s) for part in parts], dim=1)
         texts, rows = self._texts(sequence, parts, guidance)
-        past = _first_cells(recall, Stream.VIDEO)
-        sources = [layout.video] if recall is None else [recall.cells[past], layout.video]
-        valid = None if recall is None or recall.valid is None else recall.valid[:, past]
+        attend, past = video_reading(layout.video, recall, self.attention)
         return _Video(
             x=x,
             embedded=embedded,
             condition=condition + moved.type_as(condition),
             texts=texts,
             rows=rows,
-            attend=reading(
-                layout.video,
-                Cells.joined(sources),
-                backend=self.attention,
-                withheld=Withheld(valid=_with_own(valid, len(layout.video))),
-            ),
-            past=len(past),
+            attend=attend,
+            past=past,
         )
 
     def _action(
-        self, sequence: TokenSequence, layout: _Layout, recall: Recall | None, guidance: list[Tensor]
+        self, sequence: TokenSequence, layout: TokenLayout, recall: Recall | None, guidance: list[Tensor]
     ) -> _Action | None:
         tokens = self._action_tokens(sequence)
         if tokens is None or layout.action is None:
             return None
-        own = layout.joined()
-        sources = own if recall is None else Cells.joined([recall.cells, own])
-        valid = torch.cat(
-            [
-                *_valid_past(sequence, recall),
-                *_valid_video(sequence, layout),
-                *([] if sequence.guidance is None else [sequence.guidance.valid.flatten(1)]),
-                torch.ones(len(sequence.period_s), len(layout.action), dtype=torch.bool, device=tokens.x.device),
-            ],
-            dim=1,
-        )
-        withheld = Withheld(valid=valid, plan=sequence.plan)
-        attend = reading(layout.action, sources, backend=self.attention, withheld=withheld)
+        attend = action_reading(sequence, layout, recall, self.attention)
         return _Action(x=tokens.x, condition=tokens.condition, attend=attend, texts=guidance)
 
     # -- the pass -------------------------------------------------------------------------------------------------
@@ -295,17 +229,13 @@ class WanNetwork(WorldActionTransformer):
         recall = recall if recall is not None and len(recall.cells) else None
         texts = [] if sequence.guidance is None else list(sequence.guidance.features.unbind(1))
         guidance = [self._embedded_text(text) for text in texts]
-        layout = self._layout(sequence)
-        parts = {"video": layout.video, "text": layout.text, "action": layout.action}
+        layout = layout_of(self.config, sequence)
         one = _Pass(
             video=self._video(sequence, layout, recall, guidance),
             action=self._action(sequence, layout, recall, guidance),
-            angles={
-                name: wan_angles(cells.position - cells.position.new_tensor([now, 0, 0]), self.config.head_size)
-                for name, cells in parts.items()
-                if cells is not None
-            },
+            angles=layout.angles(now, self.config.head_size),
             recall=recall,
+            remember=remember,
         )
         x, moved = (None if part is None else part.x for part in (one.video, one.action))
         kept = []
@@ -337,6 +267,8 @@ class WanNetwork(WorldActionTransformer):
             action = expert.project(moved, modulation)
             made.append(action)
             moved = expert.finish(moved, self._acted(index, block, action, video, one), modulation)
+        if not one.remember:
+            return x, moved
         dtype = made[0][0].dtype
         return x, moved, *(torch.cat([part.to(dtype) for part in each], dim=2) for each in zip(*made, strict=True))
 
@@ -381,7 +313,9 @@ class WanNetwork(WorldActionTransformer):
         self, sequence: TokenSequence, one: _Pass, x: Tensor | None, moved: Tensor | None, entry: ChunkEntry | None
     ) -> Output:
         video = steps = plan = None
-        noisy = sum(len(_last(part.frames)) for part in sequence.frames if part.video is not None and not part.clean)
+        noisy = sum(
+            len(last_frames(part.frames)) for part in sequence.frames if part.video is not None and not part.clean
+        )
         if noisy and x is not None and one.video is not None:
             cameras = x.shape[2] // (self.config.grid[0] * self.config.grid[1])
             video = velocities(self.wan, x[:, -noisy:], one.video.embedded[:, -noisy:], cameras, self.config.grid)
@@ -401,74 +335,6 @@ def _zero(layer: nn.Linear) -> nn.Linear:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
-
-
-def _last(frames: Tensor, axis: int = 0) -> Tensor:
-    """What belongs to the last frame of every chunk, along an axis of frames."""
-    index = torch.arange(TEMPORAL_STRIDE - 1, frames.shape[axis], TEMPORAL_STRIDE, device=frames.device)
-    return frames.index_select(axis, index)
-
-
-def _video_cells(config: NetworkConfig, part: FramesPart) -> Cells:
-    """A latent frame stands at the last of its frames; cameras stand side by side."""
-    assert part.video is not None
-    rows, columns = config.grid
-    ranges = (
-        _last(part.frames),
-        *(torch.arange(n, device=part.frames.device) for n in (part.video.shape[2], rows, columns)),
-    )
-    frame, camera, row, column = (grid.flatten() for grid in torch.meshgrid(*ranges, indexing="ij"))
-    return Cells(
-        stream=torch.full_like(frame, int(Stream.VIDEO)),
-        chunk=frame // config.frames_per_chunk,
-        clean=torch.full_like(frame, part.clean, dtype=torch.bool),
-        camera=camera,
-        position=torch.stack([frame, row, column + camera * columns], dim=-1).float(),
-    )
-
-
-def _first_cells(recall: Recall | None, stream: Stream) -> Tensor:
-    """Places of the memory's cells of a stream, which come first."""
-    if recall is None:
-        return torch.zeros(0, dtype=torch.int64)
-    return (_streams(recall.cells) == stream).nonzero()[:, 0]
-
-
-def _no_cells(like: Tensor) -> Cells:
-    none = torch.zeros(0, dtype=torch.int64, device=like.device)
-    return Cells(stream=none, chunk=none, clean=none.bool(), camera=none, position=like.new_zeros(0, 3))
-
-
-def _streams(cells: Cells) -> Tensor:
-    """The streams [n]; samples keep different cells, but as many of each stream in the same places."""
-    return cells.stream if cells.stream.ndim == 1 else cells.stream[0]
-
-
-def _with_own(valid: Tensor | None, count: int) -> Tensor | None:
-    return None if valid is None else torch.cat([valid, valid.new_ones(len(valid), count)], dim=1)
-
-
-def _valid_past(sequence: TokenSequence, recall: Recall | None) -> list[Tensor]:
-    """Which cells of the memory each sample may read, bool [B, S]."""
-    if recall is None:
-        return []
-    whole = torch.ones(len(sequence.period_s), len(recall.cells), dtype=torch.bool, device=sequence.period_s.device)
-    return [whole if recall.valid is None else recall.valid]
-
-
-def _valid_video(sequence: TokenSequence, layout: _Layout) -> list[Tensor]:
-    """Which video tokens take part in each sample, bool [B, n] per part."""
-    parts = [part for part in sequence.frames if part.video is not None]
-    if layout.video is None:
-        return []
-    each = len(layout.video) // sum(len(_last(part.frames)) for part in parts)
-    columns = []
-    for part in parts:
-        present = (
-            torch.ones_like(sequence.period_s, dtype=torch.bool) if part.video_present is None else part.video_present
-        )
-        columns.append(present[:, None].expand(-1, each * len(_last(part.frames))))
-    return columns
 
 
 def _entry(kept: list[list[Tensor]], cells: Cells, oldest_frames: int) -> ChunkEntry:
