@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from studio.demo import DEFAULT_MODEL, frame_scores, wish_of
 from studio.demo_report import facts_of, timings_table
+from studio.guides import GuideChoice, texts_by_time
 from studio.html_report import Block, Figure, Section, Table, Video, write_report
 from studio.moments import Moment, find_moment
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
@@ -36,6 +37,7 @@ class ImagineRequest:
     Attributes:
         clip: DATASET[:EPISODE[@SECONDS]].
         text: What the driver is told; None for the clip's own instruction.
+        guide: What steers each chunk; by default what the driver is told.
         actions: CSV file with columns t, x, y, yaw: the path to drive; None lets the model imagine the motion.
         seconds: Horizon.
         sampling: Steps, sampler, guidance scales, memory and its sizes.
@@ -47,6 +49,7 @@ class ImagineRequest:
     text: str | None = None
     actions: Path | None = None
     seconds: float = 4.0
+    guide: GuideChoice = field(default_factory=GuideChoice)
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     model: str = DEFAULT_MODEL
@@ -118,7 +121,6 @@ def run_imagine(
         BadInput: if the request, the clip or the checkpoint cannot be used, or `out` exists.
         Diverged: if the model produced values that are not finite.
     """
-    from worldmodel.guidance import FixedGuide
     from worldmodel.model import WorldModel, check_horizon
 
     refuse_existing(Path(out))
@@ -132,13 +134,15 @@ def run_imagine(
     moment = find_moment(request.clip, wish_of(world, request.seconds))
     observation = moment.observation()
     text = observation.instruction if request.text is None else request.text
+    observation = replace(observation, instruction=text)
+    guide = request.guide.make(moment, text, request.seconds)
     with new_folder(Path(out)) as folder:
         rollout = world.imagine(
             observation,
             seconds=request.seconds,
             seed=request.seed,
             actions=actions,
-            guide=FixedGuide(text=text),
+            guide=guide,
             sampling=request.sampling,
             on_chunk=lambda chunk, chunks, _: on_chunk(chunk + 1, chunks),
         )
@@ -173,6 +177,7 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
         "provenance": rollout.provenance,
         "telemetry": list(rollout.telemetry),
         "warnings": list(rollout.warnings),
+        "memory": _memory(rollout),
     }
     record = run.finish(scores, facts)
     blocks: list[Block] = [
@@ -182,6 +187,10 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
     ]
     rows = [(row["of"], row["metric"], f"{row['value']:.3f} {row['unit']}".strip(), str(row["n"])) for row in scores]
     sections = [Section(heading="Seen and imagined", blocks=blocks)]
+    steered = texts_by_time(rollout)
+    if [spoken for _, _, spoken in steered] != [text]:
+        said = [(f"{start:g} to {end:g} s", spoken or "nothing") for start, end, spoken in steered]
+        sections.append(Section(heading="What steered it", blocks=[Table(head=("time", "text"), rows=said)]))
     if rows:
         table = Table(head=("video", "score", "value", "pictures"), rows=rows)
         sections.append(Section(heading="Against what happened", blocks=[table]))
@@ -197,6 +206,14 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
         facts_of(record, clip, f"{world.config.preset}, weights {world.hash}"),
     )
     return record
+
+
+def _memory(rollout: "Rollout") -> dict[str, Any]:
+    """How much was kept of the past at the end, and of each chunk what and why."""
+    from worldmodel.kept import kept_cells
+
+    kept = [] if rollout.past is None else kept_cells(rollout.past.memory).by_chunk()
+    return {**rollout.memory_stats, "kept": kept}
 
 
 def _scores(moment: Moment, rollout: "Rollout") -> list[dict[str, Any]]:

@@ -61,16 +61,29 @@ def town_answer(moment: Moment, edit: StitchSprite, *, picture: bool = False) ->
 def _response(moment: Moment, edit: StitchSprite) -> Response:
     from worldmodel.town.oracle import Oracle, plan_of
 
-    at_s, rate = moment.start_s + moment.at_s, moment.clip.frequency_hz
-    situation, seed = scene_of(moment.clip.id)
-    oracle = Oracle(seconds=at_s + float(PLAN_TIMES_S[-1]) + 2 / rate, frequency_hz=rate)
-    factual = oracle.scene(situation, seed)
-    _check_same(factual, moment)
+    at_s = moment.start_s + moment.at_s
+    factual = recorded_scene(moment, float(PLAN_TIMES_S[-1]))
     if edit.variant not in ("near", "far"):
         plan = plan_of(factual, at_s)
         return Response(factual=plan, edited=plan)
     ahead = DISTANCES_M[edit.variant] + KINDS[edit.kind][0] / 2
-    return oracle.truth(factual, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
+    return Oracle().truth(factual, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
+
+
+def recorded_scene(moment: Moment, seconds: float) -> "Scene":
+    """The scene of a town clip, up to at least some seconds after now.
+
+    Raises:
+        BadRequest: if the clip does not name its scene, or the scene does not move as recorded.
+    """
+    from worldmodel.town.traffic import simulate
+
+    situation, seed = scene_of(moment.clip.id)
+    rate = moment.clip.frequency_hz
+    wanted_s = moment.start_s + moment.at_s + seconds + 2 / rate
+    scene = simulate(situation, seed, seconds=wanted_s, frequency_hz=rate)
+    _check_same(scene, moment)
+    return scene
 
 
 def scene_of(name: str) -> tuple[str, int]:

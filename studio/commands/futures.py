@@ -58,6 +58,16 @@ def imagine(
     out: Out,
     sampling: Sampling,
     text: Annotated[str | None, typer.Option(help="What the driver is told; default: the clip's instruction.")] = None,
+    guide: Annotated[
+        str,
+        typer.Option(
+            help="What steers each chunk: fixed (what the driver is told), schedule, decision, town, vlm:MODEL."
+        ),
+    ] = "",
+    schedule: Annotated[
+        str,
+        typer.Option(help="Texts with their start in seconds: '0:follow the road;2:turn left', JSON, or a .json file."),
+    ] = "",
     actions: Annotated[Path | None, typer.Option(help="CSV with t,x,y,yaw: the path to drive, from now.")] = None,
     seconds: Annotated[float, typer.Option(help="Horizon.")] = 4.0,
     seed: Seed = 0,
@@ -68,11 +78,13 @@ def imagine(
     from studio.runs import refuse_existing
 
     refuse_existing(out)
+    from studio.guides import GuideChoice
     from studio.imagine import ImagineRequest, run_imagine
 
     request = ImagineRequest(
         clip=clip,
         text=text,
+        guide=GuideChoice(name=guide, schedule=schedule),
         actions=actions,
         seconds=seconds,
         sampling=sampling,

@@ -2,7 +2,7 @@
 
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ import pytest
 
 from worldmodel.clips import Box, Clip, Instruction
 from worldmodel.geometry import Motion, Trajectory
+from worldmodel.guidance import FixedGuide, GuideContext
 from worldmodel.io.lerobot import Dataset, write_dataset
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
 from worldmodel.rollout import Rollout
@@ -91,20 +92,27 @@ class FakeWorld:
         times = np.arange(frames + 1) / 8
         poses = np.stack([8.0 * times, 0 * times, 0 * times], axis=-1)
         actions: Trajectory | None = asked.get("actions")
-        guide = asked.get("guide")
+        trajectory = Trajectory(poses=poses, times_s=times) if actions is None else actions.resampled(times)
+        guide = asked.get("guide") or FixedGuide(text=observation.instruction)
+        context = GuideContext(
+            chunk=0, time_s=0.0, observation=observation, trajectory=trajectory, texts=(), plan=self._drawn(observation)
+        )
         if on_chunk := asked.get("on_chunk"):
             on_chunk(0, 1, video)
         return Rollout(
             video=video,
-            trajectory=Trajectory(poses=poses, times_s=times) if actions is None else actions.resampled(times),
+            trajectory=trajectory,
             rig=observation.rig,
             frequency_hz=8.0,
-            texts=(observation.instruction if guide is None else guide.hint(0.0),),
+            texts=(guide.hint(context),),
             seed=asked["seed"],
             actions_given=actions is not None,
             timing={"generate_s": 0.01},
             provenance={"imagined": True, "model": self.hash},
         )
+
+    def _drawn(self, observation: Observation) -> Callable[[int], Plan]:
+        return lambda samples: self.plan(observation, seed=0, samples=samples)
 
     def plan(self, observation: Observation, *, seed: int, samples: int = 1) -> Plan:
         red = observation.video[-1, 1, 0].astype(int) - observation.video[-1, 1, 1]
