@@ -195,7 +195,8 @@ def wish_of(world: "WorldModel", seconds: float) -> Wish:
     """As much past as helps the model and the story, and as much future as will be compared."""
     chunk = world.config.network.frames_per_chunk
     chunks = min(world.config.history_chunks, max(1, round(MAX_HISTORY_S * world.config.frequency_hz) // chunk))
-    return Wish(history=chunks * chunk, chunk=chunk, future_s=max(seconds, float(PLAN_TIMES_S[-1])))
+    future_s = max(seconds, float(PLAN_TIMES_S[-1]))
+    return Wish(history=chunks * chunk, chunk=chunk, future_s=future_s, rate_hz=world.config.frequency_hz)
 
 
 def _story(world: "WorldModel", request: DemoRequest) -> Story:

@@ -6,6 +6,7 @@ from worldmodel.clips import Clip
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.geometry import Trajectory
 from worldmodel.io.lerobot import Dataset, find_clip
+from worldmodel.observing import frames_between
 from worldmodel.plans import Observation
 
 
@@ -64,11 +65,13 @@ class Wish:
         history: Frames to see at most.
         chunk: The frames seen are a multiple of it, and at least one.
         future_s: Seconds wanted after now; less is fine.
+        rate_hz: The rate that frames are counted at; a recording at a whole multiple of it is thinned. None: its own.
     """
 
     history: int
     chunk: int
     future_s: float
+    rate_hz: float | None = None
 
 
 def find_moment(text: str, wish: Wish) -> Moment:
@@ -77,6 +80,7 @@ def find_moment(text: str, wish: Wish) -> Moment:
     Raises:
         BadDataset, UnknownName, BadRequest: as `find_clip`.
         ClipTooShort: if not even one chunk of the past fits.
+        BadRequest: if the recording's rate is no whole multiple of the one that is wished.
     """
     dataset, episode, at_s = find_clip(text)
     return moment_of(dataset, episode, at_s, wish)
@@ -85,27 +89,30 @@ def find_moment(text: str, wish: Wish) -> Moment:
 def moment_of(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) -> Moment:
     """`find_moment` for an open dataset."""
     rate, length = dataset.frequency_hz, dataset.length(episode)
-    now = _now(dataset, episode, at_s, wish)
-    seen = min(wish.history, (now + 1) // wish.chunk * wish.chunk)
-    first, last = now - seen + 1, min(length, now + 1 + round(wish.future_s * rate))
+    every = 1 if wish.rate_hz is None else frames_between(rate, wish.rate_hz)
+    now = _now(dataset, episode, at_s, wish, every)
+    seen = min(wish.history, (now // every + 1) // wish.chunk * wish.chunk)
+    first, last = now - (seen - 1) * every, min(length, now + 1 + round(wish.future_s * rate))
     clip = dataset.clip(episode, first / rate, (last - first) / rate)
+    clip = clip.thinned(every) if every > 1 else clip
     return Moment(clip=clip, now=seen - 1, start_s=first / rate)
 
 
-def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) -> int:
+def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish, every: int) -> int:
     length, rate, name = dataset.length(episode), dataset.frequency_hz, dataset.ids[episode]
-    if length < wish.chunk + 1:
+    need = (wish.chunk - 1) * every + 1
+    if length < need + 1:
         raise ClipTooShort(
-            f"clip '{name}' has {length} frames; at least {wish.chunk + 1} are needed ({wish.chunk} to see, 1 to compare "
+            f"clip '{name}' has {length} frames; at least {need + 1} are needed ({need} to see, 1 to compare "
             "with). Use a longer clip."
         )
     if at_s is None:
-        return min(wish.history - 1, max(wish.chunk - 1, length - 1 - round(wish.future_s * rate)))
+        return min((wish.history - 1) * every, max(need - 1, length - 1 - round(wish.future_s * rate)))
     now = min(round(at_s * rate), length - 1)
-    if now < wish.chunk - 1:
+    if now < need - 1:
         raise ClipTooShort(
-            f"at {at_s:g} s clip '{name}' has {now + 1} frames of the past; at least {wish.chunk} are needed. "
-            f"Choose a moment from {(wish.chunk - 1) / rate:g} s on."
+            f"at {at_s:g} s clip '{name}' has {now + 1} frames of the past; at least {need} are needed. "
+            f"Choose a moment from {(need - 1) / rate:g} s on."
         )
     return now
 

@@ -167,6 +167,16 @@ class Clip:
             instructions=tuple(replace(i, start_s=max(0.0, i.start_s - offset), end_s=i.end_s - offset) for i in kept),
         )
 
+    def thinned(self, every: int) -> "Clip":
+        """The first of every `every` frames, with motion and boxes to match."""
+        return replace(
+            self,
+            video=self.video[::every],
+            motion=None if self.motion is None else self.motion.thinned(every),
+            boxes=None if self.boxes is None else self.boxes[::every],
+            frequency_hz=self.frequency_hz / every,
+        )
+
     def observation(self, at_s: float, history_s: float) -> Observation:
         """What a planner may see at a moment: the frames of the last `history_s` seconds up to and including `at_s`.
 

@@ -127,6 +127,11 @@ class Motion:
     def __getitem__(self, steps: slice) -> "Motion":
         return replace(self, deltas=self.deltas[steps])
 
+    def thinned(self, every: int) -> "Motion":
+        """Every `every` steps as one; what is left over at the end goes."""
+        poses = self.trajectory().poses[::every]
+        return Motion(deltas=relative(poses[:-1], poses[1:]), period_s=self.period_s * every)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trajectory:

@@ -11,21 +11,19 @@ import torch
 from torch import Tensor
 
 from worldmodel.checkpoints import content_hash, load_folder, save_folder
-from worldmodel.chunks import check_finite, seeded_noise
 from worldmodel.config import WorldModelConfig
-from worldmodel.errors import BadCheckpoint, BadRequest, ClipTooShort
+from worldmodel.errors import BadCheckpoint, BadRequest
+from worldmodel.explaining import explain
 from worldmodel.geometry import Array, Motion, Rig, Trajectory, wrap_angle
 from worldmodel.guidance import FixedGuide, Guide
-from worldmodel.hints import newest_chunk
-from worldmodel.memory import AnyMemory, ChunkEntry
+from worldmodel.memory import AnyMemory
 from worldmodel.network import WorldActionTransformer
-from worldmodel.pictures import resize_video
 from worldmodel.planning import draw_plans, plan_of
 from worldmodel.plans import Observation, Plan
+from worldmodel.remembering import remember
 from worldmodel.rollout import Past, Rollout, RolloutRequest, roll_out
-from worldmodel.sampler import find_sampler, sampling_times
 from worldmodel.sampling import Sampling
-from worldmodel.sequence import FramesPart, GuidancePart, Recall, TokenSequence, ray_features
+from worldmodel.sequence import GuidancePart, Recall, ray_features
 from worldmodel.text_encoders import TextEncoder, make_text_encoder
 from worldmodel.tokenizer import Tokenizer, fill
 from worldmodel.warping import Warp, poses_after
@@ -159,26 +157,8 @@ class WorldModel:
         raw[..., 2] = wrap_angle(raw[..., 2])
         return raw
 
-    def _fitted(self, observation: Observation) -> Observation:
-        """The observation at the model's picture size, cut to whole chunks of trained history."""
-        if abs(observation.frequency_hz / self.config.frequency_hz - 1) > 0.05:
-            raise BadRequest(
-                f"the recording has {observation.frequency_hz:g} Hz, the model was trained at {self.config.frequency_hz:g} Hz. "
-                f"Import the recording with `--frequency {self.config.frequency_hz:g}`."
-            )
-        chunks = min(len(observation.video) // self.per_chunk, self.config.history_chunks)
-        if not chunks:
-            raise ClipTooShort(
-                f"the observation has {len(observation.video)} frames; the model needs at least {self.per_chunk}. "
-                "Start later in the clip or ask for more history."
-            )
-        frames = chunks * self.per_chunk
-        motion = None if observation.motion is None else observation.motion[len(observation.motion) - frames + 1 :]
-        video = resize_video(observation.video[-frames:], self.config.width_px, self.config.height_px)
-        rig = observation.rig.scaled(self.config.width_px, self.config.height_px)
-        return replace(observation, video=video, motion=motion, rig=rig)
-
-    def _ray_features(self, rig: Rig) -> Tensor:
+    def rays(self, rig: Rig) -> Tensor:
+        """Ray features of every token position [cameras, rows, columns, RAY_FEATURES]; kept for the next time."""
         key = _rig_key(rig)
         if key not in self._rays:
             self._rays[key] = ray_features(rig, self.config.network.grid).to(self.device)
@@ -217,7 +197,6 @@ class WorldModel:
 
     # -- memory ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def remember(
         self, observations: Sequence[Observation], memory: AnyMemory | None = None, *, with_steps: bool = True
     ) -> Past:
@@ -226,46 +205,12 @@ class WorldModel:
         Args:
             memory: An empty one to fill; None: the default of `Sampling`.
             with_steps: False withholds the past motion, so that answers must come from pixels.
+
+        Raises:
+            BadRequest, ClipTooShort: if the observations do not fit the model or each other.
         """
-        fitted = [self._fitted(observation) for observation in observations]
-        counts = {len(observation.video) for observation in fitted}
-        if len(counts) > 1:
-            raise BadRequest(f"observations of one batch need equal history; got {sorted(counts)} frames.")
-        frames = counts.pop()
-        batch = len(fitted)
-        latents, codec = self.tokenizer.encode_on(np.stack([observation.video for observation in fitted]))
-        steps, unknown = (
-            torch.zeros(batch, frames, 3, device=self.device),
-            torch.ones(batch, frames, device=self.device),
-        )
-        for i, observation in enumerate(fitted):
-            if with_steps and observation.motion is not None:
-                steps[i, 1:], unknown[i, 1:] = self.normalised_steps(observation.motion.deltas), 0
-        part = FramesPart(
-            frames=torch.arange(frames, device=self.device),
-            clean=True,
-            steps=steps,
-            steps_time=unknown,
-            video=latents,
-            video_time=torch.zeros(batch, frames, device=self.device),
-        )
-        rays = torch.stack([self._ray_features(observation.rig) for observation in fitted])
-        sequence = TokenSequence(frames=(part,), rays=rays, period_s=self.period(batch))
-        entry = self.network(sequence, remember=True).entry
         memory = DEFAULT_SAMPLING.empty_memory(self.config.history_chunks) if memory is None else memory
-        for chunk in range(frames // self.per_chunk):
-            memory = memory.append(_only_chunk(entry, chunk))
-        start = (np.zeros((1, 3)),) * batch
-        return Past(
-            memory=memory,
-            frames=frames,
-            chunks=0,
-            rays=rays,
-            newest=tuple(newest_chunk(observation, self.per_chunk) for observation in fitted),
-            texts=((),) * batch,
-            trajectory=start,
-            codec=codec,
-        )
+        return remember(self, observations, memory, with_steps=with_steps)
 
     def recall(self, past: Past) -> Recall | None:
         """The past's memory, made ready for its next chunk."""
@@ -367,7 +312,6 @@ class WorldModel:
 
     # -- plan and explain -----------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def plan(
         self,
         observation: Observation,
@@ -393,7 +337,6 @@ class WorldModel:
         [values] = draw_plans(self, past, texts=[text], seeds=[seed], samples=samples, steps=steps, stale_s=stale_s)
         return plan_of(values, {"remember_s": ready - started, "plan_s": time.perf_counter() - ready})
 
-    @torch.no_grad()
     def explain(self, observation: Observation, *, seed: int = 0, steps: int = 8) -> Motion:
         """Which motion explains these frames? Reads pixels only: past steps are withheld.
 
@@ -405,57 +348,9 @@ class WorldModel:
         """
         return self.explain_batch([observation], seed=seed, steps=steps)[0]
 
-    @torch.no_grad()
     def explain_batch(self, observations: Sequence[Observation], *, seed: int = 0, steps: int = 8) -> list[Motion]:
         """`explain` for several observations of equal length and rig layout."""
-        counts = sorted({len(observation.video) for observation in observations})
-        if len(counts) != 1:
-            raise BadRequest(
-                f"observations of one batch need equal length; got {counts} frames. Explain them one by one."
-            )
-        chunks = len(observations[0].video) // self.per_chunk
-        if chunks < 2:
-            raise ClipTooShort(
-                f"explaining needs at least {2 * self.per_chunk} frames; got {len(observations[0].video)}. Use a longer clip."
-            )
-        first = [_frames_of(observation, 0, self.per_chunk) for observation in observations]
-        past = self.remember(first, with_steps=False)
-        found = []
-        for chunk in range(1, chunks):
-            part = [_frames_of(o, chunk * self.per_chunk, (chunk + 1) * self.per_chunk) for o in observations]
-            steps_found, past = self._explained(past, part, seed, steps)
-            found.append(self.deltas(steps_found))
-        return [Motion(deltas=row, period_s=1 / self.config.frequency_hz) for row in np.concatenate(found, axis=1)]
-
-    def _explained(self, past: Past, observations: Sequence[Observation], seed: int, steps: int) -> tuple[Tensor, Past]:
-        fitted = [self._fitted(observation) for observation in observations]
-        latents, codec = self.tokenizer.encode_on(np.stack([observation.video for observation in fitted]), past.codec)
-        batch, recall = len(fitted), self.recall(past)
-        frames = torch.arange(past.frames, past.frames + self.per_chunk, device=self.device)
-        zeros = torch.zeros(batch, self.per_chunk, device=self.device)
-
-        def part(values: Tensor, t: float, step: float, *, clean: bool) -> TokenSequence:
-            one = FramesPart(
-                frames=frames,
-                clean=clean,
-                steps=values,
-                steps_time=zeros + t,
-                video=latents,
-                video_time=zeros,
-                steps_jump=zeros + step if self.config.few_steps else None,
-            )
-            return TokenSequence(frames=(one,), rays=past.rays, period_s=self.period(batch))
-
-        def velocity(state: tuple[Tensor, ...], t: float, step: float) -> tuple[Tensor, ...]:
-            return (self.network(part(state[0], t, step, clean=False), recall, now=float(past.frames)).steps,)
-
-        noise = seeded_noise(self, (self.per_chunk, 3), [seed] * batch, "explain", past.frames // self.per_chunk)
-        (result,) = find_sampler("euler")(velocity, (noise,), sampling_times(steps))
-        check_finite("the explanation", result)
-        withheld = part(torch.zeros_like(result), 1.0, 0.0, clean=True)
-        entry = self.network(withheld, recall, now=float(past.frames), remember=True).entry
-        memory, frames = past.memory.append(entry), past.frames + self.per_chunk
-        return result, replace(past, memory=memory, frames=frames, newest=tuple(fitted), codec=codec)
+        return explain(self, observations, seed=seed, steps=steps)
 
 
 def _rig_key(rig: Rig) -> bytes:
@@ -478,18 +373,3 @@ def _check_counts(batch: int, **given: Sequence[Any] | None) -> None:
     for name, values in given.items():
         if values is not None and len(values) != batch:
             raise BadRequest(f"{batch} observations came with {len(values)} {name}. Give one for each observation.")
-
-
-def _only_chunk(entry: ChunkEntry, chunk: int) -> ChunkEntry:
-    keep = entry.cells.chunk == chunk
-    return replace(
-        entry,
-        keys=entry.keys[:, :, :, keep],
-        values=entry.values[:, :, :, keep],
-        queries=entry.queries[:, :, :, keep],
-        cells=entry.cells[keep],
-    )
-
-
-def _frames_of(observation: Observation, first: int, last: int) -> Observation:
-    return replace(observation, video=observation.video[first:last], motion=None)

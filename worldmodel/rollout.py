@@ -39,6 +39,7 @@ class Past:
         texts: Per sample the texts of the chunks imagined so far.
         trajectory: Imagined poses so far, [frames + 1, 3] per sample, starting at the identity.
         codec: What the tokenizer remembers of the pictures so far (`Tokenizer.encode_on`); None for one without memory.
+        warnings: Per sample what to know of the observation that it began with.
     """
 
     memory: AnyMemory
@@ -49,6 +50,7 @@ class Past:
     texts: tuple[tuple[str, ...], ...]
     trajectory: tuple[Array, ...]
     codec: Any = None
+    warnings: tuple[tuple[str, ...], ...] = ()
 
     @property
     def rigs(self) -> tuple[Rig, ...]:
@@ -232,6 +234,7 @@ def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made:
         timing=made.timing,
         telemetry=made.telemetry[sample],
         warnings=(
+            *(past.warnings[sample] if past.warnings else ()),
             *made.said[sample],
             *memory_warnings(past.memory),
             *drift_warnings(
