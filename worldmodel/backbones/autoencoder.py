@@ -91,10 +91,14 @@ class WanTokenizer(Tokenizer):
             BadVideo: if the frames are no whole chunks, or a side does not fit the stride.
         """
         self._check(videos)
+        return self.encode_tensor(torch.from_numpy(np.ascontiguousarray(videos)), state)
+
+    @torch.no_grad()
+    def encode_tensor(self, videos: Tensor, state: CodecState | None = None) -> tuple[Tensor, CodecState]:
+        """`encode_on` for a uint8 tensor on any device, unchecked."""
         state = state or CodecState()
         frames = videos if state.encoder is not None else videos[:, TEMPORAL_STRIDE - 1 :]
-        pictures = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).float() / 127.5 - 1
-        raw, cache = self._encoded(_folded(pictures), state.encoder)
+        raw, cache = self._encoded(_folded(frames.to(self.device).float() / 127.5 - 1), state.encoder)
         latents = self.normalise(_unfolded(raw, videos.shape[0]))
         waiting = latents if state.pending is None else torch.cat([state.pending, latents], dim=1)
         return latents, replace(state, encoder=cache, pending=waiting)

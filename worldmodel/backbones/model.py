@@ -8,6 +8,7 @@ A checkpoint of ours holds what was added or trained and names the backbone, who
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,17 @@ class WanWorldModel(WorldModel):
         }
 
     def save_pretrained(
-        self, folder: Path | str, card: str = "A Detour world model on Wan.\n", *, overwrite: bool = False
+        self,
+        folder: Path | str,
+        card: str = "A Detour world model on Wan.\n",
+        *,
+        overwrite: bool = False,
+        extra: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write config.json, what was added in bfloat16, and the card; the backbone is named, not copied."""
+        """Write config.json, what was added in bfloat16, the card and `extra`; the backbone is named, not copied."""
         config = {"kind": KIND, **asdict(self.config)}
-        save_folder(Path(folder), self._tensors(), config, card, dtype=torch.bfloat16, overwrite=overwrite)
+        tensors = self._tensors()
+        save_folder(Path(folder), tensors, config, card, dtype=torch.bfloat16, overwrite=overwrite, extra=extra)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "WanWorldModel":
@@ -153,10 +160,15 @@ class WanWorldModel(WorldModel):
             BadCheckpoint: if files, tensors or config do not fit; the message names them.
         """
         dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+        return cls.loaded(folder, dtype).to(device)
+
+    @classmethod
+    def loaded(cls, folder: Path | str, dtype: torch.dtype) -> "WanWorldModel":
+        """`from_pretrained` on the CPU, with the backbone's weights in a type of one's own choice."""
         if str(folder).startswith(PREFIX):
             spec = parse_spec(str(folder))
             files = find_wan(spec.source)
-            return cls.built(wan_config(files, spec), files, dtype).to(device)
+            return cls.built(wan_config(files, spec), files, dtype)
         data, tensors = load_folder(folder)
         if data.pop("kind", None) != KIND:
             raise BadCheckpoint(f"'{folder}' is no world model on Wan. Use WorldModel.from_pretrained.")
@@ -170,7 +182,7 @@ class WanWorldModel(WorldModel):
             )
         model = cls.built(config, files, dtype)
         _fill_own(model.network, tensors, config.trained, str(folder))
-        return model.to(device)
+        return model
 
     @classmethod
     def built(cls, config: WanModelConfig, files: WanFiles, dtype: torch.dtype = torch.float32) -> "WanWorldModel":

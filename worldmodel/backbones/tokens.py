@@ -127,16 +127,19 @@ def _streams(cells: Cells) -> Tensor:
 # -- who reads whom ---------------------------------------------------------------------------------------------------
 
 
-def video_reading(video: Cells, recall: Recall | None, backend: Backend) -> tuple[Attend, int]:
+def video_reading(
+    video: Cells, recall: Recall | None, backend: Backend, *, across_views: bool = True
+) -> tuple[Attend, int]:
     """The attention of video tokens to the memory's video and to each other; and how many cells of memory that is."""
     if recall is None:
-        return reading(video, video, backend=backend), 0
+        return reading(video, video, backend=backend, across_views=across_views), 0
     past = (_streams(recall.cells) == Stream.VIDEO).nonzero()[:, 0]
     valid = None
     if recall.valid is not None:
         valid = torch.cat([recall.valid[:, past], recall.valid.new_ones(len(recall.valid), len(video))], dim=1)
     sources = Cells.joined([recall.cells[past], video])
-    return reading(video, sources, backend=backend, withheld=Withheld(valid=valid)), len(past)
+    withheld = Withheld(valid=valid)
+    return reading(video, sources, backend=backend, withheld=withheld, across_views=across_views), len(past)
 
 
 def action_reading(sequence: TokenSequence, layout: TokenLayout, recall: Recall | None, backend: Backend) -> Attend:

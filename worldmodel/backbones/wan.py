@@ -198,7 +198,8 @@ class WanNetwork(WorldActionTransformer):
         embedded, condition = time_condition(self.wan, time * self.noise_steps, x.dtype)
         moved = torch.cat([self.steps_to_video(part, sequence.period_s) for part in parts], dim=1)
         texts, rows = self._texts(sequence, parts, guidance)
-        attend, past = video_reading(layout.video, recall, self.attention)
+        across = self.config.view_attention == "all"
+        attend, past = video_reading(layout.video, recall, self.attention, across_views=across)
         return _Video(
             x=x,
             embedded=embedded,

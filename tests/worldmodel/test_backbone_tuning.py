@@ -1,0 +1,159 @@
+"""Teaching a pretrained Wan to drive: what is trained, what stays frozen, and that the result is a checkpoint of ours."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from makers import make_rig
+from tiny_wan import write_tiny_wan
+from torch.testing import assert_close
+
+from worldmodel.backbones.model import WanWorldModel, is_frozen_name
+from worldmodel.backbones.tuning import Additions, WanTask, _begun, tune
+from worldmodel.config import WorldModelConfig
+from worldmodel.errors import BadRequest, ClipTooShort
+from worldmodel.model import WorldModel
+from worldmodel.sampling import Sampling
+from worldmodel.training.presets import Modes, Preset, find_preset
+from worldmodel.training.stage_config import StageConfig
+from worldmodel.training.store import Sample, Store, write_store
+
+CAMERAS, HEIGHT, WIDTH = 2, 32, 64
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_wan(tmp_path_factory.mktemp("tuning") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    def sample(seed: int) -> Sample:
+        random = np.random.default_rng(seed)
+        return Sample(
+            video=random.integers(0, 256, (16, CAMERAS, 3, HEIGHT, WIDTH), dtype=np.uint8),
+            objects=np.zeros((16, CAMERAS, HEIGHT, WIDTH), dtype=bool),
+            deltas=random.normal((1, 0, 0), (0.2, 0.03, 0.02), (55, 3)),
+            known=np.full(55, True),
+            text=("go straight", "turn left")[seed % 2],
+        )
+
+    samples = (sample(i) for i in range(3))
+    return write_store(samples, 3, tmp_path_factory.mktemp("data") / "store", make_rig(CAMERAS), 8.0, {"random": 3})
+
+
+@pytest.fixture(scope="session")
+def preset(folder: Path) -> Preset:
+    small = find_preset("test")
+    model: WorldModelConfig = small.model
+    return replace(small, name="wan-test", backbone=str(folder), low_rank=2, chunks=3, chunk_steps=2, model=model)
+
+
+def begun(folder: Path, preset: Preset, store: Store) -> WanWorldModel:
+    return _begun(f"wan:{folder}@{HEIGHT}x{WIDTH}", preset, store, "float32")
+
+
+def config(out: Path, folder: Path, **changes: object) -> StageConfig:
+    settings = {"stage": "chunk", "preset": "wan-1.3b", "out": out, "start": Path(f"wan:{folder}@{HEIGHT}x{WIDTH}")}
+    return StageConfig(**{**settings, **changes})
+
+
+def test_only_additions_and_updates_are_trained(folder: Path, preset: Preset, store: Store) -> None:
+    preset = replace(preset, modes=Modes(joint=1.0, steps_given=0.0, video_absent=0.0, video_given=0.0))
+    task = WanTask("chunk", lambda: begun(folder, preset, store), store, preset, chunks=3, seed=0)
+    module = task.module()
+    assert isinstance(module, Additions)
+    batch = task.batch(0, 0, 1)
+    assert batch["pictures"].shape == (preset.batch_clips, 12, CAMERAS, 3, HEIGHT, WIDTH)
+    loss, metrics = task.loss(module, batch, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert set(metrics) == {"video", "steps", "plan"}
+    network = task.model.network
+    with_gradient = {name for name, value in network.named_parameters() if value.grad is not None}
+    assert not any(is_frozen_name(name) for name in with_gradient)
+    moved = {
+        name.split(".")[0] for name in with_gradient if float(dict(network.named_parameters())[name].grad.abs().sum())
+    }
+    assert {"wan", "ray_in", "steps_to_video", "steps_out", "plan_out"} <= moved
+    assert not [name for name in module.state_dict() if "scale_shift_table" in name]
+
+
+def test_a_batch_is_a_function_of_seed_step_and_process(folder: Path, preset: Preset, store: Store) -> None:
+    task = WanTask("chunk", lambda: begun(folder, preset, store), store, preset, chunks=3, seed=0)
+    task.module()
+    first, again, other = task.batch(3, 0, 1), task.batch(3, 0, 1), task.batch(3, 1, 2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["pictures"], other["pictures"])
+
+
+def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    checkpoint = tune(config(out, folder, steps=2), preset, store)
+    model = WorldModel.from_pretrained(checkpoint)
+    assert isinstance(model, WanWorldModel)
+    assert (model.config.trained, model.config.low_rank, model.config.history_chunks) == ("low-rank", 2, 2)
+    assert model.config.stages[0].startswith("chunk: 2 steps")
+    assert model.config.step_mean[0] == pytest.approx(1.0, abs=0.1)
+    fresh = WanWorldModel.from_pretrained(f"wan:{folder}@{HEIGHT}x{WIDTH}")
+    frozen = {name.replace(".base.", "."): t for name, t in model.network.state_dict().items() if is_frozen_name(name)}
+    for name, tensor in fresh.network.state_dict().items():
+        if is_frozen_name(name):
+            assert torch.equal(frozen[name], tensor), name
+    changed = [n for n, t in model.network.state_dict().items() if n.endswith("up.weight") and float(t.abs().sum()) > 0]
+    assert changed
+    from worldmodel.plans import Observation
+
+    seen = Observation(
+        video=np.array(store.video[0, :8]), rig=store.rig, motion=None, frequency_hz=8.0, instruction="turn left"
+    )
+    assert model.imagine(seen, seconds=0.5, sampling=Sampling(steps=1)).video.shape[0] == 4
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
+    whole = tune(config(tmp_path / "whole", folder, steps=2), preset, store)
+    tune(config(tmp_path / "parts", folder, steps=2, minutes=1e-9), preset, store)
+    import shutil
+
+    shutil.rmtree(tmp_path / "parts" / "model")
+    # One step was not enough time; the clock is not part of what must stay the same.
+    parts = tune(config(tmp_path / "parts", folder, steps=2), preset, store)
+    ours, theirs = (WanWorldModel.from_pretrained(path).network.state_dict() for path in (parts, whole))
+    for name, tensor in theirs.items():
+        assert_close(ours[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of norms under autocast
+def test_bfloat16_weights_with_float32_additions_train(
+    folder: Path, preset: Preset, store: Store, tmp_path: Path
+) -> None:
+    checkpoint = tune(config(tmp_path / "half", folder, steps=1, precision="bfloat16"), preset, store)
+    assert WorldModel.from_pretrained(checkpoint).config.stages
+
+
+def test_the_next_stage_begins_with_the_last_one(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    tune(config(out, folder, steps=1), preset, store)
+    longer = replace(preset, horizon_chunks=4)
+    checkpoint = tune(config(out, folder, stage="horizon", start=None, steps=1), longer, store)
+    model = WorldModel.from_pretrained(checkpoint).config
+    assert [stage.partition(":")[0] for stage in model.stages] == ["chunk", "horizon"]
+    assert model.network.oldest_frames == 16
+
+
+def test_stages_and_clips_that_do_not_fit_are_refused(
+    folder: Path, preset: Preset, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(BadRequest, match="its pictures are pretrained"):
+        tune(config(tmp_path, folder, stage="vision"), preset, store)
+    with pytest.raises(ClipTooShort, match="chunks take 20"):
+        tune(config(tmp_path, folder), replace(preset, chunks=5), store)
+
+
+def test_the_preset_has_the_sizes_of_wan_1_3b() -> None:
+    preset = find_preset("wan-1.3b")
+    network = preset.model.network
+    assert (network.width, network.layers, network.heads * network.head_size) == (1536, 30, 1536)
+    assert (preset.model.height_px, preset.model.width_px) == (256, 448)
+    assert preset.backbone == "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
