@@ -90,7 +90,7 @@ def test_the_town_says_what_its_driver_does() -> None:
     guide = GuideChoice(name="town").make(Moment(clip=clip, now=15, start_s=0.0), "", 3.0)
     assert isinstance(guide, TownGuide)
     expected = [hint.text for hint in hints(simulate("stop_and_go", 7, seconds=5.0))]
-    assert [guide.hint(context(i * 0.5 + 0.125)) for i in range(6)] == expected[4:10]
+    assert [guide.hint(context(i * 0.5)) for i in range(6)] == expected[4:10]
 
 
 def test_other_recordings_have_no_town(moment: Moment) -> None:

@@ -9,6 +9,8 @@ from worldmodel.guidance import GuideContext
 from worldmodel.town.scene import Scene
 from worldmodel.town.words.hints import hint_at, hints
 
+MIDDLE_S = 0.3  # from the start of a chunk to the middle of its frames, where training looks up its hint
+
 
 @dataclass(frozen=True, eq=False)
 class TownGuide:
@@ -37,5 +39,5 @@ class TownGuide:
         return hints(self.scene)
 
     def hint(self, context: GuideContext) -> str:
-        """The hint for the moment at which the chunk starts; '' after the scene's end."""
-        return hint_at(self._hints, self.at_s + context.time_s + 1e-9)
+        """The hint for what happens in the chunk; '' after the scene's end."""
+        return hint_at(self._hints, self.at_s + context.time_s + MIDDLE_S)

@@ -3,7 +3,7 @@
 A store is a folder: `video.npy` uint8 [clips, time, camera, 3, h, w]; `objects.npy` bool [clips, time, camera, h, w]
 (where road users are; for the tokenizer's loss), `deltas.npy` float64 [clips, long - 1, 3] with `known.npy` bool
 (steps past the video's end serve as plan labels), `store.json` (texts, whose driving is worth planning, rig, rate, what
-it was made from) and
+it was made from), `words.json` (what is said from chunk to chunk; older stores have one text per clip only) and
 `latents.npy` float16 once a tokenizer has read it. It is written under a temporary name, then renamed.
 """
 
@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -24,6 +24,10 @@ from worldmodel.geometry import Array, Camera, Rig
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.tokenizer import Tokenizer
+from worldmodel.training.words import Words, read_words, spoken_of, town_words, write_words
+
+if TYPE_CHECKING:
+    from worldmodel.town.scene import Scene
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +37,9 @@ class Sample:
     """One clip for the store: arrays as in the module's docstring, without the first axis.
 
     Attributes:
+        text: What the driver is told first.
         expert: Whether its driving is worth planning; else its steps teach what comes next, and no plan.
+        words: What is said from chunk to chunk; None for the text alone.
     """
 
     video: Array
@@ -42,11 +48,12 @@ class Sample:
     known: Array
     text: str
     expert: bool = True
+    words: Words | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Store:
-    """An opened store; arrays are memory maps."""
+    """An opened store; arrays are memory maps. `words` is None in a store that has one text per clip only."""
 
     folder: Path
     video: Array
@@ -58,6 +65,7 @@ class Store:
     rig: Rig
     frequency_hz: float
     made_from: dict[str, Any]
+    words: tuple[Words, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.video)
@@ -83,6 +91,7 @@ class Store:
             rig=rig_from_json(meta["rig"]),
             frequency_hz=meta["frequency_hz"],
             made_from=meta["made_from"],
+            words=read_words(folder, len(meta["texts"])),
             **arrays,
         )
 
@@ -147,7 +156,7 @@ def write_store(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     maps: dict[str, Array] = {}
-    texts, expert = [], []
+    texts, expert, words = [], [], []
     try:
         for i, sample in enumerate(samples):
             for name in ("video", "objects", "deltas", "known"):
@@ -158,11 +167,14 @@ def write_store(
                 maps[name][i] = value
             texts.append(sample.text)
             expert.append(sample.expert)
+            words += [] if sample.words is None else [sample.words]
             if progress is not None:
                 progress(i + 1, count)
         meta = {"texts": texts, "expert": expert, "rig": rig_to_json(rig), "frequency_hz": frequency_hz}
         meta["made_from"] = made_from
         (temporary / "store.json").write_text(json.dumps(meta))
+        if words and len(words) == len(texts):
+            write_words(temporary, words)
         for values in maps.values():
             values.flush()  # type: ignore[attr-defined]
         os.replace(temporary, folder)
@@ -178,25 +190,32 @@ class TownJob:
     Attributes:
         video_s, scene_s: Seconds that are rendered (from the start), and whose steps are kept.
         wanders: Whether the ego wanders (`worldmodel.town.wander`) instead of driving as the expert.
+        rig: The cameras; None where nothing is rendered.
     """
 
     situation: str
     seed: int
-    rig: Rig
     video_s: float
     scene_s: float
     frequency_hz: float
     wanders: bool = False
+    rig: Rig | None = None
+
+    def scene(self) -> "Scene":
+        """The scene, simulated."""
+        from worldmodel.town.traffic import simulate
+        from worldmodel.town.wander import wander
+
+        drive = wander if self.wanders else simulate
+        return drive(self.situation, self.seed, seconds=self.scene_s, frequency_hz=self.frequency_hz)
 
 
 def town_sample(job: TownJob) -> Sample:
     """Simulate and render one town scene."""
     from worldmodel.town.render import render
-    from worldmodel.town.traffic import simulate
-    from worldmodel.town.wander import wander
 
-    drive = wander if job.wanders else simulate
-    scene = drive(job.situation, job.seed, seconds=job.scene_s, frequency_hz=job.frequency_hz)
+    scene = job.scene()
+    assert job.rig is not None
     frames = range(round(job.video_s * job.frequency_hz))
     rendering = render(scene, job.rig, frames)
     deltas = scene.trajectory().motion().deltas
@@ -208,6 +227,7 @@ def town_sample(job: TownJob) -> Sample:
         known=np.ones(len(deltas), dtype=bool),
         text=text,
         expert=not job.wanders,
+        words=town_words(scene),
     )
 
 
@@ -216,6 +236,30 @@ def _town_job(job: TownJob) -> Sample:
 
     torch.set_num_threads(1)
     return town_sample(job)
+
+
+def town_jobs(
+    scenes: Sequence[tuple[str, int]],
+    *,
+    video_s: float,
+    scene_s: float,
+    frequency_hz: float,
+    wander: float = 0.0,
+    rig: Rig | None = None,
+) -> list[TownJob]:
+    """What is to be simulated for the scenes of a store; every so many of them wanders."""
+    return [
+        TownJob(
+            situation=situation,
+            seed=seed,
+            video_s=video_s,
+            scene_s=scene_s,
+            frequency_hz=frequency_hz,
+            wanders=int((i + 1) * wander) > int(i * wander),
+            rig=rig,
+        )
+        for i, (situation, seed) in enumerate(scenes)
+    ]
 
 
 def town_store(
@@ -236,18 +280,7 @@ def town_store(
         wander: Share of the scenes, spread evenly, in which the ego wanders.
         workers: Processes side by side; the result does not depend on it.
     """
-    jobs = [
-        TownJob(
-            situation=situation,
-            seed=seed,
-            rig=rig,
-            video_s=video_s,
-            scene_s=scene_s,
-            frequency_hz=frequency_hz,
-            wanders=int((i + 1) * wander) > int(i * wander),
-        )
-        for i, (situation, seed) in enumerate(scenes)
-    ]
+    jobs = town_jobs(scenes, video_s=video_s, scene_s=scene_s, frequency_hz=frequency_hz, wander=wander, rig=rig)
     made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s, "wander": wander}
     if workers <= 1:
         return write_store(map(_town_job, jobs), len(jobs), folder, rig, frequency_hz, made_from, progress)
@@ -274,6 +307,7 @@ def clip_samples(clip: Clip, rig: Rig, frames: int, stride: int) -> Iterator[Sam
             deltas=deltas,
             known=known,
             text=clip.instruction_at(first / clip.frequency_hz),
+            words=Words(instruction=spoken_of(clip.instructions, first / clip.frequency_hz)),
         )
 
 

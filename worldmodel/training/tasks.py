@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldmodel.config import WorldModelConfig
-from worldmodel.flow import clean_from_velocity, draw_times, mix, velocity_target
+from worldmodel.flow import draw_times, mix, velocity_target
 from worldmodel.geometry import Array, Rig
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence
@@ -29,6 +29,7 @@ GRADIENT_SCALES = 3
 VIEW_DROP = 0.1  # share of the samples with known steps that go without the warped view
 HISTORY_DROP = 0.05  # share of the samples that go without their past, for guidance
 MOTION_DROP = 0.5  # share of the jointly denoised samples whose steps are wholly unknown, for guidance
+OWN_STEPS = 2  # sampling steps of self-made history
 STALE_SHARE, MAX_STALENESS = 0.25, 2  # plans that are asked of a memory which is older by up to so many chunks
 
 
@@ -132,21 +133,42 @@ def motion_statistics(stores: Sequence[Store]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Encoded:
-    """A store as latents, with its rays and text features."""
+    """A store as latents, with its rays and the features of all its texts; `rows` says where a text's features are."""
 
     store: Store
     latents: Array
     rays: Tensor
     texts: Tensor
     texts_valid: Tensor
+    rows: dict[str, int]
 
     @staticmethod
     def of(store: Store, latents: Array, rays: Tensor, encoder: TextEncoder) -> "Encoded":
-        """Encode the store's texts; the last row is the empty text, for samples that drop theirs."""
-        unique = sorted(set(store.texts))
-        features, valid = encoder.encode([*unique, ""])
-        rows = torch.tensor([unique.index(text) for text in store.texts] + [len(unique)])
-        return Encoded(store=store, latents=latents, rays=rays, texts=features[rows], texts_valid=valid[rows])
+        """Encode the store's texts, and the empty one for samples that drop theirs."""
+        said = {text for words in store.words or () for text in words.texts()}
+        unique = sorted({*store.texts, *said, ""})
+        features, valid = encoder.encode(unique)
+        rows = {text: row for row, text in enumerate(unique)}
+        return Encoded(store=store, latents=latents, rays=rays, texts=features, texts_valid=valid, rows=rows)
+
+    def texts_of(
+        self, clip: int, starts: Sequence[int], per_chunk: int, preset: Preset, random: np.random.Generator
+    ) -> Array:
+        """Rows of the texts for the chunks of a clip that begin at the frames `starts`, int64 [chunks].
+
+        Some samples hear nothing, some the hints or what is seen, the others what the driver is told.
+        """
+        if random.random() < preset.text_drop:
+            return np.full(len(starts), self.rows[""])
+        if self.store.words is None:
+            return np.full(len(starts), self.rows[self.store.texts[clip]])
+        words, draw = self.store.words[clip], random.random()
+        sort = "hint" if draw < preset.hint_share else "instruction"
+        sort = "description" if draw > 1 - preset.description_share else sort
+        sort = sort if words.has(sort) else "instruction"
+        shift = (per_chunk - 1) / 2 if sort == "hint" else -1  # hints are about the chunk, the others are known before
+        times = [(first + shift) / self.store.frequency_hz for first in starts]
+        return np.array([self.rows[words.at(sort, max(0.0, time_s))] for time_s in times])
 
 
 class Views:
@@ -173,7 +195,7 @@ class WorldActionTask:
     Args:
         chunks: Chunks per clip.
         first_noisy: First chunk that is denoised; 0 trains single chunks without history, 1 gives all a history.
-        own_history: Share of batches whose clean history is the model's own one-step estimate.
+        own_history: Share of batches whose clean history is the model's own rollout.
         tokenizer: Makes the warped views; None trains without them.
     """
 
@@ -212,7 +234,7 @@ class WorldActionTask:
         frames = self.chunks * self.per_chunk
         rows = [self._row(encoded, frames, random) for _ in range(self.preset.batch_clips)]
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0] if name != "text"}
-        text = torch.tensor([int(row["text"]) for row in rows])
+        text = torch.from_numpy(np.stack([row["text"] for row in rows]))
         batch["rays"] = encoded.rays[None].expand(len(rows), -1, -1, -1, -1)
         batch["text"], batch["text_valid"] = encoded.texts[text], encoded.texts_valid[text]
         batch["source"] = torch.full((len(rows),), source)
@@ -234,7 +256,7 @@ class WorldActionTask:
             "known": known,
             "plans": plans.astype(np.float32),
             "plans_known": np.stack([valid & store.expert[clip] for _, valid in labels]),
-            "text": np.asarray(len(store.texts) if random.random() < self.preset.text_drop else clip),
+            "text": encoded.texts_of(clip, [first + 1 for first in starts], self.per_chunk, self.preset, random),
         }
 
     # -- layout ---------------------------------------------------------------------------------------------------
@@ -249,18 +271,69 @@ class WorldActionTask:
         return self._losses(batch, draw, output)
 
     def _with_own_history(self, module: nn.Module, batch: Batch, draw: "_Draw") -> "_Draw":
-        """Replace the clean video of denoised chunks by what the model itself would have made of them."""
-        with torch.no_grad():
-            output: Output = module(self._sequence(batch, draw))
-        first = self.first_noisy * self.per_chunk
-        clean = batch["latents"].clone()
-        assert output.video is not None
-        guess = clean_from_velocity(draw.noisy_video, output.video, draw.video_time[..., None, None, None, None])
-        use = (draw.present[:, None] & (draw.video_time > 0))[..., None, None, None, None]
-        clean[:, first:] = torch.where(use, guess, clean[:, first:])
+        """Replace the clean video of denoised chunks by the model's own rollout along the known steps, chunk after chunk.
+
+        Source: training on self-generated history, Huang et al., Self Forcing (arXiv 2506.08009); here without gradient
+        through the rollout and with OWN_STEPS sampling steps. Who learns to explain real video keeps the real past.
+        """
+        clean, per, past = batch["latents"].clone(), self.per_chunk, (self.chunks - 1) * self.per_chunk
         level = draw.level[:, None, None, None, None, None]
-        history = mix(clean, draw.history_noise, level)[:, : (self.chunks - 1) * self.per_chunk]
+        own = (draw.present & draw.learn_video)[:, None, None, None, None, None]
+        for chunk in range(self.first_noisy, self.chunks - 1):
+            here = slice(chunk * per, (chunk + 1) * per)
+            history = mix(clean, draw.history_noise, level)[:, : here.start]
+            with torch.no_grad():
+                made = self._imagined_chunk(module, batch, draw, chunk, history, clean)
+            clean[:, here] = torch.where(own, made, clean[:, here])
+        history = mix(clean, draw.history_noise, level)[:, :past]
         return replace(draw, clean_video=history, view=self._view(batch, draw, clean))
+
+    def _imagined_chunk(
+        self, module: nn.Module, batch: Batch, draw: "_Draw", chunk: int, history: Tensor, clean: Tensor
+    ) -> Tensor:
+        """One chunk's video in OWN_STEPS Euler steps, [B, F, C, ch, h, w]; its steps are given where they are known."""
+        per, first = self.per_chunk, self.first_noisy
+        here, noisy = slice(chunk * per, (chunk + 1) * per), slice((chunk - first) * per, (chunk - first + 1) * per)
+        frames = torch.arange(here.stop, device=history.device)
+        past = FramesPart(
+            frames=frames[: here.start],
+            clean=True,
+            steps=draw.clean_steps[:, : here.start],
+            steps_time=draw.clean_steps_time[:, : here.start],
+            video=history,
+            video_time=draw.level[:, None].expand(-1, here.start),
+            video_present=draw.history_known,
+        )
+        unknown = (~batch["known"][:, here]).float()
+        steps = torch.where(unknown[..., None] > 0, draw.steps_noise[:, noisy], batch["steps"][:, here])
+        view = self._view(batch, draw, clean)
+        view = None if view is None else view[:, noisy]
+        state, guidance = draw.video_noise[:, noisy], self._guidance(batch, range(chunk, chunk + 1))
+        for step in range(OWN_STEPS, 0, -1):
+            part = FramesPart(
+                frames=frames[here],
+                clean=False,
+                steps=steps,
+                steps_time=unknown,
+                video=state,
+                video_time=torch.full_like(unknown, step / OWN_STEPS),
+                view=view,
+                view_known=draw.view_known,
+            )
+            sequence = TokenSequence(
+                frames=(past, part), rays=batch["rays"], period_s=batch["period_s"], guidance=guidance
+            )
+            state = state - module(sequence).video / OWN_STEPS
+        return state
+
+    def _guidance(self, batch: Batch, chunks: range) -> GuidancePart:
+        """The texts of some of the denoised chunks."""
+        which = slice(chunks.start - self.first_noisy, chunks.stop - self.first_noisy)
+        return GuidancePart(
+            chunks=torch.tensor(chunks, device=batch["latents"].device),
+            features=batch["text"][:, which],
+            valid=batch["text_valid"][:, which],
+        )
 
     def _view(self, batch: Batch, draw: "_Draw", latents: Tensor) -> Tensor | None:
         """What the last of the `latents` before each denoised chunk shows of the chunk's frames, where it may be told."""
@@ -310,12 +383,7 @@ class WorldActionTask:
                 view_known=draw.view_known,
             )
         )
-        shape = (-1, len(chunks), -1)
-        guidance = GuidancePart(
-            chunks=chunks,
-            features=batch["text"][:, None].expand(-1, len(chunks), -1, -1),
-            valid=batch["text_valid"][:, None].expand(*shape),
-        )
+        guidance = self._guidance(batch, range(self.first_noisy, self.chunks))
         plan = PlanPart(chunks=chunks, values=draw.noisy_plans, time=draw.plan_time, staleness=draw.staleness)
         return TokenSequence(
             frames=tuple(parts), rays=batch["rays"], period_s=batch["period_s"], plan=plan, guidance=guidance
