@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class WorldModel:
         parts = {"tokenizer": self.tokenizer, "network": self.network}
         return {f"{part}.{name}": t.detach().cpu() for part, m in parts.items() for name, t in m.state_dict().items()}
 
-    def to(self, device: torch.device | str) -> "WorldModel":
+    def to(self, device: torch.device | str) -> Self:
         """Move all weights; returns self."""
         self.tokenizer.to(device)
         self.network.to(device)

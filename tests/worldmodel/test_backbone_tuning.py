@@ -76,7 +76,7 @@ def test_only_additions_and_updates_are_trained(folder: Path, preset: Preset, st
     moved = {
         name.split(".")[0] for name in with_gradient if float(dict(network.named_parameters())[name].grad.abs().sum())
     }
-    assert {"wan", "ray_in", "steps_to_video", "steps_out", "plan_out"} <= moved
+    assert {"wan", "rays_in", "steps_to_video", "steps_out", "plan_out"} <= moved
     assert not [name for name in module.state_dict() if "scale_shift_table" in name]
 
 

@@ -430,6 +430,7 @@ def test_it_imagines_whole_videos_behind_the_common_interface(world: WanWorldMod
     assert rollout.video.shape == (12, 1, 3, HEIGHT, WIDTH)
     assert rollout.texts == ("turn left",) * 3
     assert rollout.provenance["preset"] == "wan"
+    assert any("was not taught to drive" in warning for warning in rollout.warnings)
     np.testing.assert_allclose(rollout.trajectory.poses, ahead(1.5).poses, atol=1e-5)
 
 

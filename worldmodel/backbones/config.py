@@ -74,5 +74,5 @@ class WanModelConfig(WorldModelConfig):
         rest = WorldModelConfig.from_json(
             {**{name: value for name, value in data.items() if name not in own}, "tokenizer": stand_in}
         )
-        shared = {one.name: getattr(rest, one.name) for one in fields(rest)}
-        return WanModelConfig(**{**shared, **own, "tokenizer": tokenizer})
+        shared: dict[str, Any] = {one.name: getattr(rest, one.name) for one in fields(rest)}
+        return WanModelConfig(**(shared | own | {"tokenizer": tokenizer}))

@@ -8,7 +8,7 @@ A checkpoint of ours holds what was added or trained and names the backbone, who
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from worldmodel.backbones.text import Umt5TextEncoder
 from worldmodel.backbones.wan import WanNetwork
 from worldmodel.checkpoints import content_hash, load_folder, read_json, save_folder
 from worldmodel.errors import BadCheckpoint
+from worldmodel.memory import AnyMemory
 from worldmodel.model import WorldModel
+from worldmodel.plans import Observation
 from worldmodel.rollout import Past
 from worldmodel.sequence import NetworkConfig
 from worldmodel.text_encoders import TextEncoder
@@ -197,6 +199,19 @@ class WanWorldModel(WorldModel):
         if config.low_rank:
             add_low_rank(network.wan.blocks, config.low_rank)
         return cls(config, WanTokenizer.of(files, dtype), network, encoder)
+
+    def remember(
+        self, observations: Sequence[Observation], memory: AnyMemory | None = None, *, with_steps: bool = True
+    ) -> Past:
+        """See `WorldModel.remember`; says so when the backbone was never taught to drive."""
+        past = super().remember(observations, memory, with_steps=with_steps)
+        if self.config.stages:
+            return past
+        said = (
+            f"the backbone '{self.config.backbone}' was not taught to drive: it obeys no actions, its motion, plans and "
+            "explanations mean nothing, and chunk after chunk is new to it. Run `detour train chunk --preset wan-1.3b`."
+        )
+        return replace(past, warnings=tuple((*before, said) for before in past.warnings))
 
     def warped_view(self, past: Past, steps: Tensor) -> None:
         """None: Wan has no input for it."""

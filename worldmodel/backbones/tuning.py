@@ -313,8 +313,7 @@ def tune(
 def _begun(source: str, preset: Preset, store: Store, precision: str) -> WanWorldModel:
     """The model to begin with: a fresh one with statistics of the data and low-rank updates, or a tuned one."""
     if source.startswith(PREFIX) and "@" not in source:
-        model = preset.model
-        source = f"{source}@{model.height_px}x{model.width_px}@{store.frequency_hz:g}"
+        source = f"{source}@{preset.model.height_px}x{preset.model.width_px}@{store.frequency_hz:g}"
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     model = WanWorldModel.loaded(source, dtype)
     if not model.config.stages:

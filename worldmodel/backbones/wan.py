@@ -126,7 +126,7 @@ class WanNetwork(WorldActionTransformer):
         empty_text: Features of the empty text's tokens [tokens, text_width].
     """
 
-    may_lack = ("staleness_in.", "action_jump.")
+    may_lack: tuple[str, ...] = ("staleness_in.", "action_jump.")
 
     empty_text: Tensor
 
@@ -136,7 +136,7 @@ class WanNetwork(WorldActionTransformer):
         self.attention = find_backend("torch", torch.device("cpu"))
         self.wan = transformer.requires_grad_(False)
         width = config.action_width
-        self.ray_in = _zero(nn.Linear(RAY_FEATURES, config.width))
+        self.rays_in = _zero(nn.Linear(RAY_FEATURES, config.width))
         self.steps_to_video = StepsToVideo(config)
         self.steps_in = StepsEmbedding(width, config.frames_per_chunk)
         self.plan_in = nn.Linear(3, width)
@@ -193,7 +193,7 @@ class WanNetwork(WorldActionTransformer):
             return None
         assert sequence.rays is not None
         x = torch.cat([patches(self.wan, part.video) for part in parts if part.video is not None], dim=1)
-        x = x + self.ray_in(sequence.rays).flatten(1, 3)[:, None].type_as(x)
+        x = x + self.rays_in(sequence.rays).flatten(1, 3)[:, None].type_as(x)
         time = torch.cat([last_frames(part.video_time, 1) for part in parts if part.video_time is not None], dim=1)
         embedded, condition = time_condition(self.wan, time * self.noise_steps, x.dtype)
         moved = torch.cat([self.steps_to_video(part, sequence.period_s) for part in parts], dim=1)
