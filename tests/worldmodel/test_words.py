@@ -91,18 +91,28 @@ def test_a_store_keeps_its_words(store: Store) -> None:
 def test_an_older_store_gets_its_words_later_and_works_without(store: Store) -> None:
     words = store.words
     (store.folder / FILE).unlink()
-    assert Store.open(store.folder).words is None
+    older = Store.open(store.folder)
+    assert older.words is None
     done: list[tuple[int, int]] = []
-    add_words(store.folder, store.deltas, store.made_from, 8.0, lambda *at: done.append(at))
+    assert add_words(older, progress=lambda *at: done.append(at)) == 0
     assert Store.open(store.folder).words == words
     assert done == [(1, 2), (2, 2)]
 
 
+def test_a_scene_that_moves_otherwise_by_now_keeps_its_one_text(store: Store, tmp_path: Path) -> None:
+    moved = store.deltas + np.array([0.0, 0.1])[:, None, None]
+    assert add_words(replace(store, deltas=moved), tmp_path) == 1
+    first, second = read_words(tmp_path, 2) or ()
+    assert store.words is not None
+    assert first == store.words[0]
+    assert second == Words(instruction=((0.0, store.texts[1]),))
+
+
 def test_words_are_not_added_to_other_drives(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BadDataset, match="no longer moves"):
-        add_words(tmp_path, store.deltas + 0.01, store.made_from, 8.0)
-    with pytest.raises(BadDataset, match="not made from town scenes"):
-        add_words(tmp_path, store.deltas, {"dataset": "drives"}, 8.0)
+    with pytest.raises(BadDataset, match="2 of 2 scenes"):
+        add_words(replace(store, deltas=store.deltas + 0.1), tmp_path)
+    with pytest.raises(BadDataset, match="holds recordings"):
+        add_words(replace(store, made_from={"dataset": "drives"}), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
