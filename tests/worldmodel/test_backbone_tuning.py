@@ -11,7 +11,8 @@ from tiny_wan import write_tiny_wan
 from torch.testing import assert_close
 
 from worldmodel.backbones.model import WanWorldModel, is_frozen_name
-from worldmodel.backbones.tuning import Additions, WanTask, _begun, tune
+from worldmodel.backbones.task import Additions, WanTask
+from worldmodel.backbones.tuning import _begun, tune
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.model import WorldModel
@@ -95,6 +96,7 @@ def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset
     assert isinstance(model, WanWorldModel)
     assert (model.config.trained, model.config.low_rank, model.config.history_chunks) == ("low-rank", 2, 2)
     assert model.config.stages[0].startswith("chunk: 2 steps")
+    assert "Detour world model, preset wan-test" in (checkpoint / "README.md").read_text()
     assert model.config.step_mean[0] == pytest.approx(1.0, abs=0.1)
     fresh = WanWorldModel.from_pretrained(f"wan:{folder}@{HEIGHT}x{WIDTH}")
     frozen = {name.replace(".base.", "."): t for name, t in model.network.state_dict().items() if is_frozen_name(name)}
@@ -111,6 +113,7 @@ def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset
     assert model.imagine(seen, seconds=0.5, sampling=Sampling(steps=1)).video.shape[0] == 4
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_bits(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
     whole = tune(config(tmp_path / "whole", folder, steps=2), preset, store)
     tune(config(tmp_path / "parts", folder, steps=2, minutes=1e-9), preset, store)

@@ -280,17 +280,18 @@ def test_untrained_additions_leave_wan_as_it_was(world: WanWorldModel) -> None:
 def test_with_every_chunk_visible_it_is_diffusers_forward(
     world: WanWorldModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The temporal positions, too: three latent frames at once, the chunk-causal table set aside."""
+    """Three latent frames at once, each with a noise time of its own (as Wan 2.2 5B takes them); the table set aside."""
     attend = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(tokens_module, "reading", lambda *_, **__: lambda q, k, v: attend(q, k, v))
     part = replace(frames_part(world, range(3), clean=False), steps=None, steps_time=None)
+    times = torch.tensor([0.0, 0.35, 0.9])
+    part = replace(part, video_time=times.repeat_interleave(4).expand(BATCH, -1))
+    each = 1000 * times.repeat_interleave(int(np.prod(world.config.network.grid))).expand(BATCH, -1)
     features = given_texts(world, [0, 1, 2])
     sequence = TokenSequence(frames=(part,), rays=rays(world), period_s=PERIOD, guidance=features)
     ours = world.network(sequence, now=8.0).video
     assert part.video is not None
-    theirs = world.network.wan(
-        part.video[:, :, 0].transpose(1, 2), torch.full((BATCH,), 700.0), features.features[:, 0]
-    ).sample
+    theirs = world.network.wan(part.video[:, :, 0].transpose(1, 2), each, features.features[:, 0]).sample
     assert_close(ours[:, :, 0], theirs.transpose(1, 2), rtol=0, atol=1e-5)
 
 
@@ -452,6 +453,16 @@ def test_a_change_of_text_leaves_earlier_chunks_alone(world: WanWorldModel) -> N
     )
     assert (first.video[:4] == second.video[:4]).all()
     assert (first.video[4:] != second.video[4:]).any()
+
+
+def test_bfloat16_weights_imagine_like_float32_ones(folder: Path, world: WanWorldModel) -> None:
+    half = WanWorldModel.loaded(f"wan:{folder}@{HEIGHT}x{WIDTH}", torch.bfloat16)
+    assert half.network.wan.patch_embedding.weight.dtype == torch.bfloat16
+    videos_of = [
+        model.imagine(observation(), seconds=0.5, actions=ahead(0.5), sampling=Sampling(steps=2)).video.astype(float)
+        for model in (half, world)
+    ]
+    assert np.abs(videos_of[0] - videos_of[1]).mean() < 3
 
 
 def test_several_cameras_make_one_wide_picture(trained: WanWorldModel) -> None:
