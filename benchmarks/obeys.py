@@ -11,7 +11,9 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import torch
 
@@ -41,17 +43,20 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/obeys"), help="keeps the rendered moments")
     parser.add_argument("--clips", type=int, default=16, help="moments per quantity; junctions are a quarter of it")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--guidance-text", type=float, default=1.0)
-    parser.add_argument("--guidance-motion", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     parser.add_argument("--json", type=Path)
+    hints = get_type_hints(Sampling)
+    for one in fields(Sampling):
+        kind = (get_args(hints[one.name]) or (hints[one.name],))[0]  # the first of 'float | None'
+        parser.add_argument(
+            f"--{one.name.replace('_', '-')}", type=kind, default=one.default, help=one.metadata["help"]
+        )
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    sampling = Sampling(steps=args.steps, guidance_text=args.guidance_text, guidance_motion=args.guidance_motion)
+    sampling = Sampling(**{one.name: getattr(args, one.name) for one in fields(Sampling)})
     model, readers = WorldModel.from_pretrained(args.model), Readers.from_pretrained(args.readers)
     suite = Suite(
         model=model,
@@ -66,16 +71,15 @@ def main() -> None:
     for part in args.parts:
         rows += PARTS[part](suite)
         print(f"{part}: done after {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    print(
-        f"model {model.hash} ({model.config.preset}), readers {readers.hash}, {sampling.steps} steps, seed {args.seed}\n"
-    )
+    settings = " ".join(sampling.words()) or "as by default"
+    print(f"model {model.hash} ({model.config.preset}), readers {readers.hash}, sampling {settings}, seed {args.seed}\n")
     print(as_markdown(rows))
     if args.json:
         content = {
             "model": model.hash,
             "readers": readers.hash,
-            "steps": sampling.steps,
-            "rows": [vars(r) for r in rows],
+            "sampling": sampling.to_json(),
+            "rows": [vars(row) for row in rows],
         }
         temporary = args.json.with_suffix(".tmp")
         temporary.write_text(json.dumps(content, indent=1))

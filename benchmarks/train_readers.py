@@ -23,7 +23,7 @@ from eval_fid_fvd.crops import cut_outs, leader_of, sights
 from eval_fid_fvd.held_out import StoredScenes
 from eval_fid_fvd.matching import COLUMNS, PER_PATCH, ROWS, matches
 from eval_fid_fvd.obedience.read_back import balanced_accuracy, path_errors
-from eval_fid_fvd.readers import FRONT, SIDES, CutOutReader, MotionReader, PictureReader, Readers, ReadersConfig
+from eval_fid_fvd.readers import FRONT, SIDES, CutOutReader, MotionReader, Readers, ReadersConfig, WeatherReader, bands
 from worldmodel.geometry import Motion
 from worldmodel.town.scene import WEATHERS
 from worldmodel.town.setting.layout import draw_light
@@ -33,7 +33,7 @@ HELD_OUT = 0.12  # of the scenes, the last ones
 MIRROR = torch.tensor([1.0, -1.0, -1.0])  # of a step
 COVERED, EMPTY = 0.4, 0.02  # share of a rectangle's pixels that are road users where there is one, and where not
 BEHIND_RAD = 0.7  # a vehicle headed within this of ours is seen from behind
-WEATHER_FRAMES = (2, 10, 18, 26)
+WEATHER_STEP = 4  # frames between pictures whose weather is learnt
 
 
 def cached(file: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -137,24 +137,32 @@ def weather_labels(data: StoredScenes) -> Tensor:
     return torch.tensor([WEATHERS.index(light.weather) for light in lights])
 
 
-def fit_weather(data: StoredScenes, epochs: int) -> PictureReader:
-    """Fit the weather reader on front pictures, classes weighed evenly."""
-    train = len(data) - round(HELD_OUT * len(data))
-    labels = weather_labels(data)[:train].repeat_interleave(len(WEATHER_FRAMES))
-    frames = [f for f in WEATHER_FRAMES if f < data.store.video.shape[1]]
-    pictures = torch.from_numpy(np.stack([data.store.video[i, frames, FRONT] for i in range(train)])).flatten(0, 1)
-    weights = 1 / torch.bincount(labels, minlength=len(WEATHERS)).clamp(min=1).float() ** 0.5
-    reader, draw = PictureReader(len(WEATHERS), (12, 24, 32)), torch.Generator().manual_seed(0)
+def weather_features(data: StoredScenes) -> dict[str, Tensor]:
+    """Features of front pictures, plain and softened, [scenes, pictures, f], and the weather of each scene."""
+    frames, found = range(0, data.store.video.shape[1], WEATHER_STEP), []
+    for i in range(len(data)):
+        plain = torch.from_numpy(data.store.video[i, frames, FRONT]).float() / 255
+        soft = softened(plain, torch.Generator().manual_seed(i))
+        found.append(torch.cat([bands(plain), bands(soft)]))
+    return {"features": torch.stack(found), "weather": weather_labels(data)}
 
-    def loss(rows: Tensor, number: int) -> Tensor:
-        seen = pictures[rows].float() / 255
-        if number % 2:
-            seen = seen.flip(3)
-        if number % 3 == 0:
-            seen = softened(seen, draw)
+
+def fit_weather(found: dict[str, Tensor], epochs: int) -> WeatherReader:
+    """Fit the weather reader on front pictures, rare weathers weighing more."""
+    train = len(found["features"]) - round(HELD_OUT * len(found["features"]))
+    features = found["features"][:train]
+    labels = found["weather"][:train, None].expand(-1, features.shape[1]).flatten()
+    features = features.flatten(0, 1)
+    weights = 1 / torch.bincount(labels, minlength=len(WEATHERS)).clamp(min=1).float() ** 0.5
+    reader = WeatherReader()
+    reader.mean.copy_(features.mean(0))
+    reader.spread.copy_(features.std(0) + 1e-3)
+
+    def loss(rows: Tensor, _: int) -> Tensor:
+        seen = functional.dropout(features[rows] - reader.mean, 0.05) + reader.mean
         return functional.cross_entropy(reader(seen), labels[rows], weights / weights.mean())
 
-    fit(reader, loss, len(pictures), batch=48, epochs=epochs, name="weather")
+    fit(reader, loss, len(features), batch=128, epochs=epochs, name="weather")
     return reader
 
 
@@ -298,9 +306,9 @@ def main() -> None:
         readers.motion.load_state_dict(part)
         scores |= motion_scores(readers.motion, found, config.frequency_hz)
     if "weather" in wanted:
-        readers.weather.load_state_dict(
-            cached(args.work / "weather.part", lambda: fit_weather(data, args.epochs).state_dict())
-        )
+        looks = cached(args.work / "weather.features", lambda: weather_features(data))
+        part = cached(args.work / "weather.part", lambda: fit_weather(looks, 2 * args.epochs).state_dict())
+        readers.weather.load_state_dict(part)
         scores |= weather_scores(readers, data)
     for name, source in (("vehicles", "there"), ("brakes", "behind")):
         if name not in wanted:

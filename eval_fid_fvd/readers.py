@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eval_fid_fvd.crops import CUT_PX, Sight, cut_outs
 from eval_fid_fvd.matching import FEATURES, matches
@@ -25,7 +26,7 @@ from worldmodel.town.scene import WEATHERS
 KIND = "detour-readers"
 FRONT = 1  # of the three cameras
 SIDES = 3
-BATCH = 64
+BANDS, PER_BAND = 8, 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,27 +73,49 @@ class MotionReader(nn.Module):
         return steps * self.scale[1] + self.scale[0]
 
 
-class PictureReader(nn.Module):
-    """Scores of classes from pictures of any size: three convolutions, then mean and spread over space."""
+class WeatherReader(nn.Module):
+    """Scores of `WEATHERS` from front pictures: colours, contrasts and edges of BANDS strips through two layers."""
 
-    def __init__(self, classes: int, widths: tuple[int, int, int]) -> None:
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, hidden: int = 64) -> None:
         super().__init__()
-        a, b, c = widths
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(3, a, 5, 2, 2),
-            nn.ReLU(),
-            nn.Conv2d(a, b, 3, 2, 1),
-            nn.ReLU(),
-            nn.Conv2d(b, c, 3, 2, 1),
-            nn.ReLU(),
-        )
-        self.classes = nn.Sequential(nn.Linear(2 * c, 48), nn.ReLU(), nn.Linear(48, classes))
+        self.register_buffer("mean", torch.zeros(BANDS * PER_BAND))
+        self.register_buffer("spread", torch.ones(BANDS * PER_BAND))
+        self.layers = nn.Sequential(
+            nn.Linear(BANDS * PER_BAND, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(hidden, len(WEATHERS)),
+        )  # fmt: skip
 
-    def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n weathers"]:
         """Unnormalised log probabilities."""
-        maps = self.convolutions(pictures).flatten(2)
-        scores: Tensor = self.classes(torch.cat([maps.mean(2), maps.std(2)], dim=1))
+        scores: Tensor = self.layers((features - self.mean) / self.spread)
         return scores
+
+
+def bands(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
+    """What a picture in [0, 1] looks like, strip by strip from top to bottom.
+
+    Per strip the mean and spread of each colour, how colourful it is, mean edges across, down and along both diagonals (rain
+    falls aslant), and the mean and largest distance from its surroundings (flakes and drops).
+    """
+    grey = pictures.mean(1, keepdim=True)
+    edges = [
+        functional.pad((grey[..., rows, 1:] - grey[..., other, :-1]).abs(), (0, 1, 0, 1))
+        for rows, other in (
+            (slice(1, None), slice(1, None)),
+            (slice(1, None), slice(0, -1)),
+            (slice(0, -1), slice(1, None)),
+        )
+    ]
+    down = functional.pad((grey[..., 1:, :] - grey[..., :-1, :]).abs(), (0, 0, 0, 1))
+    apart = (grey - functional.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs()
+    colourful = pictures.amax(1, keepdim=True) - pictures.amin(1, keepdim=True)
+    maps = torch.cat([pictures, colourful, *edges, down, apart], dim=1)
+    strips = maps.unflatten(2, (BANDS, -1)).transpose(1, 2).flatten(3)  # n, band, map, pixels
+    spread = strips[:, :, :3].std(3)
+    return torch.cat([strips.mean(3), spread, strips[:, :, -1:].amax(3)], dim=2).flatten(1)
 
 
 class CutOutReader(nn.Module):
@@ -127,7 +150,7 @@ class Readers(nn.Module):
         super().__init__()
         self.config = config
         self.motion = MotionReader(config.hidden)
-        self.weather = PictureReader(len(WEATHERS), (12, 24, 32))
+        self.weather = WeatherReader()
         self.brakes = CutOutReader()
         self.vehicles = CutOutReader()
         self.eval()
@@ -189,8 +212,7 @@ class Readers(nn.Module):
         """Probability of each of `WEATHERS`, from the front camera, mean over the frames."""
         self._check(video, self.config.frequency_hz)
         pictures = torch.from_numpy(np.array(self._fitted(video)[:, FRONT])).float() / 255
-        scores = torch.cat([self.weather(part).softmax(1) for part in pictures.split(BATCH)])
-        return scores.mean(0).double().numpy()
+        return self.weather(bands(pictures)).softmax(1).mean(0).double().numpy()
 
     def read_weather(self, video: UInt8[Array, "time camera 3 h w"]) -> str:
         """The likeliest of `WEATHERS`."""
