@@ -24,6 +24,7 @@ from worldmodel.guidance import FixedGuide, ScheduleGuide
 from worldmodel.memory import Full, make_memory
 from worldmodel.model import WorldModel
 from worldmodel.plans import Observation
+from worldmodel.sampler import euler
 from worldmodel.sampling import Sampling
 from worldmodel.sequence import RAY_FEATURES, FramesPart, GuidancePart, PlanPart, TokenSequence
 
@@ -293,6 +294,36 @@ def test_with_every_chunk_visible_it_is_diffusers_forward(
     assert part.video is not None
     theirs = world.network.wan(part.video[:, :, 0].transpose(1, 2), each, features.features[:, 0]).sample
     assert_close(ours[:, :, 0], theirs.transpose(1, 2), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_texts_times_and_velocities_are_those_of_diffusers_pipeline(folder: Path, world: WanWorldModel) -> None:
+    """One picture from the same noise with the same times: their text encoding, convention and sampler, and ours."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
+
+    pipeline = WanPipeline.from_pretrained(folder, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0))
+    pipeline.set_progress_bar_config(disable=True)
+    noise = some((1, 1, 1, 4, HEIGHT // 8, WIDTH // 8), 2)
+    theirs = pipeline(
+        "Turn  left &amp; stop",
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=1,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        latents=noise[:, :, 0].transpose(1, 2),
+        output_type="latent",
+    ).frames
+    features, valid = world.text_encoder.encode(["Turn  left &amp; stop"])
+    texts = GuidancePart(chunks=torch.zeros(1, dtype=torch.int64), features=features[:, None], valid=valid[:, None])
+
+    def velocity(state: tuple[Tensor, ...], t: float, _: float) -> tuple[Tensor, ...]:
+        part = FramesPart(frames=torch.arange(4), clean=False, video=state[0], video_time=torch.full((1, 4), t))
+        sequence = TokenSequence(frames=(part,), rays=rays(world)[:1], period_s=PERIOD[:1], guidance=texts)
+        return (world.network(sequence).video,)
+
+    (ours,) = euler(velocity, (noise,), pipeline.scheduler.sigmas.double())
+    assert_close(ours[:, :, 0], theirs.transpose(1, 2), rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
