@@ -270,11 +270,20 @@ def test_decisions_steer_the_chunks_one_by_one(tiny_model, observation):
 # -- when a text changes ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", ["full", "window"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"memory": "full"},
+        {"memory": "window"},
+        {"memory": "selective"},
+        {"guidance_text": 3.0, "guidance_history": 1.5},
+    ],
+    ids=["full", "window", "selective", "strong text"],
+)
 def test_a_change_of_text_takes_effect_at_its_chunk_and_leaves_earlier_ones_bit_identical(
-    tiny_model, observation, memory
+    tiny_model, observation, changes
 ):
-    how = {"seconds": 2.0, "seed": 1, "sampling": replace(QUICK, memory=memory)}
+    how = {"seconds": 2.0, "seed": 1, "sampling": replace(QUICK, **changes)}
     plain = tiny_model.imagine(observation, guide=FixedGuide(text="keep going"), **how)
     for chunk in range(1, 4):
         guide = ScheduleGuide(texts=((0.0, "keep going"), (chunk * 0.5, "turn left")))
