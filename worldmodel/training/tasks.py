@@ -16,7 +16,6 @@ from worldmodel.config import WorldModelConfig
 from worldmodel.flow import draw_times, mix, velocity_target
 from worldmodel.geometry import Array, Rig
 from worldmodel.network import WorldActionTransformer
-from worldmodel.sampler import State, euler, sampling_times
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence
 from worldmodel.text_encoders import TextEncoder
 from worldmodel.tokenizer import Tokenizer
@@ -267,50 +266,74 @@ class WorldActionTask:
         draw = _Draw.of(self, batch, generator)
         draw = replace(draw, view=self._view(batch, draw, batch["latents"]))
         if self.own_history and float(torch.rand((), generator=generator)) < self.own_history:
-            rounds = int(torch.randint(1, self.preset.own_rounds + 1, (), generator=generator))
-            draw = self._with_own_history(module, batch, draw, rounds)
+            draw = self._with_own_history(module, batch, draw)
         output: Output = module(self._sequence(batch, draw))
         return self._losses(batch, draw, output)
 
-    def _with_own_history(self, module: nn.Module, batch: Batch, draw: "_Draw", rounds: int = 1) -> "_Draw":
-        """Replace the clean video of denoised chunks by what the model itself makes of them, from noise, along the true steps.
+    def _with_own_history(self, module: nn.Module, batch: Batch, draw: "_Draw") -> "_Draw":
+        """Replace the clean video of denoised chunks by the model's own rollout along the known steps, chunk after chunk.
 
-        All chunks are sampled at once, and in every further round again after what the round before made of their past: the
-        first `rounds` of them are then just what a rollout would show, and in all others the errors of as many chunks add up.
-
-        Source: training on one's own rollout, Huang et al., Self Forcing (arXiv 2506.08009); without its critic, because the
-        steps are given and the loss is that of the real frames.
+        Source: training on self-generated history, Huang et al., Self Forcing (arXiv 2506.08009); here without gradient
+        through the rollout and with OWN_STEPS sampling steps. Who learns to explain real video keeps the real past.
         """
-        first, past = self.first_noisy * self.per_chunk, (self.chunks - 1) * self.per_chunk
-        known, real = batch["known"][:, first:], batch["latents"]
-        use = (draw.present[:, None] & (draw.video_time > 0))[..., None, None, None, None]
+        clean, per, past = batch["latents"].clone(), self.per_chunk, (self.chunks - 1) * self.per_chunk
         level = draw.level[:, None, None, None, None, None]
-        alone = replace(
-            draw,
-            present=torch.ones_like(draw.present),
-            steps_time=(~known).float(),
-            noisy_steps=batch["steps"][:, first:],
-            view_known=known.all(dim=1) & draw.history_known,
-        )
-        clean, history = real, draw.clean_video
-        for _ in range(rounds):
-            alone = replace(alone, clean_video=history, view=self._view(batch, alone, clean))
-            made = self._sampled(module, batch, alone)
-            clean = torch.cat([real[:, :first], torch.where(use, made, real[:, first:])], dim=1)
-            history = mix(clean, draw.history_noise, level)[:, :past]
+        own = (draw.present & draw.learn_video)[:, None, None, None, None, None]
+        for chunk in range(self.first_noisy, self.chunks - 1):
+            here = slice(chunk * per, (chunk + 1) * per)
+            history = mix(clean, draw.history_noise, level)[:, : here.start]
+            with torch.no_grad():
+                made = self._imagined_chunk(module, batch, draw, chunk, history, clean)
+            clean[:, here] = torch.where(own, made, clean[:, here])
+        history = mix(clean, draw.history_noise, level)[:, :past]
         return replace(draw, clean_video=history, view=self._view(batch, draw, clean))
 
-    @torch.no_grad()
-    def _sampled(self, module: nn.Module, batch: Batch, draw: "_Draw") -> Tensor:
-        """The video of all denoised chunks, each sampled from its noise after the clean history of the draw."""
+    def _imagined_chunk(
+        self, module: nn.Module, batch: Batch, draw: "_Draw", chunk: int, history: Tensor, clean: Tensor
+    ) -> Tensor:
+        """One chunk's video in OWN_STEPS Euler steps, [B, F, C, ch, h, w]; its steps are given where they are known."""
+        per, first = self.per_chunk, self.first_noisy
+        here, noisy = slice(chunk * per, (chunk + 1) * per), slice((chunk - first) * per, (chunk - first + 1) * per)
+        frames = torch.arange(here.stop, device=history.device)
+        past = FramesPart(
+            frames=frames[: here.start],
+            clean=True,
+            steps=draw.clean_steps[:, : here.start],
+            steps_time=draw.clean_steps_time[:, : here.start],
+            video=history,
+            video_time=draw.level[:, None].expand(-1, here.start),
+            video_present=draw.history_known,
+        )
+        unknown = (~batch["known"][:, here]).float()
+        steps = torch.where(unknown[..., None] > 0, draw.steps_noise[:, noisy], batch["steps"][:, here])
+        view = self._view(batch, draw, clean)
+        view = None if view is None else view[:, noisy]
+        state, guidance = draw.video_noise[:, noisy], self._guidance(batch, range(chunk, chunk + 1))
+        for step in range(OWN_STEPS, 0, -1):
+            part = FramesPart(
+                frames=frames[here],
+                clean=False,
+                steps=steps,
+                steps_time=unknown,
+                video=state,
+                video_time=torch.full_like(unknown, step / OWN_STEPS),
+                view=view,
+                view_known=draw.view_known,
+            )
+            sequence = TokenSequence(
+                frames=(past, part), rays=batch["rays"], period_s=batch["period_s"], guidance=guidance
+            )
+            state = state - module(sequence).video / OWN_STEPS
+        return state
 
-        def velocity(state: State, now: float, _: float) -> State:
-            time = torch.full_like(draw.video_time, now)
-            output: Output = module(self._sequence(batch, replace(draw, noisy_video=state[0], video_time=time)))
-            assert output.video is not None
-            return (output.video,)
-
-        return euler(velocity, (draw.video_noise,), sampling_times(self.preset.own_steps, self.config.video_shift))[0]
+    def _guidance(self, batch: Batch, chunks: range) -> GuidancePart:
+        """The texts of some of the denoised chunks."""
+        which = slice(chunks.start - self.first_noisy, chunks.stop - self.first_noisy)
+        return GuidancePart(
+            chunks=torch.tensor(chunks, device=batch["latents"].device),
+            features=batch["text"][:, which],
+            valid=batch["text_valid"][:, which],
+        )
 
     def _view(self, batch: Batch, draw: "_Draw", latents: Tensor) -> Tensor | None:
         """What the last of the `latents` before each denoised chunk shows of the chunk's frames, where it may be told."""
