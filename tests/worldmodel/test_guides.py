@@ -256,6 +256,26 @@ def test_plans_of_a_batch_are_the_plans_of_each(tiny_model):
         assert_allclose(together[i], alone.samples, atol=1e-4)
 
 
+@pytest.mark.parametrize("memory", ["full", "selective"])
+def test_every_sample_of_a_batch_asks_its_own_guide(tiny_model, memory):
+    observations = [make_observation(8, seed=s, instruction=text) for s, text in enumerate(("go", "turn left now"))]
+    sampling = replace(QUICK, memory=memory)
+    spies = [Spy(), Spy()]
+    together = tiny_model.imagine_batch(observations, seconds=1, seeds=[3, 4], guides=spies, sampling=sampling)
+    for observation, spy, rollout in zip(observations, spies, together, strict=True):
+        assert {context.observation.instruction for context in spy.seen} == {observation.instruction}
+        assert (spy.seen[0].observation.video == observation.video[-4:]).all()
+        assert (spy.seen[1].observation.video == rollout.video[:4]).all()
+    deciding = tiny_model.imagine_batch(
+        observations, seconds=1, seeds=[3, 4], guides=[DecisionGuide(samples=3)] * 2, sampling=sampling
+    )
+    for i, (observation, rollout) in enumerate(zip(observations, deciding, strict=True)):
+        alone = tiny_model.imagine(
+            observation, seconds=1, seed=3 + i, guide=DecisionGuide(samples=3), sampling=sampling
+        )
+        assert rollout.texts == alone.texts
+
+
 def test_decisions_steer_the_chunks_one_by_one(tiny_model, observation):
     guide = DecisionGuide(samples=4)
     first, again = (tiny_model.imagine(observation, seconds=1.5, guide=guide, sampling=QUICK) for _ in range(2))
