@@ -102,6 +102,7 @@ class ChunkSteps:
 class _Guided:
     """What all passes of a chunk share; the passes that the scales ask for stand side by side in the batch.
 
+    The memory holds the texts too, which are read once for all sampling steps.
     A network that was distilled with guidance takes the scales as inputs instead and answers in one pass.
     """
 
@@ -109,8 +110,7 @@ class _Guided:
     scales: Tensor | None
     frames: Tensor
     period: Tensor
-    guidance: GuidancePart
-    memory: Recall | None
+    memory: Recall
 
     @staticmethod
     def of(
@@ -126,13 +126,14 @@ class _Guided:
         conditions = {"history": recall is not None, "motion": motion, "text": any(texts)}
         given = [name for name, here in conditions.items() if here]
         passes = passes_of(Sampling() if config.guided else sampling, given)
+        period = side_by_side(model.period(batch), passes)
+        memory, guidance = recall_side_by_side(recall, passes), _texts_for(model, past, texts, passes)
         return _Guided(
             passes=passes,
             scales=scales_input(sampling, given, batch).to(model.device) if config.guided else None,
             frames=frame_numbers(model, past),
-            period=side_by_side(model.period(batch), passes),
-            guidance=_texts_for(model, past, texts, passes),
-            memory=recall_side_by_side(recall, passes),
+            period=period,
+            memory=model.network.with_guidance(memory, guidance, period, float(past.frames)),
         )
 
 
@@ -151,7 +152,7 @@ def steps_velocity(
         jump = torch.full_like(times, step) if model.config.few_steps else None
         steps = side_by_side(state[0], shared.passes)
         part = FramesPart(frames=shared.frames, clean=False, steps=steps, steps_time=times, steps_jump=jump)
-        sequence = TokenSequence(frames=(part,), period_s=shared.period, guidance=shared.guidance, scales=shared.scales)
+        sequence = TokenSequence(frames=(part,), period_s=shared.period, scales=shared.scales)
         output = model.network(sequence, shared.memory, now=float(past.frames))
         return (mixed(output.steps, shared.passes),)
 
@@ -188,9 +189,7 @@ def video_velocity(
             view_known=None if bool(seen.all()) else seen,
             video_jump=torch.full_like(times, step) if model.config.few_steps else None,
         )
-        sequence = TokenSequence(
-            frames=(part,), rays=rays, period_s=shared.period, guidance=shared.guidance, scales=shared.scales
-        )
+        sequence = TokenSequence(frames=(part,), rays=rays, period_s=shared.period, scales=shared.scales)
         output = model.network(sequence, shared.memory, now=float(past.frames))
         return (mixed(output.video, shared.passes),)
 
@@ -242,7 +241,7 @@ def extended(
 
 
 def _driven_on(poses: Array, deltas: Array) -> Array:
-    grown = list(poses)
+    grown = [poses[-1]]
     for delta in deltas:
         grown.append(compose(grown[-1], delta))
-    return np.stack(grown)
+    return np.concatenate([poses, grown[1:]])

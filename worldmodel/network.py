@@ -8,18 +8,23 @@ Shape suffixes: B batch, F frames, C cameras, H heads, N tokens, D width; a stre
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worldmodel.attention import Cells, Stream, attend, rotary_angles, rotate, visibility
+from worldmodel.attention import Cells, rotary_angles, rotate
+from worldmodel.attention_backends import Attend, find_backend
+from worldmodel.layout import cells_of, withheld
 from worldmodel.memory import ChunkEntry, KeysValues
+from worldmodel.reading import reading
 from worldmodel.sequence import (
     JUMP_FEATURES,
     RAY_FEATURES,
     TIME_FEATURES,
     FramesPart,
+    GuidancePart,
     NetworkConfig,
     Output,
     PlanPart,
@@ -136,7 +141,7 @@ class _Tokens:
 class WorldActionTransformer(nn.Module):
     """The network: velocities for every token that is being denoised, keys and values for every clean one."""
 
-    may_lack = (
+    may_lack: tuple[str, ...] = (
         "view_in.",
         "staleness_in.",
         "video_jump.",
@@ -146,6 +151,8 @@ class WorldActionTransformer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.attention = find_backend("torch", torch.device("cpu"))
+        self._project, self._finish = ExpertLayer.project, ExpertLayer.finish
         widths = {"video": config.width, "action": config.action_width, "guidance": config.guidance_width}
         patch_values = config.latent_channels * config.patch**2
         self.video_in = nn.Linear(patch_values, config.width)
@@ -247,93 +254,21 @@ class WorldActionTransformer(nn.Module):
         condition = self._period("guidance", sequence).expand(-1, x.shape[1], -1)
         return _Tokens(x=x[:, :, None], condition=condition)
 
-    # -- what the tokens are --------------------------------------------------------------------------------------
+    def tuned(self, *, attention: str = "torch", compiled: bool = False) -> Self:
+        """Choose how it is computed, not what: the answers stay the same to rounding. Returns self.
 
-    def cells(self, sequence: TokenSequence) -> Cells:
-        """What each token is, in the order in which attention sees them: video, steps, plan, guidance."""
-        video = [self._video_cells(part) for part in sequence.frames if part.video is not None]
-        steps = [self._steps_cells(part) for part in sequence.frames if part.steps is not None]
-        rest = []
-        if sequence.plan is not None:
-            rest.append(self._chunk_cells(Stream.PLAN, sequence.plan.chunks, self.config.plan_poses))
-        if sequence.guidance is not None:
-            length = sequence.guidance.features.shape[2]
-            rest.append(self._chunk_cells(Stream.GUIDANCE, sequence.guidance.chunks, length))
-        return Cells.joined([*video, *steps, *rest])
-
-    def _video_cells(self, part: FramesPart) -> Cells:
-        assert part.video is not None
-        rows, columns = self.config.grid
-        cameras, device = part.video.shape[2], part.frames.device
-        ranges = (part.frames, *(torch.arange(n, device=device) for n in (cameras, rows, columns)))
-        frame, camera, row, column = (grid.flatten() for grid in torch.meshgrid(*ranges, indexing="ij"))
-        return self._made(Stream.VIDEO, frame, part.clean, row, column, camera)
-
-    def _steps_cells(self, part: FramesPart) -> Cells:
-        zero = torch.zeros_like(part.frames)
-        return self._made(Stream.STEPS, part.frames, part.clean, zero, zero)
-
-    def _chunk_cells(self, stream: Stream, chunks: Tensor, each: int) -> Cells:
-        start = (chunks * self.config.frames_per_chunk).repeat_interleave(each)
-        zero = torch.zeros_like(start)
-        return self._made(stream, start, False, zero, zero)
-
-    def _made(
-        self, stream: Stream, frame: Tensor, clean: bool, row: Tensor, column: Tensor, camera: Tensor | None = None
-    ) -> Cells:
-        return Cells(
-            stream=torch.full_like(frame, int(stream)),
-            chunk=frame // self.config.frames_per_chunk,
-            clean=torch.full_like(frame, clean, dtype=torch.bool),
-            camera=torch.full_like(frame, -1) if camera is None else camera,
-            position=torch.stack([frame, row, column], dim=-1).float(),
-        )
-
-    def _valid(self, sequence: TokenSequence, cells: Cells, batch: int) -> Tensor | None:
-        """Which tokens take part, per sample, bool [B, N]; None when all do."""
-        columns = []
-        for part in (part for part in sequence.frames if part.video is not None):
-            assert part.video is not None
-            count = part.video.shape[1] * part.video.shape[2] * self.config.grid[0] * self.config.grid[1]
-            present = part.video_present
-            whole = torch.ones(batch, dtype=torch.bool, device=cells.stream.device) if present is None else present
-            columns.append(whole[:, None].expand(batch, count))
-        guidance = 0 if sequence.guidance is None else sequence.guidance.valid[0].numel()
-        others = len(cells) - sum(column.shape[1] for column in columns) - guidance
-        columns.append(torch.ones(batch, others, dtype=torch.bool, device=cells.stream.device))
-        if sequence.guidance is not None:
-            columns.append(sequence.guidance.valid.flatten(1))
-        return torch.cat(columns, dim=1)
-
-    def mask(self, sequence: TokenSequence, cells: Cells, recall: Recall | None) -> Tensor:
-        """Who may look at whom, bool [B or 1, 1, N, memory + N]. A token always sees itself."""
-        batch = len(sequence.period_s)
-        seen = visibility(cells, cells)[None]
-        valid = self._valid(sequence, cells, batch)
-        if valid is not None and not bool(valid.all()):
-            seen = seen & valid[:, None, :]
-        seen = seen | torch.eye(len(cells), dtype=torch.bool, device=seen.device)
-        if recall is not None:
-            past = visibility(cells, recall.cells)[None].expand(len(seen), -1, -1)
-            seen = torch.cat([past, seen], dim=2)
-        fresh = self._too_fresh(sequence, cells, recall)
-        return (seen if fresh is None else seen & ~fresh)[:, None]
-
-    def _too_fresh(self, sequence: TokenSequence, cells: Cells, recall: Recall | None) -> Tensor | None:
-        """Clean cells that a plan told to be stale may not read, [B, N, memory + N]; None where no plan is."""
-        plan = sequence.plan
-        if plan is None or plan.staleness is None:
-            return None
-        sources = cells if recall is None else Cells.joined([recall.cells, cells])
-        reader = (cells.stream == Stream.PLAN) & ~cells.clean
-        each = plan.staleness.new_zeros(len(plan.staleness), len(cells))
-        each[:, reader] = plan.staleness.repeat_interleave(self.config.plan_poses, dim=1)
-        newest = cells.chunk[None] - 1 - each
-        return (
-            reader[None, :, None]
-            & sources.remembered[None, None, :]
-            & (sources.chunk[None, None, :] > newest[..., None])
-        )
+        Args:
+            attention: A name of `worldmodel.attention_backends.BACKENDS`; must suit the device that the network is on.
+            compiled: Compile the experts' layers (at their first use, once for each width; minutes on a processor).
+        Raises:
+            UnknownName, BadRequest: see `find_backend`.
+        """
+        self.attention = find_backend(attention, self.video_in.weight.device)
+        project, finish = ExpertLayer.project, ExpertLayer.finish
+        if compiled:
+            project, finish = torch.compile(project, dynamic=True), torch.compile(finish, dynamic=True)
+        self._project, self._finish = project, finish
+        return self
 
     # -- the pass -------------------------------------------------------------------------------------------------
 
@@ -343,13 +278,35 @@ class WorldActionTransformer(nn.Module):
             return None
         cells = memory[0].cells
         position = cells.position.clone()
-        position[:, 0] = position[:, 0].clamp(min=now - self.config.oldest_frames)
-        angles = rotary_angles(position - position.new_tensor([now, 0, 0]), self.config.head_size)
+        position[..., 0] = position[..., 0].clamp(min=now - self.config.oldest_frames)
+        angles = rotary_angles(position - position.new_tensor([now, 0, 0]), self.config.head_size).unsqueeze(-3)
         return Recall(
             keys=tuple(rotate(layer.keys, angles) for layer in memory),
             values=tuple(layer.values for layer in memory),
             cells=cells,
         )
+
+    def with_guidance(self, recall: Recall | None, guidance: GuidancePart, period_s: Tensor, now: float) -> Recall:
+        """A recall that also holds the texts of the chunk that starts at frame `now`.
+
+        Texts look at nothing but themselves, so reading them once serves every sampling step of the chunk: leave them out of
+        the sequence then. Memory must be written with the recall that went in. Padding that no sample has goes.
+        """
+        sequence = TokenSequence(frames=(), period_s=period_s, guidance=guidance)
+        part, cells = self._guidance_tokens(sequence), cells_of(self.config, sequence)
+        assert part is not None
+        attend, streams = self._reading(sequence, cells, None), {"guidance": part}
+        angles = rotary_angles(cells.position - cells.position.new_tensor([now, 0, 0]), self.config.head_size)
+        made = [self._layer(layer, streams, angles, attend, None)[1:] for layer in self.layers]
+        valid = guidance.valid.flatten(1)
+        used = valid.any(dim=0)
+        texts = Recall(
+            keys=tuple(rotate(keys, angles)[:, :, used] for keys, _ in made),
+            values=tuple(values[:, :, used] for _, values in made),
+            cells=cells[used],
+            valid=None if bool(valid[:, used].all()) else valid[:, used],
+        )
+        return texts if recall is None else recall.joined(texts)
 
     def forward(
         self, sequence: TokenSequence, recall: Recall | None = None, *, now: float = 0.0, remember: bool = False
@@ -366,35 +323,45 @@ class WorldActionTransformer(nn.Module):
             "guidance": self._guidance_tokens(sequence),
         }
         streams = {name: part for name, part in tokens.items() if part is not None}
-        cells = self.cells(sequence)
-        mask = self.mask(sequence, cells, recall)
+        cells = cells_of(self.config, sequence)
+        attend = self._reading(sequence, cells, recall)
         angles = rotary_angles(cells.position - cells.position.new_tensor([now, 0, 0]), self.config.head_size)
         kept = []
         for index, layer in enumerate(self.layers):
             past = None if recall is None else (recall.keys[index], recall.values[index])
-            kept.append(self._layer(layer, streams, angles, mask, past))
-        entry = _entry(kept, cells) if remember else None
+            kept.append(self._layer(layer, streams, angles, attend, past))
+        entry = _entry(kept, cells, self.config.oldest_frames) if remember else None
         return self._outputs(sequence, streams, entry)
+
+    def _reading(self, sequence: TokenSequence, cells: Cells, recall: Recall | None) -> Attend:
+        """The attention of this pass: who looks at whom is the same in every layer."""
+        return reading(
+            cells,
+            cells if recall is None else Cells.joined([recall.cells, cells]),
+            backend=self.attention,
+            withheld=withheld(self.config, sequence, recall),
+            across_views=self.config.view_attention == "all",
+        )
 
     def _layer(
         self,
         layer: nn.Module,
         streams: dict[str, _Tokens],
         angles: Tensor,
-        mask: Tensor,
+        attend: Attend,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         experts: dict[str, ExpertLayer] = {name: layer.get_submodule(name) for name in streams}  # type: ignore[misc]
         modulations = {name: experts[name].modulation(part.condition) for name, part in streams.items()}
-        projected = [experts[name].project(part.x, modulations[name]) for name, part in streams.items()]
+        projected = [self._project(experts[name], part.x, modulations[name]) for name, part in streams.items()]
         q, k, v = (torch.cat(parts, dim=2) for parts in zip(*projected, strict=True))
         keys, values = rotate(k, angles), v
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
-        attended = attend(rotate(q, angles), keys, values, mask)
+        attended = attend(rotate(q, angles), keys, values)
         sizes = [part.x.shape[1] * part.x.shape[2] for part in streams.values()]
         for (name, part), share in zip(streams.items(), attended.split(sizes, dim=2), strict=True):
-            part.x = experts[name].finish(part.x, share, modulations[name])
+            part.x = self._finish(experts[name], part.x, share, modulations[name])
         return q, k, v
 
     def _outputs(self, sequence: TokenSequence, streams: dict[str, _Tokens], entry: ChunkEntry | None) -> Output:
@@ -419,7 +386,7 @@ class WorldActionTransformer(nn.Module):
         return Output(video=video, steps=steps, plan=plan, entry=entry)
 
 
-def _entry(kept: list[tuple[Tensor, Tensor, Tensor]], cells: Cells) -> ChunkEntry:
+def _entry(kept: list[tuple[Tensor, Tensor, Tensor]], cells: Cells, oldest_frames: int) -> ChunkEntry:
     keep = cells.remembered
     q, k, v = (torch.stack([layer[i] for layer in kept])[:, :, :, keep] for i in range(3))
-    return ChunkEntry(keys=k, values=v, queries=q, cells=cells[keep])
+    return ChunkEntry(keys=k, values=v, queries=q, cells=cells[keep], oldest_frames=oldest_frames)

@@ -93,13 +93,14 @@ def _denoised(
     guidance, period = model.guidance(texts, chunk), model.period(count)
     chunks = torch.tensor([chunk], device=model.device)
     staleness = torch.full((count, 1), stale, device=model.device) if stale else None
+    past_and_text = model.network.with_guidance(recall, guidance, period, float(past.frames))
 
     def velocity(state: State, t: float, step: float) -> State:
         time = torch.full((count, 1), t, device=model.device)
         jump = torch.full_like(time, step) if model.config.few_steps else None
         part = PlanPart(chunks=chunks, values=state[0], time=time, staleness=staleness, jump=jump)
-        sequence = TokenSequence(frames=(), period_s=period, plan=part, guidance=guidance)
-        return (model.network(sequence, recall, now=float(past.frames)).plan,)
+        sequence = TokenSequence(frames=(), period_s=period, plan=part)
+        return (model.network(sequence, past_and_text, now=float(past.frames)).plan,)
 
     (result,) = find_sampler("euler")(velocity, (noise.to(model.device),), sampling_times(steps))
     return result[:, 0]

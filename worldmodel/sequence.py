@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.attention import Cells
-from worldmodel.errors import BadCheckpoint
+from worldmodel.errors import BadCheckpoint, UnknownName
 from worldmodel.geometry import Rig
 from worldmodel.memory import ChunkEntry
 
@@ -18,6 +18,7 @@ RAY_FEATURES = 6 + 3 * 2 * RAY_OCTAVES
 TIME_OCTAVES = 6
 MAX_SIZE = 16384
 TIME_FEATURES = 1 + 2 * TIME_OCTAVES
+VIEW_ATTENTION = ("all", "factorised")
 JUMP_OCTAVES = 5
 SCALES = 3
 JUMP_FEATURES = JUMP_OCTAVES + SCALES
@@ -37,6 +38,8 @@ class NetworkConfig:
         text_width: Width of the frozen text features.
         plan_poses: Poses in a plan.
         oldest_frames: Largest age, in frames, that was trained.
+        view_attention: 'all': video tokens read all cameras at all times. 'factorised', for large rigs: their own camera at any
+            time and the other cameras in their own frame.
     """
 
     latent_channels: int = 16
@@ -55,9 +58,13 @@ class NetworkConfig:
     text_width: int = 384
     plan_poses: int = 8
     oldest_frames: int = 32
+    view_attention: str = "all"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        if self.view_attention not in VIEW_ATTENTION:
+            raise UnknownName("view attention", str(self.view_attention), VIEW_ATTENTION)
+        sizes = {name: value for name, value in asdict(self).items() if name != "view_attention"}
+        for name, value in sizes.items():
             if not (isinstance(value, int) and 1 <= value <= MAX_SIZE):
                 raise BadCheckpoint(
                     f"the network's {name} is {value!r}; it must be a whole number from 1 to {MAX_SIZE}. "
@@ -166,11 +173,32 @@ class Output:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recall:
-    """A memory made ready for one chunk: per layer rotated keys and values, and what the cells are."""
+    """What one chunk may look at besides itself: the memory, and texts that were read ahead of it.
+
+    Attributes:
+        keys, values: Rotated, per layer [B, heads, S, head size].
+        cells: What the S cells are.
+        valid: Which of them each sample may read, bool [B, S]; None means all.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     cells: Cells
+    valid: Tensor | None = None
+
+    def joined(self, other: "Recall") -> "Recall":
+        """This and the other, to be read together."""
+        pairs = zip((self.keys, self.values), (other.keys, other.values), strict=True)
+        keys, values = (tuple(torch.cat(x, dim=2) for x in zip(*pair, strict=True)) for pair in pairs)
+        known = self.valid is not None or other.valid is not None
+        valid = torch.cat([self._all_valid(), other._all_valid()], dim=1) if known else None
+        return Recall(keys=keys, values=values, cells=Cells.joined([self.cells, other.cells]), valid=valid)
+
+    def _all_valid(self) -> Tensor:
+        if self.valid is not None:
+            return self.valid
+        keys = self.keys[0]
+        return torch.ones(keys.shape[0], keys.shape[2], dtype=torch.bool, device=keys.device)
 
 
 def ray_features(rig: Rig, grid: tuple[int, int]) -> Tensor:
