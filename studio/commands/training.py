@@ -12,7 +12,7 @@ from studio.console import emit, say
 def train(
     stage: Annotated[str, typer.Argument(help="vision, chunk, horizon or distill.")],
     out: Out,
-    preset: Annotated[str, typer.Option(help="test, town-mini, town or wan-1.3b.")] = "town-mini",
+    preset: Annotated[str, typer.Option(help="test, town-mini, town, wan-1.3b or wan-5b.")] = "town-mini",
     data: Annotated[str, typer.Option(help="'town' to render scenes, or a dataset folder.")] = "town",
     start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with: weights only.")] = None,
     scenes: Annotated[int | None, typer.Option(help="Town scenes; default: the preset's.")] = None,

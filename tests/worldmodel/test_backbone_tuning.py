@@ -154,9 +154,11 @@ def test_stages_and_clips_that_do_not_fit_are_refused(
         tune(config(tmp_path, folder), replace(preset, chunks=5), store)
 
 
-def test_the_preset_has_the_sizes_of_wan_1_3b() -> None:
-    preset = find_preset("wan-1.3b")
+@pytest.mark.parametrize(("name", "width", "channels"), [("wan-1.3b", 1536, 16), ("wan-5b", 3072, 48)])
+def test_presets_have_the_sizes_of_their_backbones(name: str, width: int, channels: int) -> None:
+    preset = find_preset(name)
     network = preset.model.network
-    assert (network.width, network.layers, network.heads * network.head_size) == (1536, 30, 1536)
+    assert (network.width, network.layers, network.heads * network.head_size) == (width, 30, width)
+    assert network.latent_channels == channels
     assert (preset.model.height_px, preset.model.width_px) == (256, 448)
-    assert preset.backbone == "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    assert preset.backbone.startswith("Wan-AI/Wan2.")

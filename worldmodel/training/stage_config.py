@@ -17,7 +17,7 @@ class StageConfig:
 
     Attributes:
         stage: 'vision', 'chunk', 'horizon' or 'distill'.
-        preset: 'test', 'town-mini', 'town' or 'wan-1.3b'.
+        preset: 'test', 'town-mini', 'town', 'wan-1.3b' or 'wan-5b'.
         data: 'town' (scenes are simulated and rendered into the run's folder) or a dataset folder.
         out: The run's folder.
         start: A checkpoint to begin with (weights only, fresh optimizer), instead of the run's own.
