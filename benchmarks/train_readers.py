@@ -10,7 +10,8 @@ working folder, so that a killed run goes on where it stopped; `--part` fits one
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eval_fid_fvd.crops import cut_outs, leader_of, sights
+from eval_fid_fvd.crops import Sight, cut_out, leader_of, sights
 from eval_fid_fvd.held_out import StoredScenes
 from eval_fid_fvd.matching import COLUMNS, PER_PATCH, ROWS, matches
+from eval_fid_fvd.obedience.commands import SHORTEST_M
 from eval_fid_fvd.obedience.read_back import balanced_accuracy, path_errors
 from eval_fid_fvd.readers import FRONT, SIDES, CutOutReader, MotionReader, Readers, ReadersConfig, WeatherReader, bands
 from worldmodel.geometry import Motion
@@ -29,6 +31,7 @@ from worldmodel.town.scene import WEATHERS
 from worldmodel.town.setting.layout import draw_light
 from worldmodel.town.situations import generator
 
+PARTS = ("motion", "weather", "vehicles", "brakes")
 HELD_OUT = 0.12  # of the scenes, the last ones
 MIRROR = torch.tensor([1.0, -1.0, -1.0])  # of a step
 COVERED, EMPTY = 0.4, 0.02  # share of a rectangle's pixels that are road users where there is one, and where not
@@ -119,12 +122,12 @@ def motion_scores(reader: MotionReader, found: dict[str, Tensor], hertz: float) 
     error = (read - steps).abs().mean((0, 1)) * hertz
     paths = [[Motion(deltas=row.double().numpy(), period_s=1 / hertz) for row in side] for side in (read, steps)]
     lengths = np.linalg.norm(steps[..., :2].double().numpy(), axis=2).sum(1)
-    ade = path_errors(*paths)
+    ade, far = path_errors(*paths), lengths > SHORTEST_M
     return {
         "speed_error_mps": float(error[0]),
         "yaw_rate_error_radps": float(error[2]),
         "path_ade_m": float(ade.mean()),
-        "path_ade_share": float((ade / lengths)[lengths > 8].mean()),
+        "path_ade_share": float((ade[far] / lengths[far]).mean()),
     }
 
 
@@ -178,47 +181,77 @@ def weather_scores(readers: Readers, data: StoredScenes) -> dict[str, float]:
 # -- cut-outs -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class View:
+    """A vehicle in a picture of a store: where, and what is known of it."""
+
+    picture: tuple[int, int, int]  # scene, frame, camera
+    sight: Sight
+    behind: bool  # seen from behind by the front camera
+    lit: bool
+    leads: bool
+
+
+def views(data: StoredScenes, number: int) -> Iterator[View]:
+    """The vehicles of every second frame of a scene that can be read."""
+    scene = data.scene(number)
+    body = {one.track: b for b, one in enumerate(scene.bodies)}
+    for frame in range(0, data.store.video.shape[1], 2):
+        boxes = scene.boxes(frame)
+        ways, leader = {box.track: box.yaw_rad for box in boxes}, leader_of(boxes)
+        for camera, lens in enumerate(data.store.rig.cameras):
+            for one in sights(boxes, lens):
+                if covered(data, (number, frame, camera), one) >= COVERED:
+                    yield View(
+                        picture=(number, frame, camera),
+                        sight=one,
+                        behind=camera == FRONT and one.inside > 0.9 and abs(ways[one.track]) < BEHIND_RAD,
+                        lit=bool(scene.body_braking[frame, body[one.track]]),
+                        leads=one.track == leader,
+                    )
+
+
+def covered(data: StoredScenes, picture: tuple[int, int, int], place: Sight) -> float:
+    """Share of a place's pixels that show road users."""
+    rows = slice(int(place.top), int(np.ceil(place.bottom)))
+    columns = slice(int(place.left), int(np.ceil(place.right)))
+    return float(data.store.objects[picture][rows, columns].mean())
+
+
 def vehicle_cut_outs(data: StoredScenes) -> dict[str, Tensor]:
     """Cut-outs of vehicles and of places without one; those of vehicles seen from behind with their brake lights.
 
     A place without a vehicle is that of another scene's vehicle, so that where and how large it is tells nothing.
     """
     draw = np.random.default_rng(0)
-    found: dict[str, list[Tensor]] = {name: [] for name in ("there", "behind")}
-    facts: dict[str, list[tuple[int, ...]]] = {"there": [], "behind": []}
-    for i in range(len(data)):
-        scene, store = data.scene(i), data.store
-        body = {one.track: b for b, one in enumerate(scene.bodies)}
-        for frame in range(0, store.video.shape[1], 2):
-            boxes = scene.boxes(frame)
-            ways, leader = {box.track: box.yaw_rad for box in boxes}, leader_of(boxes)
-            for number, camera in enumerate(store.rig.cameras):
-                for one in sights(boxes, camera):
-                    spot = (
-                        slice(int(one.top), int(np.ceil(one.bottom))),
-                        slice(int(one.left), int(np.ceil(one.right))),
-                    )
-                    if store.objects[i, frame, number][spot].mean() < COVERED:
-                        continue
-                    picture = np.asarray(store.video[i, frame, number])[None]
-                    if number == FRONT and one.inside > 0.9 and abs(ways[one.track]) < BEHIND_RAD:
-                        found["behind"].append(cut_outs(picture, [one])[0])
-                        lit = int(scene.body_braking[frame, body[one.track]])
-                        facts["behind"].append((i, lit, int(one.track == leader)))
-                    if frame % 4 == 0:
-                        found["there"].append(cut_outs(picture, [one])[0])
-                        facts["there"].append((i, 1))
-                        j, other = int(draw.integers(len(data))), int(draw.integers(store.video.shape[1]))
-                        if store.objects[j, other, number][spot].mean() < EMPTY:
-                            nothing = np.asarray(store.video[j, other, number])[None]
-                            found["there"].append(cut_outs(nothing, [one])[0])
-                            facts["there"].append((j, 0))
-        if i % 50 == 49:
-            say(f"vehicles: {i + 1} scenes, {len(facts['there'])} cut-outs, {len(facts['behind'])} from behind")
+    there: list[Tensor] = []
+    behind: list[Tensor] = []
+    there_facts, behind_facts = [], []
+    for number in range(len(data)):
+        for view in views(data, number):
+            if view.behind:
+                behind.append(cut_at(data, view.picture, view.sight))
+                behind_facts.append((number, int(view.lit), int(view.leads)))
+            if view.picture[1] % 4 == 0:
+                there.append(cut_at(data, view.picture, view.sight))
+                there_facts.append((number, 1))
+                other = (int(draw.integers(len(data))), int(draw.integers(data.store.video.shape[1])), view.picture[2])
+                if covered(data, other, view.sight) < EMPTY:
+                    there.append(cut_at(data, other, view.sight))
+                    there_facts.append((other[0], 0))
+        if number % 50 == 49:
+            say(f"vehicles: {number + 1} scenes, {len(there)} cut-outs, {len(behind)} from behind")
     return {
-        **{name: (255 * torch.stack(cuts)).round().byte() for name, cuts in found.items()},
-        **{f"{name}_facts": torch.tensor(rows) for name, rows in facts.items()},
+        "there": torch.stack(there),
+        "there_facts": torch.tensor(there_facts),
+        "behind": torch.stack(behind),
+        "behind_facts": torch.tensor(behind_facts),
     }
+
+
+def cut_at(data: StoredScenes, picture: tuple[int, int, int], place: Sight) -> Tensor:
+    """The cut-out of a place in a picture, uint8."""
+    return (255 * cut_out(np.asarray(data.store.video[picture]), place)).round().byte()
 
 
 def fit_cut_outs(pictures: Tensor, labels: Tensor, epochs: int, name: str) -> CutOutReader:
@@ -285,51 +318,61 @@ the town and nothing else. Trained on one CPU core in about {minutes:.0f} minute
 """
 
 
+def fit_all(data: StoredScenes, work: Path, wanted: Sequence[str], epochs: int) -> tuple[Readers, dict[str, float]]:
+    """The readers with the wanted parts fitted, and the scores of these on held-out scenes."""
+    readers, scores = Readers(ReadersConfig()), {}
+    if "motion" in wanted:
+        found = cached(work / "motion.features", lambda: motion_features(data))
+        fitted = cached(work / "motion.part", lambda: fit_motion(found, readers.config.hidden, epochs).state_dict())
+        readers.motion.load_state_dict(fitted)
+        scores |= motion_scores(readers.motion, found, readers.config.frequency_hz)
+    if "weather" in wanted:
+        looks = cached(work / "weather.features", lambda: weather_features(data))
+        fitted = cached(work / "weather.part", lambda: fit_weather(looks, 2 * epochs).state_dict())
+        readers.weather.load_state_dict(fitted)
+        scores |= weather_scores(readers, data)
+    if "vehicles" in wanted or "brakes" in wanted:
+        cuts = cached(work / "vehicles.features", lambda: vehicle_cut_outs(data))
+    if "vehicles" in wanted:
+        scores |= fit_part(readers.vehicles, cuts, "there", work / "vehicles.part", epochs, len(data))
+    if "brakes" in wanted:
+        scores |= fit_part(readers.brakes, cuts, "behind", work / "brakes.part", epochs, len(data))
+    return readers, scores
+
+
+def fit_part(
+    reader: CutOutReader, cuts: dict[str, Tensor], source: str, file: Path, epochs: int, scenes: int
+) -> dict[str, float]:
+    """Fit one reader of cut-outs in place, or read it from its file; balanced accuracies on held-out scenes."""
+    pictures, facts, name = cuts[source], cuts[f"{source}_facts"], file.stem
+    held = facts[:, 0] >= scenes - round(HELD_OUT * scenes)
+    train, labels = pictures[~held], facts[~held, 1]
+    reader.load_state_dict(cached(file, lambda: fit_cut_outs(train, labels, epochs, name).state_dict()))
+    scores = {name: cut_out_score(reader, pictures[held], facts[held, 1])}
+    if facts.shape[1] > 2:
+        leads = held & (facts[:, 2] == 1)
+        scores[f"leaders_{name}"] = cut_out_score(reader, pictures[leads], facts[leads, 1])
+    return scores
+
+
 def main() -> None:
     """Fit what is missing and write the readers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--part", choices=("motion", "weather", "vehicles", "brakes"))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--part", choices=PARTS, action="append", help="fit this part alone; repeat for several")
+    parser.add_argument("--epochs", type=int, default=14)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)  # initial weights; an entry point may seed
     started, data = time.perf_counter(), StoredScenes.open(args.store)
-    config = ReadersConfig()
-    readers, scores = Readers(config), {}
-    wanted = [args.part] if args.part else ["motion", "weather", "vehicles", "brakes"]
-    if "motion" in wanted:
-        found = cached(args.work / "motion.features", lambda: motion_features(data))
-        part = cached(args.work / "motion.part", lambda: fit_motion(found, config.hidden, args.epochs).state_dict())
-        readers.motion.load_state_dict(part)
-        scores |= motion_scores(readers.motion, found, config.frequency_hz)
-    if "weather" in wanted:
-        looks = cached(args.work / "weather.features", lambda: weather_features(data))
-        part = cached(args.work / "weather.part", lambda: fit_weather(looks, 2 * args.epochs).state_dict())
-        readers.weather.load_state_dict(part)
-        scores |= weather_scores(readers, data)
-    for name, source in (("vehicles", "there"), ("brakes", "behind")):
-        if name not in wanted:
-            continue
-        found = cached(args.work / "vehicles.features", lambda: vehicle_cut_outs(data))
-        pictures, facts = found[source], found[f"{source}_facts"]
-        held = facts[:, 0] >= len(data) - round(HELD_OUT * len(data))
-        train, labels = pictures[~held], facts[~held, 1]
-        part = cached(args.work / f"{name}.part", lambda: fit_cut_outs(train, labels, args.epochs, name).state_dict())  # noqa: B023
-        reader = getattr(readers, name)
-        reader.load_state_dict(part)
-        scores[name] = cut_out_score(reader, pictures[held], facts[held, 1])
-        if name == "brakes":
-            leads = held & (facts[:, 2] == 1)
-            scores["leaders_brakes"] = cut_out_score(reader, pictures[leads], facts[leads, 1])
+    readers, scores = fit_all(data, args.work, args.part or PARTS, args.epochs)
     say(", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     if args.out and not args.part:
-        readers.config = ReadersConfig(accuracy=scores)
+        readers.config = ReadersConfig(accuracy={name: v for name, v in scores.items() if np.isfinite(v)})
         rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in scores.items())
-        minutes = (time.perf_counter() - started) / 60
-        held = round(HELD_OUT * len(data))
+        minutes, held = (time.perf_counter() - started) / 60, round(HELD_OUT * len(data))
         card = CARD.format(scenes=len(data), held=held, rows=rows, minutes=minutes)
         readers.save_pretrained(args.out, card, overwrite=True)
         say(f"wrote {args.out}")

@@ -1,13 +1,13 @@
 """Held-out moments of the town to test models on, and stores of town scenes to train readers on: frames and the truth."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import numpy as np
 
-from worldmodel.clips import Box, Clip
+from worldmodel.clips import Box, Clip, Instruction
 from worldmodel.errors import BadDataset
 from worldmodel.geometry import Array, Rig
 from worldmodel.plans import Observation
@@ -107,11 +107,18 @@ def moment_of(scene: Scene, now: int, rig: Rig, *, history: int, future: int, fo
         motion=scene.trajectory().motion()[first:last],
         motion_origin="town",
         frequency_hz=scene.frequency_hz,
-        instructions=scene.instructions,
+        instructions=tuple(_later(scene.instructions, first / scene.frequency_hz)),
         boxes=tuple(scene.boxes(frame) for frame in range(first, last + 1)),
         source=SOURCE,
     )
     return Moment(scene=scene, now=now, clip=clip, history=history)
+
+
+def _later(instructions: Sequence[Instruction], seconds: float) -> Iterator[Instruction]:
+    """Those that still hold, on a clock that starts later."""
+    for one in instructions:
+        if one.end_s > seconds:
+            yield replace(one, start_s=max(0.0, one.start_s - seconds), end_s=one.end_s - seconds)
 
 
 def _frames(scene: Scene, rig: Rig, frames: range, folder: Path) -> Array:

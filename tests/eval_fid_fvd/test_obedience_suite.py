@@ -59,6 +59,7 @@ def test_a_moment_holds_what_was_seen_and_what_came(tmp_path):
     assert len(moment.observation.motion) == 3
     assert moment.future.video.shape[0] == len(moment.future_boxes) == 5
     np.testing.assert_allclose(driven(moment, 0.5).motion().deltas, scene.trajectory().motion().deltas[7:11], atol=1e-9)
+    assert moment.observation.instruction == scene.instructions[0].text
     again = moment_of(scene, 7, rig, history=4, future=5, folder=tmp_path)
     assert np.array_equal(again.clip.video, moment.clip.video)
     assert len(list(tmp_path.iterdir())) == 1
