@@ -10,6 +10,7 @@ from makers import make_rig
 from tiny_wan import write_tiny_wan
 from torch.testing import assert_close
 
+from worldmodel.backbones.draws import Draw
 from worldmodel.backbones.model import WanWorldModel, is_frozen_name
 from worldmodel.backbones.task import Additions, WanTask
 from worldmodel.backbones.tuning import _begun, tune
@@ -56,6 +57,12 @@ def begun(folder: Path, preset: Preset, store: Store) -> WanWorldModel:
     return _begun(f"wan:{folder}@{HEIGHT}x{WIDTH}", preset, store, "float32")
 
 
+def wan_task(folder: Path, preset: Preset, store: Store, own_history: float = 0.0) -> WanTask:
+    return WanTask(
+        "chunk", lambda: begun(folder, preset, store), store, preset, chunks=3, own_history=own_history, seed=0
+    )
+
+
 def config(out: Path, folder: Path, **changes: object) -> StageConfig:
     settings = {"stage": "chunk", "preset": "wan-1.3b", "out": out, "start": Path(f"wan:{folder}@{HEIGHT}x{WIDTH}")}
     return StageConfig(**{**settings, **changes})
@@ -63,7 +70,7 @@ def config(out: Path, folder: Path, **changes: object) -> StageConfig:
 
 def test_only_additions_and_updates_are_trained(folder: Path, preset: Preset, store: Store) -> None:
     preset = replace(preset, modes=Modes(joint=1.0, steps_given=0.0, video_absent=0.0, video_given=0.0))
-    task = WanTask("chunk", lambda: begun(folder, preset, store), store, preset, chunks=3, seed=0)
+    task = wan_task(folder, preset, store)
     module = task.module()
     assert isinstance(module, Additions)
     batch = task.batch(0, 0, 1)
@@ -81,8 +88,23 @@ def test_only_additions_and_updates_are_trained(folder: Path, preset: Preset, st
     assert not [name for name in module.state_dict() if "scale_shift_table" in name]
 
 
+def test_self_made_history_replaces_all_but_the_first_chunk(folder: Path, preset: Preset, store: Store) -> None:
+    preset = replace(preset, modes=Modes(joint=0.0, steps_given=1.0, video_absent=0.0, video_given=0.0))
+    task = wan_task(folder, preset, store, own_history=1.0)
+    module = task.module()
+    batch = task.batch(0, 0, 1)
+    latents, _ = task.model.tokenizer.encode_tensor(batch["pictures"])
+    draw = Draw.of(task.model.config, preset.modes, batch, latents, torch.Generator().manual_seed(0))
+    own, again = (task._with_own_history(batch, draw, latents).clean_video for _ in range(2))
+    assert_close(own[:, 0], draw.clean_video[:, 0])
+    assert (own[:, 1] - draw.clean_video[:, 1]).abs().mean() > 0.1
+    assert torch.equal(own, again)
+    loss, _ = task.loss(module, batch, torch.Generator().manual_seed(0))
+    assert torch.isfinite(loss)
+
+
 def test_a_batch_is_a_function_of_seed_step_and_process(folder: Path, preset: Preset, store: Store) -> None:
-    task = WanTask("chunk", lambda: begun(folder, preset, store), store, preset, chunks=3, seed=0)
+    task = wan_task(folder, preset, store)
     task.module()
     first, again, other = task.batch(3, 0, 1), task.batch(3, 0, 1), task.batch(3, 1, 2)
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -7,22 +7,24 @@ no latents that fit every window.
 Shape suffixes: B batch, K chunks, F frames, C cameras.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldmodel.backbones.draws import Draw
 from worldmodel.backbones.model import WanWorldModel
 from worldmodel.backbones.text import TEXT_TOKENS
-from worldmodel.flow import draw_times, mix, velocity_target
+from worldmodel.entries import joined
+from worldmodel.flow import mix, velocity_target
 from worldmodel.geometry import Array
-from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, TokenSequence, ray_features
+from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, Recall, TokenSequence, ray_features
 from worldmodel.training.presets import Preset
 from worldmodel.training.store import Store, plan_labels
-from worldmodel.training.tasks import HISTORY_NOISE, MOTION_DROP, Batch, Encoded, batch_random, draw_modes
+from worldmodel.training.tasks import OWN_STEPS, Batch, Encoded, batch_random
 
 
 class Additions(nn.Module):
@@ -56,13 +58,23 @@ class WanTask:
     Args:
         begin: Makes the model to begin with; called once, by `module`.
         chunks: Chunks per clip; the first is history only.
+        own_history: Share of batches whose clean history is the model's own rollout.
     Every sample keeps its history; warped views and staleness are not trained, as Wan has no input for the former.
     """
 
     def __init__(
-        self, name: str, begin: Callable[[], WanWorldModel], store: Store, preset: Preset, chunks: int, seed: int
+        self,
+        name: str,
+        begin: Callable[[], WanWorldModel],
+        store: Store,
+        preset: Preset,
+        *,
+        chunks: int,
+        own_history: float,
+        seed: int,
     ) -> None:
         self.name, self.store, self.preset, self.chunks, self.seed = name, store, preset, chunks, seed
+        self.own_history = own_history
         self._begin = begin
         self._model: WanWorldModel | None = None
         self._texts: list[Tensor] = []
@@ -132,7 +144,9 @@ class WanTask:
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Video velocity loss + steps + plan, on the noisy copies."""
         latents, _ = self.model.tokenizer.encode_tensor(batch["pictures"])
-        draw = _Draw.of(self, batch, latents, generator)
+        draw = Draw.of(self.model.config, self.preset.modes, batch, latents, generator)
+        if self.own_history and float(torch.rand((), generator=generator)) < self.own_history:
+            draw = self._with_own_history(batch, draw, latents)
         output: Output = module(self._sequence(batch, draw))
         assert output.video is not None
         assert output.steps is not None
@@ -149,7 +163,65 @@ class WanTask:
         total = parts["video"] + self.preset.steps_weight * parts["steps"] + self.preset.plan_weight * parts["plan"]
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _sequence(self, batch: Batch, draw: "_Draw") -> TokenSequence:
+    @torch.no_grad()
+    def _with_own_history(self, batch: Batch, draw: Draw, latents: Tensor) -> Draw:
+        """Replace the clean video by the model's own rollout along the known steps, as in `worldmodel.training.tasks`."""
+        network, per, level = self.model.network, self.model.per_chunk, draw.level[:, None, None, None, None, None]
+        own = (draw.mode <= 1)[:, None, None, None, None, None]
+        clean, entries = latents[:, :-1].clone(), []
+        for chunk in range(self.chunks - 1):
+            here, now, this = slice(chunk * per, (chunk + 1) * per), float(chunk * per), slice(chunk, chunk + 1)
+            layers = [joined(entries, layer) for layer in range(self.model.config.network.layers)]
+            recall = network.recall([layer for layer in layers if layer is not None], now)
+            if chunk:
+                made = self._imagined_chunk(batch, draw, chunk, recall)
+                clean[:, this] = torch.where(own, made, clean[:, this])
+            part = FramesPart(
+                frames=torch.arange(here.start, here.stop, device=clean.device),
+                clean=True,
+                steps=draw.clean_steps[:, here],
+                steps_time=draw.clean_steps_time[:, here],
+                video=mix(clean[:, this], draw.history_noise[:, this], level),
+                video_time=draw.level[:, None].expand(-1, per),
+            )
+            sequence = TokenSequence(frames=(part,), rays=batch["rays"], period_s=batch["period_s"])
+            entries.append(network(sequence, recall, now=now, remember=True).entry)
+        return replace(draw, clean_video=mix(clean, draw.history_noise, level))
+
+    def _imagined_chunk(self, batch: Batch, draw: Draw, chunk: int, recall: Recall | None) -> Tensor:
+        """One chunk's latents [B, 1, C, ...] in OWN_STEPS Euler steps; its steps are given where they are known."""
+        per, before = self.model.per_chunk, slice(chunk - 1, chunk)
+        here, noisy = slice(chunk * per, (chunk + 1) * per), slice((chunk - 1) * per, chunk * per)
+        unknown = (~batch["known"][:, here]).float()
+        steps = torch.where(unknown[..., None] > 0, draw.steps_noise[:, noisy], batch["steps"][:, here])
+        state = draw.video_noise[:, before]
+        for step in range(OWN_STEPS, 0, -1):
+            part = FramesPart(
+                frames=torch.arange(here.start, here.stop, device=state.device),
+                clean=False,
+                steps=steps,
+                steps_time=unknown,
+                video=state,
+                video_time=torch.full_like(unknown, step / OWN_STEPS),
+            )
+            sequence = TokenSequence(
+                frames=(part,), rays=batch["rays"], period_s=batch["period_s"], guidance=self._guidance(batch, before)
+            )
+            output: Output = self.model.network(sequence, recall, now=float(here.start))
+            assert output.video is not None
+            state = state - output.video / OWN_STEPS
+        return state
+
+    def _guidance(self, batch: Batch, which: slice) -> GuidancePart:
+        """The texts of some of the denoised chunks, which count from the first of these."""
+        missing = TEXT_TOKENS - batch["text"].shape[2]
+        return GuidancePart(
+            chunks=torch.arange(1, self.chunks, device=batch["text"].device)[which],
+            features=nn.functional.pad(batch["text"][:, which], (0, 0, 0, missing)),
+            valid=nn.functional.pad(batch["text_valid"][:, which], (0, missing)),
+        )
+
+    def _sequence(self, batch: Batch, draw: Draw) -> TokenSequence:
         per, device = self.model.per_chunk, batch["steps"].device
         frames, chunks = torch.arange(self.chunks * per, device=device), torch.arange(1, self.chunks, device=device)
         clean = FramesPart(
@@ -169,79 +241,12 @@ class WanTask:
             video_time=draw.video_time.repeat_interleave(per, dim=1),
             video_present=draw.mode != 2,
         )
-        missing = TEXT_TOKENS - batch["text"].shape[2]
         return TokenSequence(
             frames=(clean, noisy),
             rays=batch["rays"],
             period_s=batch["period_s"],
             plan=PlanPart(chunks=chunks, values=draw.noisy_plans, time=draw.plan_time),
-            guidance=GuidancePart(
-                chunks=chunks,
-                features=nn.functional.pad(batch["text"], (0, 0, 0, missing)),
-                valid=nn.functional.pad(batch["text_valid"], (0, missing)),
-            ),
-        )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Draw:
-    """All that is random in one loss."""
-
-    mode: Tensor  # [B], see `draw_modes`
-    level: Tensor  # [B] noise of the clean video
-    clean_video: Tensor  # [B, K - 1, C, ...]
-    clean_steps: Tensor  # [B, F, 3]
-    clean_steps_time: Tensor  # [B, F]
-    video_time: Tensor  # [B, K - 1]
-    video_noise: Tensor
-    noisy_video: Tensor
-    steps_time: Tensor  # [B, F]
-    steps_noise: Tensor
-    noisy_steps: Tensor
-    plan_time: Tensor  # [B, K - 1]
-    plan_noise: Tensor
-    noisy_plans: Tensor
-
-    @staticmethod
-    def of(task: WanTask, batch: Batch, latents: Tensor, generator: torch.Generator) -> "_Draw":
-        """Draw on the CPU, then move to the batch's device."""
-        per, size, chunks = task.model.per_chunk, len(latents), latents.shape[1] - 1
-        steps, known, plans = batch["steps"], batch["known"], batch["plans"]
-
-        def normal(shape: Sequence[int]) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(latents.device)
-
-        def uniform() -> Tensor:
-            return torch.rand(size, generator=generator).to(latents.device)
-
-        mode = draw_modes(task.preset.modes, size, generator).to(latents.device)
-        level = uniform() * HISTORY_NOISE
-        withheld = (mode == 3) & (uniform() < 0.5) | (uniform() < 0.05)
-        unknown = (withheld[:, None] | ~known)[:, :-per]
-        times = draw_times((size, chunks), task.model.config.video_shift, generator).to(latents.device)
-        video_time = torch.where((mode == 3)[:, None], 0.0, times)
-        moved = draw_times((size, chunks), 1.0, generator).to(latents.device).repeat_interleave(per, dim=1)
-        steps_time = torch.where((mode == 1)[:, None], 0.0, moved)
-        hidden = (mode == 0) & (uniform() < MOTION_DROP)
-        steps_time = torch.where(hidden[:, None] | ~known[:, per:], 1.0, steps_time)
-        plan_time = draw_times((size, chunks), 1.0, generator).to(latents.device)
-        history_noise, video_noise = normal(latents[:, :-1].shape), normal(latents[:, 1:].shape)
-        steps_noise, plan_noise = normal(steps[:, per:].shape), normal(plans.shape)
-        return _Draw(
-            mode=mode,
-            level=level,
-            clean_video=mix(latents[:, :-1], history_noise, level[:, None, None, None, None, None]),
-            clean_steps=torch.where(unknown[..., None], 0.0, steps[:, :-per]),
-            clean_steps_time=unknown.float(),
-            video_time=video_time,
-            video_noise=video_noise,
-            noisy_video=mix(latents[:, 1:], video_noise, video_time[..., None, None, None, None]),
-            steps_time=steps_time,
-            steps_noise=steps_noise,
-            noisy_steps=mix(steps[:, per:], steps_noise, steps_time[..., None]),
-            plan_time=plan_time,
-            plan_noise=plan_noise,
-            noisy_plans=mix(plans, plan_noise, plan_time[..., None, None]),
+            guidance=self._guidance(batch, slice(None)),
         )
 
 

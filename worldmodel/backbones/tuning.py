@@ -60,8 +60,9 @@ def tune(
         lambda: _begun(source, preset, store, config.precision),
         store,
         preset,
-        chunks,
-        config.seed + STAGES.index(config.stage),
+        chunks=chunks,
+        own_history=preset.own_history if config.stage == "horizon" else 0.0,
+        seed=config.seed + STAGES.index(config.stage),
     )
     loop = LoopConfig(
         steps=config.steps or (preset.chunk_steps if config.stage == "chunk" else preset.horizon_steps),
