@@ -36,7 +36,7 @@ class GuideContext:
             imagined later), the steps between its frames where they are known, and what the driver was told.
         trajectory: The ego's poses so far in the ego frame of now, from time 0 to `time_s`.
         texts: The texts of the chunks so far.
-        plan: Draws a plan of so many samples from the memory; the same as `WorldModel.plan` gives with that memory.
+        plan: Draws a plan of so many samples from the memory; the same as `WorldModel.plan` gives in 4 steps.
     """
 
     chunk: int
@@ -133,7 +133,7 @@ class DecisionGuide:
         horizon_s: How far ahead the decision looks, at most 4 s.
     """
 
-    samples: int = 8
+    samples: int = 5
     horizon_s: float = 2.0
 
     def __post_init__(self) -> None:

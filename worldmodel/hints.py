@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from worldmodel.model import WorldModel
     from worldmodel.rollout import Past
 
+PLAN_STEPS = 4  # a plan that becomes a few words need not be fine
+
 
 def ask_guides(model: "WorldModel", past: "Past", guides: Sequence[Guide], seeds: Sequence[int]) -> tuple[str, ...]:
     """The texts for the next chunk, one per sample.
@@ -53,7 +55,9 @@ class _Plans:
 
         if samples not in self._drawn:
             texts, seeds = self._past.instructions, self._seeds
-            self._drawn[samples] = draw_plans(self._model, self._past, texts=texts, seeds=seeds, samples=samples)
+            self._drawn[samples] = draw_plans(
+                self._model, self._past, texts=texts, seeds=seeds, samples=samples, steps=PLAN_STEPS
+            )
         return plan_of(self._drawn[samples][sample])
 
 

@@ -241,7 +241,7 @@ def test_a_guide_draws_the_plan_that_the_model_would_make(tiny_model, observatio
             return "go on"
 
     tiny_model.imagine(observation, seconds=0.5, seed=6, guide=Planning(), sampling=QUICK)
-    expected = tiny_model.plan(observation, seed=6, samples=3)
+    expected = tiny_model.plan(observation, seed=6, samples=3, steps=4)
     assert_allclose(drawn[0].samples, expected.samples)
     assert_allclose(drawn[0].trajectory.poses, expected.trajectory.poses)
 
