@@ -1,5 +1,9 @@
 """Teaching a pretrained Wan to drive: what is trained, what stays frozen, and that the result is a checkpoint of ours."""
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +18,11 @@ from worldmodel.backbones.draws import Draw
 from worldmodel.backbones.model import WanWorldModel, is_frozen_name
 from worldmodel.backbones.task import Additions, WanTask
 from worldmodel.backbones.tuning import _begun, tune
+from worldmodel.checkpoints import read_json
 from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.model import WorldModel
+from worldmodel.plans import Observation
 from worldmodel.sampling import Sampling
 from worldmodel.training.presets import Modes, Preset, find_preset
 from worldmodel.training.stage_config import StageConfig
@@ -120,6 +126,8 @@ def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset
     assert model.config.stages[0].startswith("chunk: 2 steps")
     assert "Detour world model, preset wan-test" in (checkpoint / "README.md").read_text()
     assert model.config.step_mean[0] == pytest.approx(1.0, abs=0.1)
+    low, high = model.config.training_range["brightness"]
+    assert 0 < low < high < 255
     fresh = WanWorldModel.from_pretrained(f"wan:{folder}@{HEIGHT}x{WIDTH}")
     frozen = {name.replace(".base.", "."): t for name, t in model.network.state_dict().items() if is_frozen_name(name)}
     for name, tensor in fresh.network.state_dict().items():
@@ -127,8 +135,6 @@ def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset
             assert torch.equal(frozen[name], tensor), name
     changed = [n for n, t in model.network.state_dict().items() if n.endswith("up.weight") and float(t.abs().sum()) > 0]
     assert changed
-    from worldmodel.plans import Observation
-
     seen = Observation(
         video=np.array(store.video[0, :8]), rig=store.rig, motion=None, frequency_hz=8.0, instruction="turn left"
     )
@@ -139,14 +145,41 @@ def test_a_stage_ends_in_a_checkpoint_that_imagines(folder: Path, preset: Preset
 def test_a_stopped_run_goes_on_with_the_same_bits(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
     whole = tune(config(tmp_path / "whole", folder, steps=2), preset, store)
     tune(config(tmp_path / "parts", folder, steps=2, minutes=1e-9), preset, store)
-    import shutil
-
     shutil.rmtree(tmp_path / "parts" / "model")
     # One step was not enough time; the clock is not part of what must stay the same.
     parts = tune(config(tmp_path / "parts", folder, steps=2), preset, store)
     ours, theirs = (WanWorldModel.from_pretrained(path).network.state_dict() for path in (parts, whole))
     for name, tensor in theirs.items():
         assert_close(ours[name], tensor, rtol=0, atol=0)
+
+
+MANY = """
+import sys
+sys.path[:0] = [sys.argv[2], sys.argv[3]]
+from pathlib import Path
+from dataclasses import replace
+from test_backbone_tuning import find_preset, tune, StageConfig, Store
+out, folder = Path(sys.argv[1]), Path(sys.argv[4])
+small = find_preset("test")
+preset = replace(small, name="wan-test", backbone=str(folder), low_rank=2, chunks=3, chunk_steps=2)
+config = StageConfig(stage="chunk", preset="wan-1.3b", out=out, start=Path(f"wan:{folder}@32x64"), steps=2)
+tune(config, preset, Store.open(Path(sys.argv[5])))
+from accelerate import PartialState
+PartialState().wait_for_everyone()
+PartialState().destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(folder: Path, store: Store, tmp_path: Path) -> None:
+    script, here = tmp_path / "many.py", Path(__file__).parent
+    script.write_text(MANY)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command += map(str, (tmp_path / "out", here, here.parent, folder, store.folder))
+    extra = {"PYTHONPATH": str(here.parents[1]), "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, timeout=280, env=os.environ | extra)
+    assert WorldModel.from_pretrained(tmp_path / "out/model").config.stages
+    assert read_json(tmp_path / "out/chunk-run/state/state.json")["processes"] == 2
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of norms under autocast

@@ -512,6 +512,32 @@ def test_guidance_scales_and_every_memory_work(trained: WanWorldModel) -> None:
     assert all(video.shape == pictures[0].shape for video in pictures)
 
 
+def test_a_batch_gives_each_what_it_gets_alone(trained: WanWorldModel) -> None:
+    seen = [observation(), observation(text="go straight")]
+    settings = {"seconds": 1.0, "sampling": Sampling(steps=1)}
+    both = trained.imagine_batch(seen, seeds=[3, 4], actions=[ahead(1.0)] * 2, **settings)
+    for one, seed, together in zip(seen, (3, 4), both, strict=True):
+        alone = trained.imagine(one, seed=seed, actions=ahead(1.0), **settings)
+        assert np.abs(together.video.astype(int) - alone.video).max() <= 1
+
+
+def test_cameras_can_be_read_apart(trained: WanWorldModel) -> None:
+    """Factorised views: with one camera nothing changes, with two the other one's past is not read."""
+    network = trained.network
+    found = {}
+    for views in ("all", "factorised"):
+        network.config = replace(trained.config.network, view_attention=views)
+        for cameras in (1, 2):
+            clean = frames_part(trained, range(2), clean=True, cameras=cameras)
+            noisy = frames_part(trained, range(1, 3), clean=False, cameras=cameras, seed=5)
+            with torch.no_grad():
+                sequence = TokenSequence(frames=(clean, noisy), rays=rays(trained, cameras), period_s=PERIOD)
+                found[views, cameras] = network(sequence).video
+    network.config = trained.config.network
+    assert_close(found["all", 1], found["factorised", 1], rtol=0, atol=1e-5)
+    assert not torch.allclose(found["all", 2], found["factorised", 2], atol=1e-3)
+
+
 def test_it_plans_and_explains(trained: WanWorldModel) -> None:
     plan = trained.plan(observation(), samples=2, steps=1)
     assert plan.samples is not None

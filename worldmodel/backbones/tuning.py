@@ -8,13 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.backbones.autoencoder import WanTokenizer
+from worldmodel.backbones.files import TEMPORAL_STRIDE
 from worldmodel.backbones.low_rank import add_low_rank
 from worldmodel.backbones.model import PREFIX, WanWorldModel, is_frozen_name
 from worldmodel.backbones.task import WanTask, trained_key
 from worldmodel.errors import BadRequest, ClipTooShort
+from worldmodel.telemetry import Range, chunk_telemetry, training_range
 from worldmodel.training.cards import model_card, run_line
 from worldmodel.training.curves import run_curves
 from worldmodel.training.loop import train
@@ -80,6 +84,8 @@ def tune(
         raise SystemExit(result.exit_code)
     if first_process():
         model = _finished(task, result.weights, f"{config.stage}: {run_line(result)}")
+        if not model.config.training_range:
+            model.config = replace(model.config, training_range=measure_range(model.tokenizer, store))
         curves = run_curves(config.out)
         extra = {} if curves is None else {"curves.svg": curves.encode()}
         card = model_card(model.config, [store], curves=curves is not None)
@@ -101,6 +107,24 @@ def _begun(source: str, preset: Preset, store: Store, precision: str) -> WanWorl
         add_low_rank(model.network.wan.blocks, preset.low_rank)
         model.config = replace(model.config, trained="low-rank", low_rank=preset.low_rank)
     return model
+
+
+def measure_range(tokenizer: WanTokenizer, store: Store, clips: int = 128) -> dict[str, Range]:
+    """The training range of every measure of `worldmodel.telemetry`, from clips as the autoencoder shows them.
+
+    The first chunk of a clip is left out: three of its frames are repetitions.
+    """
+    found, per = [], TEMPORAL_STRIDE
+    for clip in np.unique(np.linspace(0, len(store) - 1, clips).round().astype(int)):
+        frames = store.video.shape[1] // per * per
+        latents, _ = tokenizer.encode_on(np.array(store.video[clip, :frames])[None])
+        video, _ = tokenizer.decode_on(latents)
+        for chunk in range(1, frames // per):
+            here = slice(chunk * per, (chunk + 1) * per)
+            steps = store.deltas[clip, here]
+            speed_mps = float(np.hypot(steps[:, 0], steps[:, 1]).mean()) * store.frequency_hz
+            found.append(chunk_telemetry(latents[0, chunk : chunk + 1].cpu(), video[0, here], speed_mps))
+    return training_range(found)
 
 
 def _finished(task: WanTask, weights: dict[str, Tensor], stage: str) -> WanWorldModel:
