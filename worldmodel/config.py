@@ -60,6 +60,8 @@ class WorldModelConfig:
         _need("frequency_hz", self.frequency_hz, _is_number(self.frequency_hz, above=0), "a positive number")
         _need("video_shift", self.video_shift, _is_number(self.video_shift, above=0), "a positive number")
         _need("history_noise", self.history_noise, 0 <= self.history_noise < 1, "in 0 to below 1")
+        few = self.few_steps
+        _need("few_steps", few, all(isinstance(n, int) and n >= 1 for n in few), "whole numbers of at least 1")
         for name, limits in self.training_range.items():
             _need(f"training_range of {name}", limits, _is_range(limits), "two finite numbers, the lower one first")
         _need("cameras", self.cameras, self.cameras >= 1, "at least 1")

@@ -23,11 +23,16 @@ def train(
     accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that render scenes.")] = 1,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    shard: Annotated[bool, typer.Option(help="Share the weights between processes (FSDP).")] = False,
+    data_only: Annotated[bool, typer.Option(help="Make the data in OUT/store, train nothing.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """One training stage; run it again to go on where it stopped."""
+    from worldmodel.training.presets import find_preset
+    from worldmodel.training.processes import first_process, leave_together
     from worldmodel.training.stage_config import StageConfig
+    from worldmodel.training.stage_data import prepare_store
     from worldmodel.training.stages import train_stage
 
     config = StageConfig(
@@ -44,14 +49,26 @@ def train(
         accumulate=accumulate,
         workers=workers,
         precision=precision,
+        shard=shard,
         seed=seed,
     )
-    checkpoint = train_stage(config, say=say, on_progress=_training_line)
-    emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
+    if data_only:
+        store = prepare_store(config, find_preset(preset), say)
+        emit({"store": store.folder, "clips": len(store)}, as_json, f"data: {len(store)} clips in {store.folder}")
+        return
+    first = first_process()
+    checkpoint = train_stage(config, say=say if first else lambda _: None, on_progress=_training_line)
+    leave_together()
+    if first:
+        emit({"checkpoint": checkpoint}, as_json, f"checkpoint: {checkpoint}")
 
 
 def _training_line(progress: Any) -> None:
     say(
         f"  step {progress.step} of {progress.steps}  loss {progress.loss:.4f}  "
-        f"{progress.samples_per_s:.1f} samples/s  {progress.eta_s:.0f} s left"
+        f"{progress.samples_per_s:.1f} samples/s{_utilisation(progress)}  {progress.eta_s:.0f} s left"
     )
+
+
+def _utilisation(progress: Any) -> str:
+    return "" if progress.utilisation is None else f"  {progress.utilisation:.0%} of the device's peak"

@@ -1,5 +1,9 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from worldmodel.training.presets import PRESETS, find_preset
 from worldmodel.training.stage_config import StageConfig
 from worldmodel.training.stage_data import prepare_store
 from worldmodel.training.stages import read_log, train_stage
+from worldmodel.training.state import read_facts, state_folder
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -165,6 +170,28 @@ def test_a_stage_goes_on_with_the_same_data_only(trained):
             train_stage(StageConfig(stage="distill", out=out, preset="test"))
     finally:
         path.write_text(kept)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_stage_together(tmp_path):
+    out = tmp_path / "run"
+    random_store(out / "store")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "studio.cli",
+    ]
+    command += ["train", "vision", "--preset", "test", "--out", str(out), "--json"]
+    extra = {"PYTHONPATH": str(Path(__file__).parents[2]), "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, timeout=600, env=os.environ | extra, capture_output=True, text=True)
+    assert done.stdout.count('"checkpoint"') == 1
+    assert read_facts(state_folder(out / "vision-run"))["processes"] == 2
+    assert WorldModel.from_pretrained(out / "model").config.stages[0].startswith("vision: 2 steps")
 
 
 @pytest.mark.slow

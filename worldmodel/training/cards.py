@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from worldmodel.config import WorldModelConfig
-from worldmodel.training.loop import TrainingResult
 from worldmodel.training.store import Store
+from worldmodel.training.task import TrainingResult
 
 
 def run_line(result: TrainingResult) -> str:

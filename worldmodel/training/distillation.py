@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from worldmodel.flow import mix, shifted, velocity_target
 from worldmodel.sequence import FramesPart, Output, TokenSequence
+from worldmodel.training.guided import draw_scales, first_rows, motion_given, variants
 from worldmodel.training.tasks import Batch, WorldActionTask, _Draw, _masked_mean
 
 FEW_STEPS = (1, 2, 4, 8)
@@ -114,6 +115,15 @@ class DistillationTask(WorldActionTask):
     Video and steps of a chunk that are denoised together jump together, as they do in samplers; plans jump on their own.
     """
 
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """A batch of `WorldActionTask`, with the features of the empty text where guidance is learnt."""
+        batch = super().batch(step, rank, world)
+        if self.preset.guided_share:
+            encoded = self.data[int(batch["source"][0])]
+            row = torch.full((len(batch["source"]),), encoded.rows[""])
+            batch["silence"], batch["silence_valid"] = encoded.texts[row], encoded.texts_valid[row]
+        return batch
+
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Distance of every answer from two half jumps of the model itself, or from the velocity of the data."""
         draw = _Draw.of(self, batch, generator)
@@ -125,19 +135,24 @@ class DistillationTask(WorldActionTask):
         shaped = jumps.like(clean)
         state = tuple(mix(x, n, j.now) for x, n, j in zip(clean, noise, shaped, strict=True))
 
+        guided = round(self.preset.guided_share * len(draw.present))
+        scales = draw_scales(draw, guided, generator)
+        now, whole = tuple(j.now for j in jumps), tuple(j.whole for j in jumps)
+
         def half(state: Parts, at_middle: bool) -> Parts:
             times = tuple(j.mid if at_middle else j.now for j in jumps)
             lengths = tuple(j.mid - j.then if at_middle else j.now - j.mid for j in jumps)
-            return self._answer(module, batch, draw, state, times, lengths)
+            return self._answer(module, batch, _at(draw, state, times), lengths, scales)
 
+        slopes = tuple(velocity_target(x, n) for x, n in zip(clean, noise, strict=True))
         with torch.no_grad():
             jumped = two_half_jumps(half, state, shaped)
+            if guided:
+                slopes = self._guided_slopes(module, batch, _at(draw, state, now), slopes, scales[:guided])
         targets = tuple(
-            torch.where(j.whole > 0, far, velocity_target(x, n))
-            for j, far, x, n in zip(shaped, jumped, clean, noise, strict=True)
+            torch.where(j.whole > 0, far, near) for j, far, near in zip(shaped, jumped, slopes, strict=True)
         )
-        now, whole = tuple(j.now for j in jumps), tuple(j.whole for j in jumps)
-        answers = self._answer(module, batch, draw, state, now, whole)
+        answers = self._answer(module, batch, _at(draw, state, now), whole, scales)
         return self._distances(batch, draw, jumps, answers, targets)
 
     def _jumps(self, draw: _Draw, generator: torch.Generator) -> _Jumps:
@@ -156,20 +171,23 @@ class DistillationTask(WorldActionTask):
             plan=Jump.drawn(draw.plan_time, *plan, 1.0),
         )
 
+    def _guided_slopes(self, module: nn.Module, batch: Batch, draw: _Draw, slopes: Parts, scales: Tensor) -> Parts:
+        """The slopes, those of the first samples under guidance; plans are never guided."""
+        count = len(scales)
+        mixes = [torch.zeros_like(values[:count]) for values in slopes[:2]]
+        for variant in variants(*first_rows(batch, draw, count), scales):
+            answers = self._answer(module, variant.batch, variant.draw, None, None)
+            for mixed, answer in zip(mixes, answers, strict=False):
+                mixed += variant.weight.reshape(-1, *(1,) * (answer.ndim - 1)) * answer
+        given = motion_given(draw)[:count, None, None]
+        mixes[1] = torch.where(given, slopes[1][:count], mixes[1])
+        return *(torch.cat([m, s[count:]]) for m, s in zip(mixes, slopes, strict=False)), slopes[2]
+
     def _answer(
-        self, module: nn.Module, batch: Batch, draw: _Draw, state: Parts, times: Parts, lengths: Parts
+        self, module: nn.Module, batch: Batch, draw: _Draw, lengths: Parts | None, scales: Tensor | None
     ) -> Parts:
-        """Mean velocities over the lengths, from a state at these times."""
-        moved = replace(
-            draw,
-            noisy_video=state[0],
-            noisy_steps=state[1],
-            noisy_plans=state[2],
-            video_time=times[0],
-            steps_time=times[1],
-            plan_time=times[2],
-        )
-        output: Output = module(_asked(self._sequence(batch, moved), lengths))
+        """Mean velocities over the lengths."""
+        output: Output = module(_asked(self._sequence(batch, draw), lengths, scales))
         assert output.video is not None
         assert output.steps is not None
         assert output.plan is not None
@@ -193,8 +211,16 @@ class DistillationTask(WorldActionTask):
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
-def _asked(sequence: TokenSequence, lengths: Parts) -> TokenSequence:
-    """The sequence with the jumps asked for; `lengths` of video, steps and plan."""
+def _at(draw: _Draw, state: Parts, times: Parts) -> _Draw:
+    """The draw with another state of video, steps and plans, at other noise times."""
+    names = ("noisy_video", "noisy_steps", "noisy_plans", "video_time", "steps_time", "plan_time")
+    return replace(draw, **dict(zip(names, (*state, *times), strict=True)))
+
+
+def _asked(sequence: TokenSequence, lengths: Parts | None, scales: Tensor | None) -> TokenSequence:
+    """The sequence with the jumps asked for, `lengths` of video, steps and plan, and with guidance scales."""
     assert sequence.plan is not None
-    noisy: FramesPart = replace(sequence.frames[-1], video_jump=lengths[0], steps_jump=lengths[1])
-    return replace(sequence, frames=(*sequence.frames[:-1], noisy), plan=replace(sequence.plan, jump=lengths[2]))
+    video, steps, plan = (None, None, None) if lengths is None else lengths
+    noisy: FramesPart = replace(sequence.frames[-1], video_jump=video, steps_jump=steps)
+    asked_plan = replace(sequence.plan, jump=plan)
+    return replace(sequence, frames=(*sequence.frames[:-1], noisy), plan=asked_plan, scales=scales)

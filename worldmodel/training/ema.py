@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from worldmodel.training.sharding import shared_like
+
 
 def warm_decay(decay: float, step: int) -> float:
     """Share of the old average that stays at update `step` (from 0); small at first, so the start is soon forgotten.
@@ -42,4 +44,4 @@ class Ema:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from saved averages (names and shapes as `tensors()` gives them; others are ignored)."""
         for name, value in self._average.items():
-            value.copy_(tensors[name])
+            value.copy_(shared_like(tensors[name], value))

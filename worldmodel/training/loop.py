@@ -11,76 +11,29 @@ far as their kernels are deterministic; with `minutes` the learning rate follows
 import contextlib
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from worldmodel.errors import BadRequest, Diverged, OutputExists
 from worldmodel.training.ema import Ema
-from worldmodel.training.progress import Metrics, Progress, Window, log_line, trim_log
+from worldmodel.training.prefetch import Prefetcher
+from worldmodel.training.progress import Progress, Window, log_line, trim_log
 from worldmodel.training.randomness import own_randomness, seed_global, step_seed
 from worldmodel.training.settings import LoopConfig, learning_rate
+from worldmodel.training.sharding import shard, whole, whole_tensor
+from worldmodel.training.signals import caught_signals
 from worldmodel.training.state import describe_machine, load_start, read_facts, restore, state_folder, write_state
+from worldmodel.training.task import Task, TrainingResult
+from worldmodel.training.throughput import count_flops, peak_flops
 
-__all__ = ["LoopConfig", "Metrics", "Progress", "Task", "TrainingResult", "learning_rate", "step_seed", "train"]
-_MAY_CHANGE = {"steps", "minutes", "save_every_s", "log_every"}
-
-
-class Task(Protocol):
-    """What is trained."""
-
-    name: str
-
-    def module(self) -> nn.Module:
-        """Build the module, on the CPU; torch's global generator is seeded by the loop, so plain initialisation is fine."""
-
-    def batch(self, step: int, rank: int, world: int) -> dict[str, Tensor]:
-        """Make a batch on the CPU, batch first: a pure function of its arguments and the task's own seed.
-
-        With `accumulate` above 1 `step` counts the parts. `rank` of `world` processes get different batches.
-        """
-
-    def loss(self, module: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        """Compute a scalar loss and numbers worth logging.
-
-        Args:
-            module: Call it as `module(...)`, once: with several processes it is wrapped, and other methods are not there.
-            batch: On the module's device.
-            generator: On the CPU, made from (seed, step, rank); draw there, then move.
-        Metrics given as scalar tensors are read only when they are logged, so they do not stall an accelerator.
-        """
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TrainingResult:
-    """How a run ended.
-
-    Attributes:
-        status: `finished` all steps or minutes, or `stopped` by a signal (its state is saved, it can go on).
-        exit_code: What a command should exit with: 0, 143 after SIGTERM, 130 after Ctrl-C.
-        step: Optimizer steps done. seconds: Training time, all segments together.
-        loss, best_loss: Last and lowest logged mean loss; None before the first line.
-        module: With the trained (not averaged) weights. weights: The averaged state dict, what to ship.
-        facts: What `state.json` says.
-    """
-
-    status: Literal["finished", "stopped"]
-    exit_code: int
-    step: int
-    seconds: float
-    loss: float | None
-    best_loss: float | None
-    module: nn.Module
-    weights: dict[str, Tensor]
-    facts: dict[str, Any]
+_MAY_CHANGE = {"steps", "minutes", "save_every_s", "log_every", "prefetch", "shard"}
 
 
 def train(
@@ -109,17 +62,25 @@ def train(
         OutputExists: `out` cannot be written, or has a state although `resume` is `never`.
         Diverged: the loss or gradient is not finite; the step is named, the last good state is kept.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 
     # Streams that a stage does not use get no gradient. Mixed precision is ours, so that runs with different precisions can
     # follow each other in one process (accelerate keeps one choice per process).
     accelerator = Accelerator(
         mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
-    with own_randomness(accelerator.device), _caught_signals() as signals:
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise BadRequest(
+            f"accelerate is configured for {accelerator.distributed_type.value}, but this loop shares weights by itself. Configure "
+            "accelerate for plain processes (MULTI_GPU or MULTI_CPU), and ask for shard (`--shard`)."
+        )
+    with own_randomness(accelerator.device), caught_signals() as signals:
         run = _Run(task, config, Path(out), accelerator, dict(same or {}), on_progress)
         run.begin(resume, start_weights)
-        return run.to_the_end(signals)
+        try:
+            return run.to_the_end(signals)
+        finally:
+            run.batches.close()
 
 
 class _Run:
@@ -141,7 +102,12 @@ class _Run:
         seed_global(self.device, step_seed(config.seed, 0))
         self.module = task.module().to(self.device)
         self.module.train()
+        self.shards = config.shard and self.world > 1
+        if self.shards:
+            shard(self.module, self.device, self.world)
         self.optimizer = _optimizer(self.module, config)
+        self.batches = Prefetcher(lambda index: task.batch(index, self.rank, self.world), config.prefetch)
+        self.flops: int | None = None
         self.ema = Ema(self.module, config.ema_decay)
         self.step = self.saved_step = 0
         self.seconds = 0.0
@@ -164,14 +130,15 @@ class _Run:
             self.start = load_start(Path(start_weights), self.module)
             self.ema = Ema(self.module, self.config.ema_decay)
         self.segments.append(self._segment())
-        self.wrapped = self.accelerator.prepare(self.module)
+        self.wrapped = self.module if self.shards else self.accelerator.prepare(self.module)
         self.accelerator.wait_for_everyone()
         self.began = self.last_save = self.now = time.monotonic()
         self.window = Window(since=self.now)
+        self.peak = peak_flops(self.device, self.config.precision)
         if self.accelerator.is_main_process:
             trim_log(self.out / "log.jsonl", self.step)
-            if state is None:
-                self._save()
+        if state is None:
+            self._save()
 
     def to_the_end(self, signals: list[int]) -> TrainingResult:
         stopped, due = 0, False
@@ -196,7 +163,7 @@ class _Run:
             loss=self.loss,
             best_loss=self.best_loss,
             module=self.module,
-            weights=self.ema.tensors(),
+            weights=whole(self.ema.tensors()),
             facts=self._facts(),
         )
 
@@ -213,8 +180,8 @@ class _Run:
         rate = learning_rate(self.config, self.step, self.elapsed)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses = [self._one_part(part) for part in range(self.config.accumulate)]
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
+        losses = self._counted_parts() if self.step == 0 else self._parts()
+        norm = whole_tensor(nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.step)
@@ -222,20 +189,33 @@ class _Run:
         self.window.norms.append(norm)
         self.step += 1
 
+    def _parts(self) -> list[Tensor]:
+        return [self._one_part(part) for part in range(self.config.accumulate)]
+
+    def _counted_parts(self) -> list[Tensor]:
+        """The first step of all, with its operations counted; the same in every run, so that a continued one has the same bits."""
+        losses, self.flops = count_flops(self._parts)
+        return losses
+
     def _one_part(self, part: int) -> Tensor:
         """Forward and backward of one batch; gradients are exchanged with the last part only."""
         index = self.step * self.config.accumulate + part
         seed = step_seed(self.config.seed, index, self.rank)
         seed_global(self.device, seed)
-        batch = {k: v.to(self.device) for k, v in self.task.batch(index, self.rank, self.world).items()}
+        batch = {k: v.to(self.device) for k, v in self.batches.get(index).items()}
         self.window.samples += next((len(value) for value in batch.values()), 0) * self.world
         last = part == self.config.accumulate - 1
-        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+        with self._exchanging(last):
             with self._autocast():
                 loss, metrics = self.task.loss(self.wrapped, batch, torch.Generator().manual_seed(seed))
             self.accelerator.backward(loss / self.config.accumulate)
         self.window.add_metrics(metrics)
         return loss.detach().float()
+
+    def _exchanging(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        if self.shards:
+            cast(Any, self.module).set_requires_gradient_sync(last)
+        return contextlib.nullcontext() if last or self.shards else self.accelerator.no_sync(self.wrapped)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "float32":
@@ -296,11 +276,20 @@ class _Run:
             seconds=round(self.elapsed, 3),
             samples_per_s=round(self.window.samples / spent, 3),
             eta_s=round(eta, 1),
+            **self._throughput(len(self.window.losses) / spent),
         )
 
+    def _throughput(self, steps_per_s: float) -> dict[str, float]:
+        """Operations per second of all processes, and their share of what the devices could do."""
+        if self.flops is None:
+            return {}
+        each = self.flops * steps_per_s
+        return {"flops_per_s": each * self.world, "utilisation": round(each / self.peak, 4)}
+
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            write_state(self.out, self.module, self.ema, self.optimizer, self._facts())
+        first = self.accelerator.is_main_process
+        if first or self.shards:
+            write_state(self.out, self.module, self.ema, self.optimizer, self._facts(), writes=first)
         self.saved_step, self.last_save = self.step, time.monotonic()
 
     def _facts(self) -> dict[str, Any]:
@@ -312,6 +301,7 @@ class _Run:
             "loss": self.loss,
             "best_loss": self.best_loss,
             "start_weights": self.start,
+            "flops_per_step": self.flops,
             "segments": [*self.segments[:-1], segment],
         }
 
@@ -340,6 +330,7 @@ class _Run:
         self.step = self.saved_step = facts["step"]
         self.seconds, self.segments = facts["seconds"], facts["segments"]
         self.loss, self.best_loss, self.start = facts["loss"], facts["best_loss"], facts["start_weights"]
+        self.flops = facts.get("flops_per_step")
 
     def _refuse_changes(self, facts: dict[str, Any]) -> None:
         now = self._named(self._identity())
@@ -366,29 +357,6 @@ def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
         {"params": [value for value in trained if value.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-
-
-@contextlib.contextmanager
-def _caught_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and Ctrl-C instead of dying; a second one acts as always. Does nothing outside the main thread."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before: dict[signal.Signals, Any] = {}
-
-    def catch(number: int, _frame: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        before[name] = signal.getsignal(name) or signal.SIG_DFL
-        signal.signal(name, catch)
-    try:
-        yield caught
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 def _plain(value: Any) -> Any:

@@ -76,6 +76,7 @@ class Preset:
         hint_share, description_share: Of the others, those that hear the town's hints of each chunk, or weather, light and
             place, instead of what the driver is told; in stores that have such words.
         own_history: Share of stage 3 batches whose history is the model's own.
+        guided_share: Share of stage 4 samples that learn guidance scales as inputs; 0 makes a model that takes none.
         ema_decay: Of the averaged weights.
         tokenizer_steps, single_steps, chunk_steps, horizon_steps, distill_steps: Default lengths.
     """
@@ -97,6 +98,7 @@ class Preset:
     tokenizer_rate: float = 1e-3
     network_rate: float = 2e-3
     distill_rate: float = 3e-4
+    guided_share: float = 0.25
     ema_decay: float = 0.998
     modes: Modes = field(default_factory=Modes)
     steps_weight: float = 0.3

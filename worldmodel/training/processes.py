@@ -34,3 +34,9 @@ def training_device() -> torch.device:
     """Where this process trains."""
     device: torch.device = _state().device
     return device
+
+
+def leave_together() -> None:
+    """End of a run: wait for all and close the connection, so that nobody's exit looks like a crash to the others."""
+    wait_for_all()
+    _state().destroy_process_group()

@@ -16,7 +16,12 @@ Metrics = Mapping[str, float | Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One line of the log. Losses are means since the line before, over all processes; metrics over the first."""
+    """One line of the log. Losses are means since the line before, over all processes; metrics over the first.
+
+    Attributes:
+        flops_per_s: Operations of all processes, see `worldmodel.training.throughput`; None for a run begun before it counted.
+        utilisation: Their share of what the devices could do.
+    """
 
     step: int
     steps: int
@@ -27,6 +32,8 @@ class Progress:
     seconds: float
     samples_per_s: float
     eta_s: float
+    flops_per_s: float | None = None
+    utilisation: float | None = None
 
 
 @dataclass

@@ -33,6 +33,10 @@ class LoopConfig:
     """Share of the averaged weights that stays at each step, once warm."""
     accumulate: int = 1
     """Batches per optimizer step."""
+    shard: bool = False
+    """Share weights, gradients and moments between the processes instead of copying them to each."""
+    prefetch: int = 1
+    """Batches made ahead by a thread; 0 makes each when its step begins."""
     seed: int = 0
     """Initial weights, data order and noise."""
     save_every_s: float = 120.0
@@ -54,6 +58,7 @@ class LoopConfig:
         _check("clip_norm", self.clip_norm, self.clip_norm > 0, "above 0")
         _check("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "in 0 to below 1")
         _check("accumulate", self.accumulate, self.accumulate >= 1, "at least 1")
+        _check("prefetch", self.prefetch, self.prefetch >= 0, "0 or more")
         _check("seed", self.seed, self.seed >= 0, "0 or more")
         _check("save_every_s", self.save_every_s, self.save_every_s >= 0, "0 or more")
         _check("log_every", self.log_every, self.log_every >= 1, "at least 1")

@@ -29,6 +29,7 @@ class StageConfig:
         accumulate: Batches per optimizer step.
         workers: Processes that render scenes.
         precision: 'float32' or 'bfloat16'.
+        shard: Whether several processes share the weights (FSDP) instead of each holding a copy.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class StageConfig:
     accumulate: int = 1
     workers: int = 1
     precision: str = "float32"
+    shard: bool = False
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:

@@ -17,17 +17,21 @@ from worldmodel.errors import BadCheckpoint, BadRequest
 from worldmodel.model import WorldModel
 from worldmodel.network import WorldActionTransformer
 from worldmodel.sequence import ray_features
+from worldmodel.telemetry import joined_ranges, measure_training_range
 from worldmodel.text_encoders import make_text_encoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.cards import model_card, run_line
 from worldmodel.training.curves import run_curves
 from worldmodel.training.distillation import FEW_STEPS, DistillationTask
-from worldmodel.training.loop import LoopConfig, Progress, TrainingResult, train
+from worldmodel.training.loop import train
 from worldmodel.training.presets import Preset, find_preset
 from worldmodel.training.processes import first_process, in_turn, training_device, wait_for_all
+from worldmodel.training.progress import Progress
+from worldmodel.training.settings import LoopConfig
 from worldmodel.training.stage_config import STAGES, Say, StageConfig
 from worldmodel.training.stage_data import prepare_store
 from worldmodel.training.store import Store
+from worldmodel.training.task import TrainingResult
 from worldmodel.training.tasks import Encoded, TokenizerTask, WorldActionTask, measure_latents, motion_statistics
 
 OnProgress = Callable[[Progress], None] | None
@@ -44,6 +48,10 @@ def train_stage(config: StageConfig, say: Say = lambda _: None, on_progress: OnP
     preset = find_preset(config.preset)
     _refuse_earlier(config)
     stores = [in_turn(lambda: prepare_store(config, preset, say))]
+    if preset.backbone:
+        from worldmodel.backbones.tuning import tune
+
+        return tune(config, preset, stores[0], say, on_progress)
     stage = _Stage(config, preset, stores, say, on_progress)
     if config.stage == "vision":
         stage.train_tokenizer()
@@ -163,6 +171,7 @@ class _Stage:
             learning_rate=config.learning_rate or rate,
             seed=config.seed,
             accumulate=config.accumulate,
+            shard=config.shard,
             precision="bfloat16" if config.precision == "bfloat16" else "float32",
             ema_decay=self.preset.ema_decay,
         )
@@ -204,12 +213,27 @@ class _Stage:
         earlier = model_config.stages
         if self.config.start is None and earlier and earlier[-1].startswith(f"{self.config.stage}:"):
             earlier = earlier[:-1]  # the same run, asked for again or extended
-        model_config = replace(model_config, stages=(*earlier, f"{self.config.stage}: {run_line(result)}"))
+        stages = (*earlier, f"{self.config.stage}: {run_line(result)}")
+        model_config = replace(model_config, stages=stages, training_range=self._training_range(tokenizer))
         model = WorldModel(model_config, tokenizer.cpu(), network)
         curves = run_curves(self.out)
         card = model_card(model_config, self.stores, curves=curves is not None)
         extra = {} if curves is None else {"curves.svg": curves.encode()}
         model.save_pretrained(self.out / "model", card, overwrite=True, extra=extra)
+
+    def _training_range(self, tokenizer: Tokenizer) -> dict[str, tuple[float, float]]:
+        """What a rollout should not leave (`worldmodel.telemetry`), over all stores."""
+        per = self.preset.model.network.frames_per_chunk
+        return joined_ranges(
+            measure_training_range(
+                tokenizer,
+                store.latents(tokenizer),
+                store.deltas,
+                frames_per_chunk=per,
+                frequency_hz=store.frequency_hz,
+            )
+            for store in self.stores
+        )
 
     def _with_new_tokenizer(self, tokenizer: Tokenizer) -> Path:
         """A start checkpoint whose tokenizer was trained on; its network waits for stage 'chunk' to get used to it."""
@@ -244,6 +268,7 @@ def _model_config(
         frequency_hz=stores[0].frequency_hz,
         cameras=len(stores[0].rig),
         few_steps=FEW_STEPS if stage == "distill" else (),
+        guided=stage == "distill" and preset.guided_share > 0,
     )
 
 

@@ -34,6 +34,7 @@ from worldmodel.checkpoints import (
 )
 from worldmodel.errors import BadCheckpoint
 from worldmodel.training.ema import Ema
+from worldmodel.training.sharding import shared_like, whole
 
 FORMAT = 1
 _FACTS = {"task", "config", "same", "processes", "step", "seconds", "loss", "best_loss", "start_weights", "segments"}
@@ -45,18 +46,29 @@ def state_folder(out: Path) -> Path | None:
 
 
 def write_state(
-    out: Path, module: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
+    out: Path,
+    module: nn.Module,
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
+    *,
+    writes: bool = True,
 ) -> None:
     """Write everything into `out/state`, atomically; `facts` becomes `state.json`.
+
+    Args:
+        writes: Whether this process writes; with shared weights (`sharding.py`) every process has to call.
 
     Raises:
         OutputExists: the disk refuses.
     """
     moments, groups = _pack(module, optimizer)
+    files = {"model": whole(module.state_dict()), "ema": whole(ema.tensors()), "optimizer": whole(moments)}
+    if not writes:
+        return
     with replace_folder(out / "state", overwrite=True) as partial:
-        write_tensors(partial / "model.safetensors", module.state_dict())
-        write_tensors(partial / "ema.safetensors", ema.tensors())
-        write_tensors(partial / "optimizer.safetensors", moments)
+        for name, tensors in files.items():
+            write_tensors(partial / f"{name}.safetensors", tensors)
         write_json(partial / "optimizer.json", {"kind": type(optimizer).__name__, "groups": groups})
         write_json(partial / "state.json", {"format": FORMAT, **facts})
 
@@ -98,7 +110,7 @@ def restore(state: Path, module: nn.Module, ema: Ema, optimizer: torch.optim.Opt
     Raises:
         BadCheckpoint: a file is damaged, or made for another module or optimizer.
     """
-    module.load_state_dict(_fitting(state / "model.safetensors", module))
+    _fill(module, _fitting(state / "model.safetensors", module))
     ema.load(_fitting(state / "ema.safetensors", module))
     _unpack(state, module, optimizer)
 
@@ -125,8 +137,13 @@ def load_start(source: Path, module: nn.Module) -> dict[str, Any]:
         tensors = load_folder(source)[1]
     tensors = with_later(tensors, module)
     check_tensors(tensors, _shapes(module), where=str(source))
-    module.load_state_dict(tensors)
+    _fill(module, tensors)
     return {"name": source.name, "content_hash": content_hash(tensors), "steps_before": steps}
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    own = module.state_dict()
+    module.load_state_dict({name: shared_like(value, own[name]) for name, value in tensors.items()})
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
@@ -169,4 +186,5 @@ def _unpack(state: Path, module: nn.Module, optimizer: torch.optim.Optimizer) ->
     for key, value in read_tensors(state / "optimizer.safetensors").items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
-        optimizer.state[parameter][moment] = value.to(parameter.device, copy=True)
+        placed = value.to(parameter.device, copy=True)
+        optimizer.state[parameter][moment] = shared_like(placed, parameter) if value.ndim else placed
