@@ -24,6 +24,7 @@ from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.model import WorldModel
 from worldmodel.plans import Observation
 from worldmodel.sampling import Sampling
+from worldmodel.training import stages
 from worldmodel.training.presets import Modes, Preset, find_preset
 from worldmodel.training.stage_config import StageConfig
 from worldmodel.training.store import Sample, Store, write_store
@@ -198,6 +199,15 @@ def test_the_next_stage_begins_with_the_last_one(folder: Path, preset: Preset, s
     model = WorldModel.from_pretrained(checkpoint).config
     assert [stage.partition(":")[0] for stage in model.stages] == ["chunk", "horizon"]
     assert model.network.oldest_frames == 16
+
+
+def test_the_stage_command_knows_presets_with_a_backbone(
+    folder: Path, preset: Preset, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "find_preset", lambda _: preset)
+    monkeypatch.setattr(stages, "prepare_store", lambda *_: store)
+    checkpoint = stages.train_stage(config(tmp_path / "run", folder, steps=1))
+    assert read_json(checkpoint / "config.json")["backbone"] == str(folder)
 
 
 def test_stages_and_clips_that_do_not_fit_are_refused(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from worldmodel.backbones.draws import Draw
 from worldmodel.backbones.model import WanWorldModel
 from worldmodel.backbones.text import TEXT_TOKENS
-from worldmodel.entries import joined
+from worldmodel.entries import ChunkEntry, joined
 from worldmodel.flow import mix, velocity_target
 from worldmodel.geometry import Array
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, Recall, TokenSequence, ray_features
@@ -168,7 +168,8 @@ class WanTask:
         """Replace the clean video by the model's own rollout along the known steps, as in `worldmodel.training.tasks`."""
         network, per, level = self.model.network, self.model.per_chunk, draw.level[:, None, None, None, None, None]
         own = (draw.mode <= 1)[:, None, None, None, None, None]
-        clean, entries = latents[:, :-1].clone(), []
+        clean = latents[:, :-1].clone()
+        entries: list[ChunkEntry] = []
         for chunk in range(self.chunks - 1):
             here, now, this = slice(chunk * per, (chunk + 1) * per), float(chunk * per), slice(chunk, chunk + 1)
             layers = [joined(entries, layer) for layer in range(self.model.config.network.layers)]
