@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,18 @@ from worldmodel.town.scene import town_rig
 
 SITUATIONS = ("intersection", "traffic_light", "stop_and_go", "street", "curvy", "pedestrian", "roundabout", "cut_in")
 DECISION_S = 3.0
-Row = dict[str, float | str | list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one guide achieves: means and 95 % intervals over moments."""
+
+    guide: str
+    ade_m: float
+    ade_m_95: tuple[float, float]
+    decisions: float
+    decisions_95: tuple[float, float]
+    asking_ms: float | None = None
 
 
 @dataclass
@@ -62,17 +73,20 @@ def observed(moment: Moment) -> Observation:
     return replace(moment.observation, instruction=told[-1] if told else "")
 
 
-def row_of(name: str, drives: Sequence[Trajectory], truth: Sequence[Trajectory]) -> Row:
+def row_of(name: str, drives: Sequence[Trajectory], truth: Sequence[Trajectory], asking_ms: float | None = None) -> Row:
     """ADE and agreement of decisions, with intervals over moments."""
     pairs = list(zip(drives, truth, strict=True))
     ade = np.array([np.linalg.norm(a.poses[1:, :2] - b.poses[1:, :2], axis=1).mean() for a, b in pairs])
     same = np.array([float(decide(a, DECISION_S) == decide(b, DECISION_S)) for a, b in pairs])
     random = np.random.default_rng(0)
-    row: Row = {"guide": name}
-    for metric, values in (("ade_m", ade), ("decisions", same)):
-        row[metric] = float(values.mean())
-        row[f"{metric}_95"] = list(bootstrap_interval(values, generator=random))
-    return row
+    return Row(
+        guide=name,
+        ade_m=float(ade.mean()),
+        ade_m_95=bootstrap_interval(ade, generator=random),
+        decisions=float(same.mean()),
+        decisions_95=bootstrap_interval(same, generator=random),
+        asking_ms=asking_ms,
+    )
 
 
 def imagined(
@@ -134,20 +148,24 @@ def main() -> None:
     rows = [row_of("constant velocity", [constant_velocity(one, args.seconds) for one in moments], truth)]
     for name, make in makers.items():
         drives, seconds = imagined(model, moments, make, args)
-        rows.append({**row_of(name, drives, truth), "asking_ms": 1000 * seconds})
+        rows.append(row_of(name, drives, truth, 1000 * seconds))
     print(f"{len(moments)} moments, {args.seconds:g} s, {args.steps} steps, model {model.hash}")
     print("| guide | ADE m (95 %) | same decision over 3 s (95 %) | ms per question |\n|---|---|---|---|")
     for row in rows:
         print(_line(row))
     if args.out is not None:
         facts = {"model": model.hash, "moments": len(moments), "seconds": args.seconds, "steps": args.steps}
-        args.out.write_text(json.dumps({**facts, "rows": rows}, indent=1))
+        args.out.write_text(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=1))
 
 
 def _line(row: Row) -> str:
-    (a, b), (c, d) = row["ade_m_95"], row["decisions_95"]  # type: ignore[misc]
-    asking = f"{row['asking_ms']:.1f}" if "asking_ms" in row else ""
-    return f"| {row['guide']} | {row['ade_m']:.2f} ({a:.2f} to {b:.2f}) | {row['decisions']:.2f} ({c:.2f} to {d:.2f}) | {asking} |"
+    asking = "" if row.asking_ms is None else f"{row.asking_ms:.1f}"
+    ade, same = _with_interval(row.ade_m, row.ade_m_95), _with_interval(row.decisions, row.decisions_95)
+    return f"| {row.guide} | {ade} | {same} | {asking} |"
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
 
 if __name__ == "__main__":
