@@ -99,7 +99,7 @@ class Story:
         edited: The stitched clip; None when the clip cannot be stitched.
         town: What the embedded town answers to the stitched obstacle; None for other clips.
         scores: Rows with name, value and unit.
-        skipped: What could not be done, in words.
+        skipped: What could not be done, or not be trusted, in words.
     """
 
     moment: Moment
@@ -233,6 +233,7 @@ def _imagine(story: Story, world: "WorldModel", request: DemoRequest) -> None:
             sampling=request.sampling,
         )
         story.rollouts.append((text, rollout))
+        story.skipped += [said for said in (*story.moment.notes, *rollout.warnings) if said not in story.skipped]
     driven = story.moment.driven()
     if driven is None:
         story.skipped.append("The clip has no ego motion, so the drive as logged cannot be commanded to the model.")

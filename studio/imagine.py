@@ -146,6 +146,7 @@ def run_imagine(
             sampling=request.sampling,
             on_chunk=lambda chunk, chunks, _: on_chunk(chunk + 1, chunks),
         )
+        rollout = replace(rollout, warnings=(*moment.notes, *rollout.warnings))
         run = RunWriter(folder=folder, command="detour imagine", request=_plain(request), seed=request.seed)
         run.timings_s |= {"load the model": loaded, "imagine": sum(_seconds(rollout.timing))}
         return _write(run, moment, rollout, text, world)

@@ -18,11 +18,13 @@ class Moment:
         clip: From the first frame seen to the last frame of interest, at its own size.
         now: Number of the newest frame seen.
         start_s: Where the stretch begins in its recording.
+        notes: What to know of the stretch, such as that the recording was thinned.
     """
 
     clip: Clip
     now: int
     start_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def at_s(self) -> float:
@@ -94,8 +96,10 @@ def moment_of(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) ->
     seen = min(wish.history, (now // every + 1) // wish.chunk * wish.chunk)
     first, last = now - (seen - 1) * every, min(length, now + 1 + round(wish.future_s * rate))
     clip = dataset.clip(episode, first / rate, (last - first) / rate)
-    clip = clip.thinned(every) if every > 1 else clip
-    return Moment(clip=clip, now=seen - 1, start_s=first / rate)
+    if every == 1:
+        return Moment(clip=clip, now=seen - 1, start_s=first / rate)
+    note = f"the recording has {rate:g} Hz and {wish.rate_hz:g} Hz are needed: of {every} frames one was used."
+    return Moment(clip=clip.thinned(every), now=seen - 1, start_s=first / rate, notes=(note,))
 
 
 def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish, every: int) -> int:

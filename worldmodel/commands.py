@@ -145,6 +145,4 @@ def _excess(name: str, unit: str, wanted: Array, got: Array, period_s: float) ->
     worst = int(over.argmax())
     if over[worst] <= 1e-6:
         return []
-    count = int((over > 1e-6).sum())
-    steps = f"{count} step{'s' if count > 1 else ''}"
-    return [f"{name} {wanted[worst]:.1f} {unit} at {(worst + 1) * period_s:.2f} s (limit {got[worst]:.1f}, {steps})"]
+    return [f"{name} {wanted[worst]:.1f} {unit} at {(worst + 1) * period_s:.2f} s (limit {got[worst]:.1f})"]

@@ -274,13 +274,18 @@ class _Story:
         )
         text = f"{word}: {len(video) / self.rate:g} s imagined in {elapsed_s:.1f} s ({len(video) / elapsed_s:.1f} frames per second)."
         return ImagineView(
-            status=shown.status(text, len(self.rollouts) / self.chunks) + (shown.problem(note) if note else ""),
+            status=shown.status(text, len(self.rollouts) / self.chunks) + "".join(map(shown.problem, self._told(note))),
             birds_eye=self.birds_eye(),
             scores=self.scores(),
             film=path,
             actions=self._write_actions(folder),
             finished=True,
         )
+
+    def _told(self, note: str) -> list[str]:
+        """Each thing to know before trusting the future, once."""
+        said = [*self.moment.notes, *(text for rollout in self.rollouts for text in rollout.warnings), note]
+        return [text for text in dict.fromkeys(said) if text]
 
     def _write_actions(self, folder: Path) -> Path | None:
         actions = self.request.actions(self.rate, self.model.config.network.frames_per_chunk)
