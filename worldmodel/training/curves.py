@@ -10,7 +10,7 @@ from typing import Any
 RUNS = ("tokenizer", "vision", "chunk", "horizon", "distill")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 200, 96, 46, 40, 24
 INK, LINE, FAINT = "#334155", "#2563eb", "#bfdbfe"
-SMOOTH = 0.9  # share of the running mean that stays from one log line to the next
+WINDOWS = 10  # the running mean forgets within about a tenth of the lines
 Series = list[tuple[float, float]]
 
 
@@ -79,8 +79,9 @@ def _panel(x: float, y: float, name: str, values: Series) -> Iterator[str]:
 
 def _smoothed(values: Series) -> Series:
     mean, weight, smooth = 0.0, 0.0, []
+    stays = max(0.0, 1 - WINDOWS / len(values))
     for step, value in values:
-        mean, weight = SMOOTH * mean + (1 - SMOOTH) * value, SMOOTH * weight + 1 - SMOOTH
+        mean, weight = stays * mean + (1 - stays) * value, stays * weight + 1 - stays
         smooth.append((step, mean / weight))
     return smooth
 
