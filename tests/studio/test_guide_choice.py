@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import a_clip
+from tiny_vlm import WORDS, write_vlm
 
 from studio.guides import GuideChoice, texts_by_time
 from studio.imagine import ImagineRequest, run_imagine
@@ -131,3 +132,12 @@ def test_a_run_keeps_the_text_of_every_chunk(
     report = (tmp_path / "run" / "report.html").read_text()
     assert "What steered it" in report
     assert texts[-1] in report
+
+
+def test_a_vision_language_model_steers_a_run(tmp_path: Path, drives: Any, checkpoint: Path) -> None:
+    choice = GuideChoice(name=f"vlm:{write_vlm(tmp_path / 'vlm')}")
+    request = ImagineRequest(clip=f"{drives.path}:two", seconds=1.0, guide=choice, sampling=Sampling(steps=1))
+    record = run_imagine(request, tmp_path / "run", model=WorldModel.from_pretrained(checkpoint))
+    assert len(record["texts"]) == 2
+    assert {word for text in record["texts"] for word in text.split()} <= set(WORDS)
+    assert record["request"]["guide"]["name"] == choice.name
