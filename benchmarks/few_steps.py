@@ -119,7 +119,7 @@ def scores(model: WorldModel, asked: Questions, steps: int, reference: Array) ->
         model.plan(o, steps=steps, past=past).trajectory for o, past in zip(asked.observations, pasts, strict=True)
     ]
     plan_s = (time.perf_counter() - ready) / len(drawn)
-    errors = [ade_fde(plan, true)["ade"] for plan, true in zip(drawn, asked.plans, strict=True)]
+    errors = [ade_fde(plan, true)["ade_m"] for plan, true in zip(drawn, asked.plans, strict=True)]
     return {
         "psnr_to_16": round(psnr(videos[:, : model.per_chunk], reference), 2),
         "psnr": round(psnr(videos, asked.real), 2),

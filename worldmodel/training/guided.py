@@ -6,6 +6,7 @@ teacher so, with one scale.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,8 +62,8 @@ def variants(batch: Batch, draw: _Draw, scales: Tensor) -> Iterator[Variant]:
 
 def first_rows(batch: Batch, draw: _Draw, count: int) -> tuple[Batch, _Draw]:
     """The first samples of a batch."""
-    values = {one.name: getattr(draw, one.name) for one in fields(draw)}
-    kept = {name: None if value is None else value[:count] for name, value in values.items()}
+    values: dict[str, Any] = {one.name: getattr(draw, one.name) for one in fields(draw)}
+    kept: dict[str, Any] = {name: None if value is None else value[:count] for name, value in values.items()}
     return {name: value[:count] for name, value in batch.items()}, replace(draw, **kept)
 
 

@@ -138,7 +138,7 @@ class _Stage:
         preset, stage = self.preset, self.config.stage
         self.say("latents: encoding")
         encoder, rays = make_text_encoder(model_config.text_encoder), model_config.network.grid
-        latents = [in_turn(lambda store=store: store.latents(tokenizer)) for store in self.stores]
+        latents = in_turn(lambda: [store.latents(tokenizer) for store in self.stores])
         data = [
             Encoded.of(store, values, ray_features(store.rig, rays), encoder)
             for store, values in zip(self.stores, latents, strict=True)
