@@ -215,6 +215,8 @@ def test_stages_and_clips_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(BadRequest, match="its pictures are pretrained"):
         tune(config(tmp_path, folder, stage="vision"), preset, store)
+    with pytest.raises(BadRequest, match="Leave --shard out"):
+        tune(config(tmp_path, folder, shard=True), preset, store)
     with pytest.raises(ClipTooShort, match="chunks take 20"):
         tune(config(tmp_path, folder), replace(preset, chunks=5), store)
 

@@ -565,6 +565,7 @@ def test_a_checkpoint_holds_what_was_added_and_finds_its_backbone(trained: WanWo
     again = WorldModel.from_pretrained(tmp_path / "tuned")
     assert isinstance(again, WanWorldModel)
     assert again.config == trained.config
+    assert again.hash == trained.hash == trained.config.fingerprint, "nothing was trained by a stage"
     for name, tensor in trained.network.state_dict().items():
         assert_close(again.network.state_dict()[name], tensor, rtol=1e-2, atol=1e-2)
 

@@ -129,7 +129,9 @@ class WanWorldModel(WorldModel):
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits over what was added and the backbone's fingerprint; computed once."""
+        """First 16 hex digits over what was trained and the backbone's fingerprint; computed once."""
+        if not self.config.stages:  # additions say nothing before they are trained, and begin at random
+            return self.config.fingerprint
         if self._hash is None:
             marked = {f"{self.config.fingerprint}.{name}": tensor for name, tensor in self._tensors().items()}
             self._hash = content_hash(marked)

@@ -52,6 +52,11 @@ def tune(
             f"stage '{config.stage}' was asked for with preset '{preset.name}'; its pictures are pretrained, so the stages "
             f"are {' and '.join(STAGES)}. Begin with `detour train chunk`."
         )
+    if config.shard:
+        raise BadRequest(
+            "shared weights (--shard) were asked for, but on a backbone only the additions are trained, and every process holds "
+            "the frozen weights whole. Leave --shard out."
+        )
     chunks = preset.chunks if config.stage == "chunk" else preset.horizon_chunks
     if store.video.shape[1] < 4 * chunks:
         raise ClipTooShort(
