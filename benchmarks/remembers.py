@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,13 +69,14 @@ def case_of(situation: str, seed: int, args: argparse.Namespace, rig: Rig, per_c
         back = find_return(scene, chunks=args.chunks, per_chunk=per_chunk, horizon=args.horizon)
         args.cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial.npz")
-        np.savez_compressed(partial, **({} if back is None else _pictures(back, rig, args.horizon)))
+        pictures = {} if back is None else _pictures(back, rig, args.horizon)
+        np.savez_compressed(partial, **pictures)
         partial.rename(file)
     with np.load(file) as data:
         return _restored(dict(data), file.stem, rig) if data.files else None
 
 
-def _pictures(back: Return, rig: Rig, horizon: int) -> dict[str, Array]:
+def _pictures(back: Return, rig: Rig, horizon: int) -> dict[str, Any]:
     frames = range(back.first, back.now + horizon)
     looks = looks_of(back, rig)
     return {

@@ -137,7 +137,7 @@ def memory_stats(memory: AnyMemory) -> dict[str, float]:
         "cells": cells,
         "video_cells": cells - steps,
         "action_cells": steps,
-        "megabytes": sum(part.bytes for part in (*memory.entries, *pools)) / 2**20,
+        "megabytes": (sum(part.bytes for part in memory.entries) + sum(pool.bytes for pool in pools)) / 2**20,
     }
 
 
