@@ -191,6 +191,7 @@ def test_bfloat16_weights_with_float32_additions_train(
     assert WorldModel.from_pretrained(checkpoint).config.stages
 
 
+@pytest.mark.slow
 def test_the_next_stage_begins_with_the_last_one(folder: Path, preset: Preset, store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     tune(config(out, folder, steps=1), preset, store)
