@@ -155,7 +155,9 @@ def town_mini() -> Preset:
     return Preset(
         name="town-mini",
         model=WorldModelConfig(preset="town-mini"),
-        modes=Modes(joint=0.3, steps_given=0.4, video_absent=0.05, video_given=0.25),
+        modes=Modes(joint=0.08, steps_given=0.6, video_absent=0.12, video_given=0.2),
+        batch_clips=4,
+        horizon_chunks=5,
         tokenizer_steps=6000,
         single_steps=800,
     )
