@@ -76,16 +76,18 @@ def _bias(mask: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor | None:
 def _flex_kernel(device_type: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return flex_attention if device_type == "cpu" else torch.compile(flex_attention, dynamic=True)
+    kernel: Callable[..., Any] = flex_attention
+    return kernel if device_type == "cpu" else torch.compile(kernel, dynamic=True)
 
 
 def _flex(mask: Tensor | None) -> Attend:
-    blocks: dict[int, Any] = {}
+    @cache
+    def blocks(readers: int, sources: int) -> Any:
+        return None if mask is None else _blocks(mask, readers, sources)
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        if mask is not None and not blocks:
-            blocks[0] = _blocks(mask, queries.shape[2], keys.shape[2])
-        answer: Tensor = _flex_kernel(queries.device.type)(queries, keys, values, block_mask=blocks.get(0))
+        block_mask = blocks(queries.shape[2], keys.shape[2])
+        answer: Tensor = _flex_kernel(queries.device.type)(queries, keys, values, block_mask=block_mask)
         return answer
 
     return attend

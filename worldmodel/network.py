@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldmodel.attention import Cells, rotary_angles, rotate
-from worldmodel.attention_backends import Attend, find_backend
+from worldmodel.attention_backends import BACKENDS, Attend, find_backend
 from worldmodel.layout import cells_of, withheld
 from worldmodel.memory import ChunkEntry, KeysValues
 from worldmodel.reading import reading
@@ -151,7 +151,7 @@ class WorldActionTransformer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention = find_backend("torch", torch.device("cpu"))
+        self.attention = BACKENDS["torch"]
         self._project, self._finish = ExpertLayer.project, ExpertLayer.finish
         widths = {"video": config.width, "action": config.action_width, "guidance": config.guidance_width}
         patch_values = config.latent_channels * config.patch**2

@@ -3,15 +3,15 @@
 import pytest
 from typer.testing import CliRunner
 
-from studio import bench
+from studio import bench_town
 from studio.cli import main
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "CASES", (("empty_road", "rain", 22.0),))
-    monkeypatch.setattr(bench, "WIDTH_PX", 48)
-    monkeypatch.setattr(bench, "HEIGHT_PX", 32)
+    monkeypatch.setattr(bench_town, "CASES", (("empty_road", "rain", 22.0),))
+    monkeypatch.setattr(bench_town, "WIDTH_PX", 48)
+    monkeypatch.setattr(bench_town, "HEIGHT_PX", 32)
 
 
 @pytest.mark.slow
@@ -26,11 +26,11 @@ def test_the_town_bench_prints_a_table_and_names_machine_and_threads() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_rates_are_positive_and_antialiasing_is_close_to_full_supersampling() -> None:
-    (row,) = bench.run_town_bench(frames=2, repeats=2, threads=1)
+    (row,) = bench_town.run_town_bench(frames=2, repeats=2, threads=1)
     assert row.rough_fps > 0
     assert row.smooth_fps > 0
     assert row.simulated_per_s > 0
-    assert 40 <= row.psnr_db <= bench.BEST_PSNR_DB
+    assert 40 <= row.psnr_db <= bench_town.BEST_PSNR_DB
 
 
 @pytest.mark.parametrize("option", [["--frames", "0"], ["--repeats", "0"], ["--threads", "0"], ["--frames", "99"]])
