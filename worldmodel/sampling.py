@@ -99,8 +99,8 @@ class Sampling:
 
 
 def _check_scale(name: str, scale: float) -> None:
-    if not (math.isfinite(scale) and 0 <= scale <= MAX_SCALE):
+    if not (isinstance(scale, int | float) and math.isfinite(scale) and 0 <= scale <= MAX_SCALE):
         raise BadRequest(
-            f"a guidance scale of {scale:g} was asked for the {name}; it must be from 0 to {MAX_SCALE:g}. "
+            f"a guidance scale of {scale} was asked for the {name}; it must be from 0 to {MAX_SCALE:g}. "
             "1 is plain, 2 is strong."
         )

@@ -179,7 +179,7 @@ def _wire_choosing(page: Any, handlers: Handlers, chosen: Parts, settings: Parts
 
 def _request_of(handlers: Handlers, values: tuple[Any, ...]) -> ImagineRequest:
     """The request that the widgets (folder, clip, moment, then the settings in order) stand for."""
-    folder, episode, at_s, text, drive, speed, turn, seconds, seed, steps, memory = values
+    folder, episode, at_s, text, drive, speed, turn, seconds, seed, steps, guidance, memory = values
     return ImagineRequest(
         choice=handlers.choice(folder, episode, at_s),
         text=text or "",
@@ -188,7 +188,7 @@ def _request_of(handlers: Handlers, values: tuple[Any, ...]) -> ImagineRequest:
         turn_degps=turn,
         seconds=seconds,
         seed=seed,
-        sampling=Sampling(steps=steps, memory=memory),
+        sampling=Sampling(steps=steps, guidance_text=guidance, memory=memory),
     )
 
 

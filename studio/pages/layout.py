@@ -56,6 +56,9 @@ def settings() -> Parts:
         steps = gr.Slider(
             1, MAX_STEPS, value=8, step=1, label="Sampling steps", info="More is slower and finer.", buttons=[]
         )
+        guidance = gr.Slider(
+            0, 6, value=1, step=0.5, label="Weight of the instruction", info="1 is plain and fastest.", buttons=[]
+        )
         memory = gr.Radio(
             [
                 ("Window: constant cost", "window"),
@@ -68,8 +71,8 @@ def settings() -> Parts:
     drive.change(
         lambda who: gr.Group(visible=who == COMMAND), drive, commands, show_progress="hidden", api_visibility="private"
     )
-    names = ("text", "drive", "speed", "turn", "seconds", "seed", "steps", "memory")
-    return dict(zip(names, (text, drive, speed, turn, seconds, seed, steps, memory), strict=True))
+    names = ("text", "drive", "speed", "turn", "seconds", "seed", "steps", "guidance_text", "memory")
+    return dict(zip(names, (text, drive, speed, turn, seconds, seed, steps, guidance, memory), strict=True))
 
 
 def stage() -> Parts:

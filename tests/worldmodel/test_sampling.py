@@ -25,6 +25,7 @@ def test_sizes_left_out_are_those_that_were_trained():
         ({"guidance_text": -1.0}, "from 0 to 20"),
         ({"guidance_motion": math.nan}, "for the motion"),
         ({"guidance_history": 1e9}, "2 is strong"),
+        ({"guidance_text": None}, "scale of None"),
         ({"history_noise": 1.0}, "from 0 to below 1"),
         ({"history_noise": math.nan}, "the level that was trained"),
         ({"recent": 0}, "at least one recent chunk"),
