@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from eval_fid_fvd.features import FeatureNetworks, choose_networks
+from eval_fid_fvd.features import FeatureNetworks, choose_networks, tokenizer_features
 from eval_fid_fvd.horizon import (
     ENDS_S,
     MOTION,
@@ -32,6 +32,7 @@ from eval_fid_fvd.horizon import (
     window_frames,
 )
 from eval_fid_fvd.perceptual import lpips_alex
+from eval_fid_fvd.town_network import town_features
 from worldmodel.geometry import Array, Motion, Rig
 from worldmodel.model import WorldModel
 from worldmodel.plans import Observation
@@ -195,6 +196,13 @@ def horizon_of(
     )
 
 
+def networks_of(args: argparse.Namespace, model: WorldModel) -> FeatureNetworks:
+    """Published networks where their files are given, else the town's, else the tokenizer's own features."""
+    given = choose_networks(args.weights, None, device=args.device)
+    spare = town_features(args.features) if args.features.exists() else tokenizer_features(model.tokenizer)
+    return FeatureNetworks(pictures=given.pictures or spare.pictures, clips=given.clips or spare.clips)
+
+
 def table_lines(horizon: Horizon, metrics: Sequence[str]) -> Iterator[str]:
     """A Markdown table: one row for each metric and side, one column for each window, intervals in brackets."""
     yield "| | " + " | ".join(f"{end:g} s" for end in horizon.ends_s) + " |"
@@ -270,6 +278,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0, help="Of the scenes.")
     parser.add_argument("--weights", type=Path, action="append", default=[], help="Inception or I3D weights.")
+    parser.add_argument("--features", type=Path, default=Path("assets/features"), help="The town's feature network.")
     parser.add_argument("--lpips", type=Path, help="AlexNet weights for LPIPS.")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--device", default="cpu")
@@ -298,7 +307,7 @@ def main() -> None:
         guidance_motion=args.guidance_motion,
     )
     made, warnings = imagined(model, clips, rig, wanted, sampling, args.batch)
-    networks = choose_networks(args.weights, model.tokenizer, device=args.device)
+    networks = networks_of(args, model)
     horizon = horizon_of(made, clips, others, model, networks, wanted, args)
     metrics = ["fid", "fvd", "ssim", *(["lpips"] if args.lpips else []), MOTION]
     lines = [*table_lines(horizon, metrics), "", *check_lines(horizon), "", *warning_lines(warnings)]

@@ -4,7 +4,7 @@ A rollout that leaves the training range is still returned; it carries a warning
 each frame of a drifted rollout may look plausible by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,6 +127,16 @@ def drift_warnings(
                 f"training; so it is in {len(at)} of {len(chunks)} chunks. Trust the pictures up to there."
             )
     return tuple(sentences)
+
+
+def joined_ranges(ranges: Iterable[Mapping[str, Range]]) -> dict[str, Range]:
+    """The range of each measure over several sets of training data."""
+    joined: dict[str, Range] = {}
+    for one in ranges:
+        for name, (low, high) in one.items():
+            before = joined.get(name, (low, high))
+            joined[name] = (min(low, before[0]), max(high, before[1]))
+    return joined
 
 
 @torch.no_grad()
