@@ -75,11 +75,11 @@ def _asked_ways(suite: Suite, observations: Sequence[Observation], split: str) -
     wanted = [way for _ in observations for way in WAYS]
     seen = [way_of(motion) for motion in seen_by(suite.readers, told, [rollout.video for rollout in rollouts])]
     own = [way_of(rollout.trajectory.motion()) for rollout in rollouts]
-    shape = (len(observations), len(WAYS))
-    return tuple(  # type: ignore[return-value]
-        np.array([is_ == was for is_, was in zip(found, wanted, strict=True)], float).reshape(shape)
-        for found in (seen, own)
-    )
+    return _hits(seen, wanted), _hits(own, wanted)
+
+
+def _hits(found: Sequence[str], wanted: Sequence[str]) -> Array:
+    return np.array([went == told for went, told in zip(found, wanted, strict=True)], float).reshape(-1, len(WAYS))
 
 
 def _at_junction(suite: Suite, scene: Scene, now: int) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eval_fid_fvd.crops import Sight, cut_out, hand_overs, leader_of, sight_of, sights
-from eval_fid_fvd.matching import ASIDE, FEATURES, UP, matches
+from eval_fid_fvd.matching import FEATURES, matches
 from eval_fid_fvd.readers import Readers, ReadersConfig
 from worldmodel.clips import Box
 from worldmodel.errors import BadCheckpoint, BadVideo, ClipTooShort
@@ -41,21 +41,21 @@ def test_matched_patches_tell_how_far_a_picture_moved(rng):
     inner = features[:, :, 2:7, 2:10]
     torch.testing.assert_close(inner[..., 3] * 4, torch.full_like(inner[..., 3], 2.0), atol=0.3, rtol=0)  # down
     torch.testing.assert_close(inner[..., 4] * 4, torch.full_like(inner[..., 4], 3.0), atol=0.3, rtol=0)  # right
-    assert (inner[..., 0] > 0.99).all()
+    assert (inner[..., 0] > 0.85).all()
 
 
 def test_matching_does_not_care_for_brightness_and_contrast(rng):
     video = textured(rng, moved=(1, 0))
     dim = (video * 0.5 + 40).astype(np.uint8)
-    torch.testing.assert_close(matches(video), matches(dim), atol=0.05, rtol=0)
+    bright, dark = (matches(one).reshape(2, 3, 9, 12, 6)[:, :, 2:7, 2:10, 3:5] for one in (video, dim))
+    torch.testing.assert_close(bright, dark, atol=0.05, rtol=0)  # the narrow places, away from the edges
 
 
 def test_a_picture_that_stands_still_matches_itself(rng):
     features = matches(textured(rng)).reshape(2, 3, 108, 6)
     assert features.shape[1] * features.shape[2] * features.shape[3] == 3 * FEATURES
-    assert (features[..., 5] > 0.99).all()
-    assert UP > 0
-    assert ASIDE > 0
+    assert (features[..., 5] > 0.85).all()
+    assert (features[..., 5] == features[..., 0]).all()
 
 
 # -- where to look ------------------------------------------------------------------------------------------------
