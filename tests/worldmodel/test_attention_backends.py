@@ -101,6 +101,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # compiling takes minutes on a busy processor
 @torch.no_grad()
 def test_compiled_layers_answer_alike():
     network, sequence = make_network(), training_layout()
