@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--chunks", type=int, default=44, help="chunks that are read; full memory holds them all")
-    parser.add_argument("--horizon", type=int, default=16, help="frames that are imagined")
+    parser.add_argument("--horizon", type=int, default=24, help="frames that are imagined")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)

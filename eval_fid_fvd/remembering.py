@@ -30,8 +30,8 @@ from worldmodel.town.scene import Body, Scene, town_rig
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
-VISIBLE_M = 45.0  # further away it is a pixel or two
-NEAR_M = 22.0  # nearer than this, colour and kind can be told
+VISIBLE_M = 35.0  # further away it is four pixels high in pictures of 64 rows
+NEAR_M = 25.0  # nearer than this, colour and kind can be told
 HIDDEN_SHARE = 0.05  # of its pixels: less is out of sight
 CLEAR_SHARE = 0.5  # more is in plain sight
 EVERY = 2  # frames between looks

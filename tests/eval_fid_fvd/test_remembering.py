@@ -45,7 +45,7 @@ def test_a_vehicle_that_leaves_the_view_and_comes_back_is_found():
     assert all(found.now <= frame < found.now + 48 for frame in found.judged)
     away = [np.hypot(*(scene.ego_poses[f, :2] - [0.0, 3.0])) for f in (found.now, *found.judged)]
     assert away[0] > 25
-    assert max(away[1:]) < 23
+    assert max(away[1:]) < 26
 
 
 @pytest.mark.parametrize(
