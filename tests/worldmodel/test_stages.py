@@ -191,7 +191,10 @@ def test_two_processes_train_a_stage_together(tmp_path):
     done = subprocess.run(command, check=True, timeout=600, env=os.environ | extra, capture_output=True, text=True)
     assert done.stdout.count('"checkpoint"') == 1
     assert read_facts(state_folder(out / "vision-run"))["processes"] == 2
-    assert WorldModel.from_pretrained(out / "model").config.stages[0].startswith("vision: 2 steps")
+    model = WorldModel.from_pretrained(out / "model")
+    assert model.config.stages[0].startswith("vision: 2 steps")
+    subprocess.run(command, check=True, timeout=600, env=os.environ | extra, capture_output=True)  # asked for again
+    assert WorldModel.from_pretrained(out / "model").hash == model.hash
 
 
 @pytest.mark.slow

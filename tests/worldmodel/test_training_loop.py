@@ -265,6 +265,7 @@ def test_training_works_outside_the_main_thread(whole, tmp_path):
     thread = threading.Thread(target=lambda: results.append(train(Line(), CONFIG, tmp_path)))
     thread.start()
     thread.join()
+    assert results[0].status == "finished"
     same_bits(results[0], whole)
 
 
@@ -328,7 +329,9 @@ def test_learning_rate_warms_up_and_falls_with_steps_or_time():
 
 @pytest.mark.parametrize("ahead", [0, 3])
 def test_batches_made_ahead_change_nothing(whole, tmp_path, ahead):
-    same_bits(train(Line(), replace(CONFIG, prefetch=ahead), tmp_path), whole)
+    result = train(Line(), replace(CONFIG, prefetch=ahead), tmp_path)
+    assert result.step == 12
+    same_bits(result, whole)
 
 
 def test_batches_are_made_once_and_ahead_and_an_error_is_raised_when_its_turn_comes():

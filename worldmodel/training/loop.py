@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from worldmodel.errors import BadRequest, Diverged, OutputExists
 from worldmodel.training.ema import Ema
 from worldmodel.training.prefetch import Prefetcher
+from worldmodel.training.processes import on_cpu
 from worldmodel.training.progress import Progress, Window, log_line, trim_log
 from worldmodel.training.randomness import own_randomness, seed_global, step_seed
 from worldmodel.training.settings import LoopConfig, learning_rate
@@ -67,7 +68,7 @@ def train(
     # Streams that a stage does not use get no gradient. Mixed precision is ours, so that runs with different precisions can
     # follow each other in one process (accelerate keeps one choice per process).
     accelerator = Accelerator(
-        mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+        cpu=on_cpu(), mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise BadRequest(

@@ -97,7 +97,7 @@ class Preset:
     horizon_chunks: int = 8
     tokenizer_rate: float = 1e-3
     network_rate: float = 2e-3
-    distill_rate: float = 3e-4
+    distill_rate: float = 1e-4
     guided_share: float = 0.25
     ema_decay: float = 0.998
     modes: Modes = field(default_factory=Modes)

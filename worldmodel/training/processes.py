@@ -8,10 +8,17 @@ import torch
 Made = TypeVar("Made")
 
 
+def on_cpu() -> bool:
+    """Whether to train on the CPU: asked for (`accelerate launch --cpu`), or because there is no accelerator."""
+    from accelerate.utils import parse_flag_from_env
+
+    return bool(parse_flag_from_env("ACCELERATE_USE_CPU")) or not torch.accelerator.is_available()
+
+
 def _state() -> Any:
     from accelerate import PartialState
 
-    return PartialState()
+    return PartialState(cpu=on_cpu())
 
 
 def first_process() -> bool:

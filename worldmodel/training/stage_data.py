@@ -5,7 +5,7 @@ from pathlib import Path
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.training.presets import Preset
 from worldmodel.training.stage_config import Say, StageConfig
-from worldmodel.training.store import Store, dataset_store, town_store
+from worldmodel.training.store import Progress, Store, dataset_store, town_store
 
 
 def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
@@ -25,42 +25,48 @@ def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:
         if done % 20 == 0 or done == total:
             say(f"data: {done} of {total} clips")
 
-    model = preset.model
-    frames = round(preset.video_s * model.frequency_hz)
-    if config.data == "town":
-        from worldmodel.town.mixes import mixed_scenes
-        from worldmodel.town.scene import town_rig
+    make = _rendered if config.data == "town" else _cut
+    return make(config, preset, folder, progress)
 
-        rig = town_rig(model.cameras, model.width_px, model.height_px)
-        scenes = mixed_scenes(
-            preset.mix,
-            config.scenes or preset.scenes,
-            config.seed,
-            situations=preset.situations,
-            seconds=preset.scene_s,
-            frequency_hz=model.frequency_hz,
-            workers=config.workers,
-        )
-        return town_store(
-            folder,
-            scenes,
-            rig,
-            video_s=preset.video_s,
-            scene_s=preset.scene_s,
-            frequency_hz=model.frequency_hz,
-            wander=preset.wander,
-            workers=config.workers,
-            progress=progress,
-        )
+
+def _rendered(config: StageConfig, preset: Preset, folder: Path, progress: Progress) -> Store:
+    from worldmodel.town.mixes import mixed_scenes
+    from worldmodel.town.scene import town_rig
+
+    model = preset.model
+    scenes = mixed_scenes(
+        preset.mix,
+        config.scenes or preset.scenes,
+        config.seed,
+        situations=preset.situations,
+        seconds=preset.scene_s,
+        frequency_hz=model.frequency_hz,
+        workers=config.workers,
+    )
+    return town_store(
+        folder,
+        scenes,
+        town_rig(model.cameras, model.width_px, model.height_px),
+        video_s=preset.video_s,
+        scene_s=preset.scene_s,
+        frequency_hz=model.frequency_hz,
+        wander=preset.wander,
+        workers=config.workers,
+        progress=progress,
+    )
+
+
+def _cut(config: StageConfig, preset: Preset, folder: Path, progress: Progress) -> Store:
     from worldmodel.io.lerobot import Dataset
 
-    dataset = Dataset.open(config.data)
+    dataset, model = Dataset.open(config.data), preset.model
     episodes = config.episodes if config.episodes is not None else tuple(range(dataset.episodes))
-    frames = min([frames, *(dataset.length(episode) for episode in episodes)])
-    if frames < preset.chunks * model.network.frames_per_chunk:
+    needed = preset.chunks * model.network.frames_per_chunk
+    frames = min([round(preset.video_s * model.frequency_hz), *(dataset.length(episode) for episode in episodes)])
+    if frames < needed:
         raise ClipTooShort(
             f"the shortest episode of '{config.data}' has {frames} frames; preset '{preset.name}' trains on at least "
-            f"{preset.chunks * model.network.frames_per_chunk}. Leave it out with --episode, or import longer clips."
+            f"{needed}. Leave it out with --episode, or import longer clips."
         )
     return dataset_store(
         folder,

@@ -30,6 +30,7 @@ from worldmodel.training.progress import Progress
 from worldmodel.training.settings import LoopConfig
 from worldmodel.training.stage_config import STAGES, Say, StageConfig
 from worldmodel.training.stage_data import prepare_store
+from worldmodel.training.state import state_folder
 from worldmodel.training.store import Store
 from worldmodel.training.task import TrainingResult
 from worldmodel.training.tasks import Encoded, TokenizerTask, WorldActionTask, measure_latents, motion_statistics
@@ -122,7 +123,8 @@ class _Stage:
         before = None if source is None else WorldModel.from_pretrained(source).config
         model_config = _model_config(self.preset, self.stores, before, stage)
         task = self._task(model_config, tokenizer)
-        start = None if source is None else self._part("network", f"{stage}-run")
+        goes_on = self.config.start is None and state_folder(self.out / f"{stage}-run") is not None
+        start = None if source is None or goes_on else self._part("network", f"{stage}-run")
         loop = self._loop(*self._length())
         if stage == "vision":
             loop = replace(loop, steps=self.preset.single_steps, minutes=None)
