@@ -72,7 +72,9 @@ def main() -> None:
         rows += PARTS[part](suite)
         print(f"{part}: done after {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     settings = " ".join(sampling.words()) or "as by default"
-    print(f"model {model.hash} ({model.config.preset}), readers {readers.hash}, sampling {settings}, seed {args.seed}\n")
+    print(
+        f"model {model.hash} ({model.config.preset}), readers {readers.hash}, sampling {settings}, seed {args.seed}\n"
+    )
     print(as_markdown(rows))
     if args.json:
         content = {

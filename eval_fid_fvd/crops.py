@@ -115,7 +115,7 @@ def cut_out(picture: UInt8[Array, "3 h w"] | Tensor, sight: Sight, size_px: int 
 
 
 def cut_outs(
-    pictures: UInt8[Array, "n 3 h w"], places: Sequence[Sight], size_px: int = CUT_PX
+    pictures: UInt8[Array, "n 3 h w"] | Tensor, places: Sequence[Sight], size_px: int = CUT_PX
 ) -> Float[Tensor, "n 3 s s"]:
     """`cut_out` for n pictures with a place each."""
     images = torch.from_numpy(np.array(pictures)).float() / 255

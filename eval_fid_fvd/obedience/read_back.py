@@ -185,7 +185,7 @@ def way_of(motion: Motion) -> str:
     return "left" if turned > TURN_RAD else "right" if turned < -TURN_RAD else "straight"
 
 
-def balanced_accuracy(said: Sequence[bool], true: Sequence[bool]) -> float:
+def balanced_accuracy(said: Sequence[bool] | Array, true: Sequence[bool] | Array) -> float:
     """Mean of the shares read rightly among the true and among the false; NaN where one of them is missing."""
     a, b = np.asarray(said, bool), np.asarray(true, bool)
     if not b.any() or b.all():

@@ -61,14 +61,14 @@ class Suite:
     def moments(self, name: str, situations: Sequence[str], wanted: int, future_s: float, fits: "Fits") -> list[Moment]:
         """`wanted` moments of unseen scenes at which `fits` says yes; found once, then remembered by `name`."""
         file = self.folder / f"{name}-{self.seed}-{self.history}.json"
-        places = json.loads(file.read_text()) if file.exists() else []
+        places: list[tuple[str, int, int]] = json.loads(file.read_text()) if file.exists() else []
         if len(places) < wanted:
             places = self._search(situations, wanted, future_s, fits)
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = file.with_suffix(".tmp")
             temporary.write_text(json.dumps(places))
             temporary.replace(file)
-        return [self._moment(*place, future_s) for place in places[:wanted]]
+        return [self._moment(name, seed, now, future_s) for name, seed, now in places[:wanted]]
 
     def _search(
         self, situations: Sequence[str], wanted: int, future_s: float, fits: "Fits"
