@@ -154,12 +154,12 @@ def test_losses_are_finite_and_reach_what_is_told_of_the_jump(store, mode):
 def test_what_is_given_or_unknown_does_not_jump(store):
     given = task(store, preset=many(steps_given=1.0))
     batch = given.batch(0, 0, 1)
-    draw = distillation._Draw.of(given, batch, generator())
+    draw = distillation.Draw.of(given, batch, generator())
     jumps = given._jumps(draw, generator(2))
     assert not jumps.steps.whole.any()
     assert jumps.video.whole.any()
     explaining = task(store, preset=many(video_given=1.0))
-    draw = distillation._Draw.of(explaining, batch, generator())
+    draw = distillation.Draw.of(explaining, batch, generator())
     jumps = explaining._jumps(draw, generator(2))
     assert not jumps.video.whole.any()
     assert not jumps.video.now.any()
@@ -169,7 +169,7 @@ def test_what_is_given_or_unknown_does_not_jump(store):
 def test_video_and_steps_that_are_denoised_together_jump_together(store):
     joint = task(store, preset=many(joint=1.0))
     batch = joint.batch(0, 0, 1)
-    draw = distillation._Draw.of(joint, batch, generator())
+    draw = distillation.Draw.of(joint, batch, generator())
     jumps = joint._jumps(draw, generator(2))
     far = (jumps.video.whole > 0) & (draw.steps_time < 1)  # steps that are unknown stay so
     assert far.any()
@@ -183,7 +183,7 @@ def test_video_and_steps_that_are_denoised_together_jump_together(store):
 def guided_draw(store, **share):
     guided = task(store, preset=many(**share))
     batch = guided.batch(0, 0, 1)
-    return guided, batch, distillation._Draw.of(guided, batch, generator())
+    return guided, batch, distillation.Draw.of(guided, batch, generator())
 
 
 def test_scales_are_drawn_for_some_samples_and_for_what_is_given(store):
@@ -262,7 +262,7 @@ def _train(network, one, steps, rate):
 def _one_step_error(network, one, *, jump):
     """Distance of plans drawn in one step from those drawn in 32, from the same noise."""
     batch = one.batch(10_000, 0, 1)
-    draw = distillation._Draw.of(one, batch, generator(5))
+    draw = distillation.Draw.of(one, batch, generator(5))
 
     def plans(steps, length):
         values = draw.plan_noise

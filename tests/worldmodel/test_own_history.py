@@ -8,7 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from worldmodel.sequence import Output
-from worldmodel.training.tasks import OWN_STEPS, _Draw
+from worldmodel.training.draws import Draw
+from worldmodel.training.tasks import OWN_STEPS
 
 CHUNK = 4
 
@@ -22,7 +23,7 @@ def drawn(store, chunks=4, **share):
     """A task, its batch and a draw whose history carries no noise."""
     task = world_action(store, chunks=chunks, preset=only(**(share or {"joint": 1.0})))
     batch = task.batch(0, 0, 1)
-    return task, batch, replace(_Draw.of(task, batch, generator()), level=torch.zeros(2))
+    return task, batch, replace(Draw.of(task, batch, generator()), level=torch.zeros(2))
 
 
 class Knowing(nn.Module):

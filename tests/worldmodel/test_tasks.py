@@ -13,17 +13,12 @@ from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.sequence import ray_features
 from worldmodel.text_encoders import HashTextEncoder
 from worldmodel.tokenizer import Tokenizer
+from worldmodel.training.draws import Draw, draw_modes
+from worldmodel.training.encoded import Encoded, motion_statistics
 from worldmodel.training.presets import Modes, find_preset
 from worldmodel.training.store import Sample, Store, plan_labels, write_store
-from worldmodel.training.tasks import (
-    Encoded,
-    TokenizerTask,
-    WorldActionTask,
-    _Draw,
-    draw_modes,
-    motion_statistics,
-    reconstruction_loss,
-)
+from worldmodel.training.tasks import WorldActionTask
+from worldmodel.training.tokenizer_task import TokenizerTask, reconstruction_loss
 from worldmodel.warping import Warp, poses_after, warped_latents
 
 PRESET = find_preset("test")
@@ -207,7 +202,7 @@ def test_modes_come_with_their_shares():
 def test_each_mode_gives_hides_and_learns_what_it_should(store, mode, video_zero, steps_zero, present, learns):
     task = world_action(store, preset=only(**{mode: 1.0}))
     batch = task.batch(0, 0, 1)
-    draw = _Draw.of(task, batch, generator())
+    draw = Draw.of(task, batch, generator())
     assert bool((draw.video_time == 0).all()) == video_zero
     assert bool((draw.steps_time == 0).all()) == steps_zero
     assert bool(draw.present.all()) == present == bool(draw.present.any())
@@ -249,7 +244,7 @@ def test_a_loss_is_a_function_of_its_generator(store):
 def test_own_history_changes_only_the_clean_video(store):
     task, network = world_action(store, preset=only(joint=1.0)), make_network()
     batch = task.batch(0, 0, 1)
-    draw = _Draw.of(task, batch, generator())
+    draw = Draw.of(task, batch, generator())
     own = task._with_own_history(network, batch, draw)
     assert torch.equal(own.clean_video[:, :4], draw.clean_video[:, :4])  # the first chunk is never denoised
     assert not torch.equal(own.clean_video[:, 4:], draw.clean_video[:, 4:])
@@ -280,7 +275,7 @@ def tokenizer():
 def test_the_view_is_the_last_frame_of_the_chunk_before_warped_along_the_steps(store, tokenizer):
     task = viewing(store, tokenizer, only(steps_given=1.0))
     batch = task.batch(0, 0, 1)
-    draw = replace(_Draw.of(task, batch, generator()), level=torch.zeros(2), view_known=torch.tensor([True, False]))
+    draw = replace(Draw.of(task, batch, generator()), level=torch.zeros(2), view_known=torch.tensor([True, False]))
     view = task._view(batch, draw, batch["latents"])
     assert view.shape == batch["latents"][:, 4:].shape
     assert not view[1].any()
@@ -296,7 +291,7 @@ def test_the_view_is_the_last_frame_of_the_chunk_before_warped_along_the_steps(s
 def test_who_has_to_find_the_steps_is_not_shown_the_view(store, tokenizer, mode):
     task = viewing(store, tokenizer, only(**{mode: 1.0}))
     batch = task.batch(0, 0, 1)
-    draw = _Draw.of(task, batch, generator())
+    draw = Draw.of(task, batch, generator())
     assert not draw.view_known.any()
     assert task._view(batch, draw, batch["latents"]) is None
 
@@ -304,7 +299,7 @@ def test_who_has_to_find_the_steps_is_not_shown_the_view(store, tokenizer, mode)
 def test_own_history_shows_its_own_view(store, tokenizer):
     task = viewing(store, tokenizer, only(steps_given=1.0), own_history=1.0)
     batch, module = task.batch(0, 0, 1), task.module()
-    draw = _Draw.of(task, batch, generator())
+    draw = Draw.of(task, batch, generator())
     draw = replace(draw, view_known=torch.ones(2, dtype=torch.bool), view=None)
     own = task._with_own_history(module, batch, draw)
     real = task._view(batch, draw, batch["latents"])
@@ -314,7 +309,7 @@ def test_own_history_shows_its_own_view(store, tokenizer):
 
 def test_some_samples_go_without_past_or_motion_or_with_an_older_memory(store):
     task = world_action(store, chunks=3, preset=replace(only(joint=1.0), batch_clips=400))
-    draw = _Draw.of(task, task.batch(0, 0, 1), generator())
+    draw = Draw.of(task, task.batch(0, 0, 1), generator())
     assert 0.01 < (~draw.history_known).float().mean() < 0.1
     assert (draw.clean_steps_time[~draw.history_known] == 1).all()
     assert 0.4 < (draw.steps_time == 1).all(dim=1).float().mean() < 0.6
@@ -328,7 +323,7 @@ def test_missing_motion_is_unknown_and_costs_no_loss(tmp_path):
     assert not batch["known"].any()
     assert not batch["plans_known"].any()
     for seed in range(4):
-        draw = _Draw.of(task, batch, generator(seed))
+        draw = Draw.of(task, batch, generator(seed))
         assert (draw.steps_time == 1).all()
         assert (draw.clean_steps_time == 1).all()
         assert not draw.clean_steps.any()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from worldmodel.config import WorldModelConfig
 from worldmodel.flow import draw_times, mix
+from worldmodel.training.draws import HISTORY_NOISE, MOTION_DROP, Batch, draw_modes
 from worldmodel.training.presets import Modes
-from worldmodel.training.tasks import HISTORY_NOISE, MOTION_DROP, Batch, draw_modes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -22,9 +22,11 @@ from worldmodel.entries import ChunkEntry, joined
 from worldmodel.flow import mix, velocity_target
 from worldmodel.geometry import Array
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, Recall, TokenSequence, ray_features
+from worldmodel.training.draws import Batch, batch_random
+from worldmodel.training.encoded import Encoded
 from worldmodel.training.presets import Preset
 from worldmodel.training.store import Store, plan_labels
-from worldmodel.training.tasks import OWN_STEPS, Batch, Encoded, batch_random
+from worldmodel.training.tasks import OWN_STEPS, masked_mean
 
 
 class Additions(nn.Module):
@@ -156,9 +158,9 @@ class WanTask:
         steps = (output.steps - velocity_target(batch["steps"][:, per:], draw.steps_noise)).square().mean(dim=-1)
         plan = (output.plan - velocity_target(batch["plans"], draw.plan_noise)).square().mean(dim=-1)
         parts = {
-            "video": _masked_mean(video, (draw.mode <= 1)[:, None].expand_as(video)),
-            "steps": _masked_mean(steps, (draw.mode != 1)[:, None] & batch["known"][:, per:]),
-            "plan": _masked_mean(plan, batch["plans_known"]),
+            "video": masked_mean(video, (draw.mode <= 1)[:, None].expand_as(video)),
+            "steps": masked_mean(steps, (draw.mode != 1)[:, None] & batch["known"][:, per:]),
+            "plan": masked_mean(plan, batch["plans_known"]),
         }
         total = parts["video"] + self.preset.steps_weight * parts["steps"] + self.preset.plan_weight * parts["plan"]
         return total, {name: value.detach() for name, value in parts.items()}
@@ -249,8 +251,3 @@ class WanTask:
             plan=PlanPart(chunks=chunks, values=draw.noisy_plans, time=draw.plan_time),
             guidance=self._guidance(batch, slice(None)),
         )
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp(min=1)

@@ -21,6 +21,7 @@ from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.telemetry import Range, chunk_telemetry, training_range
 from worldmodel.training.cards import model_card, run_line
 from worldmodel.training.curves import run_curves
+from worldmodel.training.encoded import motion_statistics
 from worldmodel.training.loop import train
 from worldmodel.training.presets import Preset
 from worldmodel.training.processes import first_process, wait_for_all
@@ -28,7 +29,6 @@ from worldmodel.training.progress import Progress
 from worldmodel.training.settings import LoopConfig
 from worldmodel.training.stage_config import Say, StageConfig
 from worldmodel.training.store import Store
-from worldmodel.training.tasks import motion_statistics
 
 STAGES = ("chunk", "horizon")
 

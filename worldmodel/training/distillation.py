@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from worldmodel.flow import mix, shifted, velocity_target
 from worldmodel.sequence import FramesPart, Output, TokenSequence
+from worldmodel.training.draws import Batch, Draw
 from worldmodel.training.guided import draw_scales, first_rows, motion_given, variants
-from worldmodel.training.tasks import Batch, WorldActionTask, _Draw, _masked_mean
+from worldmodel.training.tasks import WorldActionTask, masked_mean
 
 FEW_STEPS = (1, 2, 4, 8)
 SLOPE_SHARE = 0.25  # of the chunks, which learn the plain velocity
@@ -126,7 +127,7 @@ class DistillationTask(WorldActionTask):
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Distance of every answer from two half jumps of the model itself, or from the velocity of the data."""
-        draw = _Draw.of(self, batch, generator)
+        draw = Draw.of(self, batch, generator)
         draw = replace(draw, view=self._view(batch, draw, batch["latents"]))
         jumps = self._jumps(draw, generator)
         first = self.first_noisy * self.per_chunk
@@ -155,7 +156,7 @@ class DistillationTask(WorldActionTask):
         answers = self._answer(module, batch, _at(draw, state, now), whole, scales)
         return self._distances(batch, draw, jumps, answers, targets)
 
-    def _jumps(self, draw: _Draw, generator: torch.Generator) -> _Jumps:
+    def _jumps(self, draw: Draw, generator: torch.Generator) -> _Jumps:
         shape, device, per = draw.plan_time.shape, draw.plan_time.device, self.per_chunk
 
         def drawn() -> tuple[Tensor, Tensor]:
@@ -171,7 +172,7 @@ class DistillationTask(WorldActionTask):
             plan=Jump.drawn(draw.plan_time, *plan, 1.0),
         )
 
-    def _guided_slopes(self, module: nn.Module, batch: Batch, draw: _Draw, slopes: Parts, scales: Tensor) -> Parts:
+    def _guided_slopes(self, module: nn.Module, batch: Batch, draw: Draw, slopes: Parts, scales: Tensor) -> Parts:
         """The slopes, those of the first samples under guidance; plans are never guided."""
         count = len(scales)
         mixes = [torch.zeros_like(values[:count]) for values in slopes[:2]]
@@ -184,7 +185,7 @@ class DistillationTask(WorldActionTask):
         return *(torch.cat([m, s[count:]]) for m, s in zip(mixes, slopes, strict=False)), slopes[2]
 
     def _answer(
-        self, module: nn.Module, batch: Batch, draw: _Draw, lengths: Parts | None, scales: Tensor | None
+        self, module: nn.Module, batch: Batch, draw: Draw, lengths: Parts | None, scales: Tensor | None
     ) -> Parts:
         """Mean velocities over the lengths."""
         output: Output = module(_asked(self._sequence(batch, draw), lengths, scales))
@@ -194,24 +195,24 @@ class DistillationTask(WorldActionTask):
         return output.video, output.steps, output.plan
 
     def _distances(
-        self, batch: Batch, draw: _Draw, jumps: _Jumps, answers: Parts, targets: Parts
+        self, batch: Batch, draw: Draw, jumps: _Jumps, answers: Parts, targets: Parts
     ) -> tuple[Tensor, dict[str, float]]:
         first = self.first_noisy * self.per_chunk
         errors = [(a - b).square().flatten(2).mean(-1) for a, b in zip(answers[:2], targets[:2], strict=True)]
         plan = (answers[2] - targets[2]).square().mean(dim=-1)
         learnt = draw.learn_video[:, None].expand_as(errors[0])
         parts = {
-            "video": _masked_mean(errors[0], learnt),
-            "steps": _masked_mean(errors[1], draw.learn_steps[:, None] & batch["known"][:, first:]),
-            "plan": _masked_mean(plan, batch["plans_known"]),
+            "video": masked_mean(errors[0], learnt),
+            "steps": masked_mean(errors[1], draw.learn_steps[:, None] & batch["known"][:, first:]),
+            "plan": masked_mean(plan, batch["plans_known"]),
         }
         preset = self.preset
         total = parts["video"] + preset.steps_weight * parts["steps"] + preset.plan_weight * parts["plan"]
-        parts["video_jump"] = _masked_mean(errors[0], learnt & (jumps.video.whole > 0))
+        parts["video_jump"] = masked_mean(errors[0], learnt & (jumps.video.whole > 0))
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
-def _at(draw: _Draw, state: Parts, times: Parts) -> _Draw:
+def _at(draw: Draw, state: Parts, times: Parts) -> Draw:
     """The draw with another state of video, steps and plans, at other noise times."""
     names = ("noisy_video", "noisy_steps", "noisy_plans", "video_time", "steps_time", "plan_time")
     return replace(draw, **dict(zip(names, (*state, *times), strict=True)))

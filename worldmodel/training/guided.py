@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.guidance_scales import CONDITIONS
-from worldmodel.training.tasks import Batch, _Draw
+from worldmodel.training.draws import Batch, Draw
 
 LARGEST = {"history": 2.0, "motion": 3.0, "text": 4.0}
 PLAIN_SHARE = 0.4  # of the scales, which stay 1
@@ -23,11 +23,11 @@ class Variant:
     """A batch that is told some of the conditions, and how much its answer counts, [B]."""
 
     batch: Batch
-    draw: _Draw
+    draw: Draw
     weight: Tensor
 
 
-def draw_scales(draw: _Draw, count: int, generator: torch.Generator) -> Tensor:
+def draw_scales(draw: Draw, count: int, generator: torch.Generator) -> Tensor:
     """Guidance scales [B, 3] of the first `count` samples; 1 for the others and for what is not given."""
     size = len(draw.present)
     largest = torch.tensor([LARGEST[name] for name in CONDITIONS])
@@ -39,12 +39,12 @@ def draw_scales(draw: _Draw, count: int, generator: torch.Generator) -> Tensor:
     return torch.where(given, scales, 1.0)
 
 
-def motion_given(draw: _Draw) -> Tensor:
+def motion_given(draw: Draw) -> Tensor:
     """Whose steps are told, bool [B]."""
     return draw.learn_video & ~draw.learn_steps
 
 
-def variants(batch: Batch, draw: _Draw, scales: Tensor) -> Iterator[Variant]:
+def variants(batch: Batch, draw: Draw, scales: Tensor) -> Iterator[Variant]:
     """The same samples told nothing, the history, the motion as well, and everything; their weights sum to 1.
 
     Args:
@@ -60,7 +60,7 @@ def variants(batch: Batch, draw: _Draw, scales: Tensor) -> Iterator[Variant]:
     yield Variant(batch=batch, draw=draw, weight=text)
 
 
-def first_rows(batch: Batch, draw: _Draw, count: int) -> tuple[Batch, _Draw]:
+def first_rows(batch: Batch, draw: Draw, count: int) -> tuple[Batch, Draw]:
     """The first samples of a batch."""
     values: dict[str, Any] = {one.name: getattr(draw, one.name) for one in fields(draw)}
     kept: dict[str, Any] = {name: None if value is None else value[:count] for name, value in values.items()}
@@ -76,7 +76,7 @@ def _silent(batch: Batch) -> Batch:
     return {**batch, **silence}
 
 
-def _without_motion(draw: _Draw) -> _Draw:
+def _without_motion(draw: Draw) -> Draw:
     given = motion_given(draw)
     return replace(
         draw,
@@ -86,7 +86,7 @@ def _without_motion(draw: _Draw) -> _Draw:
     )
 
 
-def _without_history(draw: _Draw) -> _Draw:
+def _without_history(draw: Draw) -> Draw:
     nobody = torch.zeros_like(draw.history_known)
     return replace(
         draw,

@@ -23,6 +23,7 @@ from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.cards import model_card, run_line
 from worldmodel.training.curves import run_curves
 from worldmodel.training.distillation import FEW_STEPS, DistillationTask
+from worldmodel.training.encoded import Encoded, motion_statistics
 from worldmodel.training.loop import train
 from worldmodel.training.presets import Preset, find_preset
 from worldmodel.training.processes import first_process, in_turn, training_device, wait_for_all
@@ -33,7 +34,8 @@ from worldmodel.training.stage_data import prepare_store
 from worldmodel.training.state import state_folder
 from worldmodel.training.store import Store
 from worldmodel.training.task import TrainingResult
-from worldmodel.training.tasks import Encoded, TokenizerTask, WorldActionTask, measure_latents, motion_statistics
+from worldmodel.training.tasks import WorldActionTask
+from worldmodel.training.tokenizer_task import TokenizerTask, measure_latents
 
 OnProgress = Callable[[Progress], None] | None
 
