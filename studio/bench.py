@@ -10,8 +10,8 @@ import typer
 
 from studio.bench_model import ModelBench, bench_model, model_table
 from studio.bench_town import FREQUENCY_HZ, SECONDS, run_town_bench, town_table
+from studio.commands.options import default_model
 from studio.console import Commands, emit, parts
-from studio.demo import DEFAULT_MODEL
 from studio.machine import machine_now
 from worldmodel.errors import BadRequest
 
@@ -45,7 +45,7 @@ def town(
 
 @bench.command("model")
 def model(
-    checkpoint: Annotated[str, typer.Option("--model", help="Checkpoint folder.")] = DEFAULT_MODEL,
+    checkpoint: Annotated[str, typer.Option("--model", help="Checkpoint folder.")] = default_model(),
     repeats: Annotated[int, typer.Option(help="Measurements, of which the median counts.")] = 3,
     threads: Annotated[int, typer.Option(help="Of the processor.")] = 2,
     resident_chunks: Annotated[int, typer.Option(help="Chunks of the rollout whose memory is watched.")] = 500,
