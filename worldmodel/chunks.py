@@ -175,6 +175,7 @@ def video_velocity(
     view = None if warped is None else side_by_side(warped, shared.passes)
     batch = len(past.rays)
     seen = told(shared.passes, "history", batch, model.device) & told(shared.passes, "motion", batch, model.device)
+    view_known = None if bool(seen.all()) else seen
 
     def velocity(state: State, t: float, step: float) -> State:
         times = torch.full((count, model.per_chunk), t, device=model.device)
@@ -186,7 +187,7 @@ def video_velocity(
             video=side_by_side(state[0], shared.passes),
             video_time=times,
             view=view,
-            view_known=None if bool(seen.all()) else seen,
+            view_known=view_known,
             video_jump=torch.full_like(times, step) if model.config.few_steps else None,
         )
         sequence = TokenSequence(frames=(part,), rays=rays, period_s=shared.period, scales=shared.scales)

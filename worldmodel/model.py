@@ -36,6 +36,8 @@ DEFAULT_SAMPLING = Sampling()
 class WorldModel:
     """Tokenizer, network and text encoder, and the four questions they answer."""
 
+    kind = KIND  # what config.json says that it is
+
     def __init__(
         self,
         config: WorldModelConfig,
@@ -91,7 +93,7 @@ class WorldModel:
         extra: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write config.json, bfloat16 weights in shards under 16 MB, the model card, and what it shows (`extra`, by name)."""
-        config = {"kind": KIND, **asdict(self.config)}
+        config = {"kind": self.kind, **asdict(self.config)}
         tensors = self._tensors()
         save_folder(Path(folder), tensors, config, card, dtype=torch.bfloat16, overwrite=overwrite, extra=extra)
 

@@ -9,7 +9,7 @@ A checkpoint of ours holds what was added or trained and names the backbone, who
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from worldmodel.backbones.files import TEMPORAL_STRIDE, WanFiles, find_wan, load
 from worldmodel.backbones.low_rank import add_low_rank
 from worldmodel.backbones.text import Umt5TextEncoder
 from worldmodel.backbones.wan import WanNetwork
-from worldmodel.checkpoints import content_hash, load_folder, read_json, save_folder
+from worldmodel.checkpoints import content_hash, load_folder, read_json
 from worldmodel.errors import BadCheckpoint
 from worldmodel.memory import AnyMemory
 from worldmodel.model import WorldModel
@@ -123,6 +123,7 @@ def wan_config(files: WanFiles, spec: WanSpec) -> WanModelConfig:
 class WanWorldModel(WorldModel):
     """`WorldModel` on a pretrained Wan."""
 
+    kind = KIND
     config: WanModelConfig
     tokenizer: WanTokenizer
     network: WanNetwork
@@ -152,9 +153,7 @@ class WanWorldModel(WorldModel):
         extra: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write config.json, what was added in bfloat16, the card and `extra`; the backbone is named, not copied."""
-        config = {"kind": KIND, **asdict(self.config)}
-        tensors = self._tensors()
-        save_folder(Path(folder), tensors, config, card, dtype=torch.bfloat16, overwrite=overwrite, extra=extra)
+        super().save_pretrained(folder, card, overwrite=overwrite, extra=extra)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "WanWorldModel":
