@@ -109,8 +109,8 @@ class TownEnv(gymnasium.Env):
     **Info**: `situation`, `scene_seed`, `route_m` at reset; `route_completion`, `driving_score`, `infractions` (time, kind, track,
     detail) at every step; at the end also `end` and `navsim`, the sub-scores with `pdms` and `epdms`.
 
-    **Side by side**: `gymnasium.make_vec` works; in processes pass `vector_kwargs={"shared_memory": False}`, because gymnasium's shared
-    memory does not carry texts.
+    **Side by side**: `gymnasium.make_vec` works; in processes pass `vector_kwargs={"shared_memory": False, "context": "spawn"}`: gymnasium's
+    shared memory does not carry texts, and a process forked after torch has used its threads hangs when it renders.
 
     `reset(seed=s)` draws situation and scene from `s`; `options` may name them: {'situation': 'street', 'seed': 7}.
     """

@@ -135,8 +135,9 @@ def test_two_environments_step_side_by_side() -> None:
 
 @pytest.mark.slow
 def test_two_environments_step_in_processes_of_their_own() -> None:
+    options = {"shared_memory": False, "context": "spawn"}
     envs = gymnasium.make_vec(
-        "Detour/Town-v0", num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": False}, setup=SMALL
+        "Detour/Town-v0", num_envs=2, vectorization_mode="async", vector_kwargs=options, setup=SMALL
     )
     seen, _ = envs.reset(seed=[1, 2])
     assert seen["instruction"] == tuple(TownEnv(SMALL).reset(seed=seed)[0]["instruction"] for seed in (1, 2))
