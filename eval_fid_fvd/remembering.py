@@ -20,7 +20,8 @@ from worldmodel.clips import Clip
 from worldmodel.geometry import Array, Rig, relative
 from worldmodel.guidance import FixedGuide
 from worldmodel.memory import AnyMemory
-from worldmodel.rollout import Past, RolloutRequest
+from worldmodel.past import Past
+from worldmodel.requests import RolloutRequest
 from worldmodel.sampling import Sampling
 from worldmodel.town.drivers.cast import CAR_COLORS, SIZES
 from worldmodel.town.masks import visibility

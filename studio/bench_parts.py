@@ -16,7 +16,7 @@ from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
-    from worldmodel.rollout import Past
+    from worldmodel.past import Past
 
 MEMORIES = ("window", "selective", "full")
 EARLY_CHUNK, SETTLED_CHUNK = 1, 20

@@ -15,7 +15,7 @@ from worldmodel.sequence import FramesPart, TokenSequence
 if TYPE_CHECKING:
     from worldmodel.entries import ChunkEntry
     from worldmodel.model import WorldModel
-    from worldmodel.rollout import Past
+    from worldmodel.past import Past
 
 MIB = 2**20
 

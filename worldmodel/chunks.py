@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,16 +19,15 @@ from worldmodel.guidance_scales import (
     side_by_side,
     told,
 )
+from worldmodel.loaded import LoadedModel
+from worldmodel.past import Past
+from worldmodel.requests import RolloutRequest
 from worldmodel.sampler import State, Velocity, find_sampler, sampling_times
 from worldmodel.sampling import Sampling
 from worldmodel.sequence import FramesPart, GuidancePart, Recall, TokenSequence
 
-if TYPE_CHECKING:
-    from worldmodel.model import WorldModel
-    from worldmodel.rollout import Past, RolloutRequest
 
-
-def seeded_noise(model: "WorldModel", shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
+def seeded_noise(model: LoadedModel, shape: Sequence[int], seeds: Sequence[int], stream: str, chunk: int) -> Tensor:
     """The noise of one stream and chunk, one row per seed, on the model's device."""
     return torch.stack([stream_noise(shape, seed, stream, chunk) for seed in seeds]).to(model.device)
 
@@ -48,8 +46,8 @@ def check_finite(what: str, *values: Tensor) -> None:
 
 
 def next_chunk(
-    model: "WorldModel", past: "Past", request: "RolloutRequest", texts: Sequence[str], given: Tensor | None
-) -> tuple[Tensor, "Past"]:
+    model: LoadedModel, past: Past, request: RolloutRequest, texts: Sequence[str], given: Tensor | None
+) -> tuple[Tensor, Past]:
     """Denoise one chunk; its latents [B, F, C, ch, h, w] and the past that includes it.
 
     Args:
@@ -75,7 +73,7 @@ def next_chunk(
     return latents, extended(model, past, request, latents, steps, recall)
 
 
-def _denoised(past: "Past", request: "RolloutRequest", velocity: Velocity, noise: Tensor, shift: float) -> Tensor:
+def _denoised(past: Past, request: RolloutRequest, velocity: Velocity, noise: Tensor, shift: float) -> Tensor:
     times = sampling_times(request.sampling.steps, shift)
     (result,) = find_sampler(request.sampling.sampler)(velocity, (noise,), times)
     check_finite(f"chunk {past.chunks} of the rollout", result)
@@ -114,8 +112,8 @@ class _Guided:
 
     @staticmethod
     def of(
-        model: "WorldModel",
-        past: "Past",
+        model: LoadedModel,
+        past: Past,
         recall: Recall | None,
         texts: Sequence[str],
         sampling: Sampling,
@@ -138,7 +136,7 @@ class _Guided:
 
 
 def steps_velocity(
-    model: "WorldModel", past: "Past", recall: Recall | None, texts: Sequence[str], sampling: Sampling
+    model: LoadedModel, past: Past, recall: Recall | None, texts: Sequence[str], sampling: Sampling
 ) -> Velocity:
     """The network as a function of (steps,): how the driver goes on, said by the narrow expert before there is a picture.
 
@@ -160,8 +158,8 @@ def steps_velocity(
 
 
 def video_velocity(
-    model: "WorldModel",
-    past: "Past",
+    model: LoadedModel,
+    past: Past,
     recall: Recall | None,
     texts: Sequence[str],
     sampling: Sampling,
@@ -197,20 +195,20 @@ def video_velocity(
     return velocity
 
 
-def _texts_for(model: "WorldModel", past: "Past", texts: Sequence[str], passes: Sequence[Pass]) -> GuidancePart:
+def _texts_for(model: LoadedModel, past: Past, texts: Sequence[str], passes: Sequence[Pass]) -> GuidancePart:
     """The text of every pass; the empty one where it is withheld."""
     said = [text if "text" in one.told else "" for one in passes for text in texts]
     return model.guidance(said, past.frames // model.per_chunk)
 
 
-def frame_numbers(model: "WorldModel", past: "Past") -> Tensor:
+def frame_numbers(model: LoadedModel, past: Past) -> Tensor:
     """Frame numbers of the next chunk [F]."""
     return torch.arange(past.frames, past.frames + model.per_chunk, device=model.device)
 
 
 def extended(
-    model: "WorldModel", past: "Past", request: "RolloutRequest", latents: Tensor, steps: Tensor, recall: Recall | None
-) -> "Past":
+    model: LoadedModel, past: Past, request: RolloutRequest, latents: Tensor, steps: Tensor, recall: Recall | None
+) -> Past:
     """Write the finished chunk into the memory: one clean pass that sees no guidance.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,18 +10,18 @@ from torch import Tensor
 from worldmodel.chunks import check_finite, frame_numbers, seeded_noise
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.geometry import Motion
+from worldmodel.loaded import LoadedModel
 from worldmodel.observing import at_rate, fitted
+from worldmodel.past import Past
 from worldmodel.plans import Observation
-from worldmodel.rollout import Past
+from worldmodel.remembering import remember
 from worldmodel.sampler import State, find_sampler, sampling_times
+from worldmodel.sampling import Sampling
 from worldmodel.sequence import FramesPart, TokenSequence
-
-if TYPE_CHECKING:
-    from worldmodel.model import WorldModel
 
 
 @torch.no_grad()
-def explain(model: "WorldModel", observations: Sequence[Observation], *, seed: int, steps: int) -> list[Motion]:
+def explain(model: LoadedModel, observations: Sequence[Observation], *, seed: int, steps: int) -> list[Motion]:
     """The steps into all frames after the first chunk, one motion per observation; see `WorldModel.explain`.
 
     Raises:
@@ -36,7 +35,8 @@ def explain(model: "WorldModel", observations: Sequence[Observation], *, seed: i
         raise BadRequest(f"observations of one batch need equal length; got {counts} frames. Explain them one by one.")
     if counts[0] < 2 * per:
         raise ClipTooShort(f"explaining needs at least {2 * per} frames; got {counts[0]}. Use a longer clip.")
-    past = model.remember([_frames_of(observation, 0, per) for observation in seen], with_steps=False)
+    memory = Sampling().empty_memory(model.config.history_chunks)
+    past = remember(model, [_frames_of(observation, 0, per) for observation in seen], memory, with_steps=False)
     found = []
     for start in range(per, counts[0] // per * per, per):
         part = [_frames_of(observation, start, start + per) for observation in seen]
@@ -50,7 +50,7 @@ def _frames_of(observation: Observation, first: int, last: int) -> Observation:
 
 
 def _explained(
-    model: "WorldModel", past: Past, observations: Sequence[Observation], seed: int, steps: int
+    model: LoadedModel, past: Past, observations: Sequence[Observation], seed: int, steps: int
 ) -> tuple[Tensor, Past]:
     """Normalised steps [B, F, 3] of the next chunk, and the past that has seen its pictures (not its steps)."""
     seen = [fitted(observation, model.config) for observation in observations]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,20 +11,18 @@ from worldmodel.chunks import check_finite
 from worldmodel.errors import BadRequest
 from worldmodel.flow import stream_noise
 from worldmodel.geometry import Array, Trajectory, mean_pose
+from worldmodel.loaded import LoadedModel
+from worldmodel.past import Past
 from worldmodel.plans import PLAN_TIMES_S, Plan
-from worldmodel.rollout import Past
 from worldmodel.sampler import State, find_sampler, sampling_times
 from worldmodel.sequence import PlanPart, Recall, TokenSequence
-
-if TYPE_CHECKING:
-    from worldmodel.model import WorldModel
 
 MAX_SAMPLES = 256
 
 
 @torch.no_grad()
 def draw_plans(
-    model: "WorldModel",
+    model: LoadedModel,
     past: Past,
     *,
     texts: Sequence[str],
@@ -70,12 +67,12 @@ def plan_of(values: Array, timing: dict[str, float] | None = None) -> Plan:
     return Plan(trajectory=mean, samples=values if len(values) > 1 else None, timing=timing or {})
 
 
-def _noise(model: "WorldModel", past: Past, seed: int, sample: int) -> Tensor:
+def _noise(model: LoadedModel, past: Past, seed: int, sample: int) -> Tensor:
     shape = (1, model.config.network.plan_poses, 3)
     return stream_noise(shape, seed, f"plan-{sample}", past.frames // model.per_chunk)
 
 
-def _stale_chunks(model: "WorldModel", stale_s: float) -> int:
+def _stale_chunks(model: LoadedModel, stale_s: float) -> int:
     chunk_s = model.per_chunk / model.config.frequency_hz
     chunks = round(stale_s / chunk_s) if np.isfinite(stale_s) else -1
     if chunks < 0 or abs(chunks * chunk_s - stale_s) > 1e-6:
@@ -86,7 +83,7 @@ def _stale_chunks(model: "WorldModel", stale_s: float) -> int:
 
 
 def _denoised(
-    model: "WorldModel", past: Past, recall: Recall | None, texts: Sequence[str], noise: Tensor, steps: int, stale: int
+    model: LoadedModel, past: Past, recall: Recall | None, texts: Sequence[str], noise: Tensor, steps: int, stale: int
 ) -> Tensor:
     """Normalised plans [N, poses, 3] of N texts and noises [N, 1, poses, 3]."""
     chunk, count = past.frames // model.per_chunk, len(noise)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,19 +9,16 @@ from torch import Tensor
 
 from worldmodel.chunks import check_finite
 from worldmodel.errors import BadRequest
-from worldmodel.hints import newest_chunk
+from worldmodel.loaded import LoadedModel
 from worldmodel.memory import AnyMemory, ChunkEntry
 from worldmodel.observing import fitted, observation_warnings
+from worldmodel.past import Past, newest_chunk
 from worldmodel.plans import Observation
-from worldmodel.rollout import Past
 from worldmodel.sequence import FramesPart, TokenSequence
-
-if TYPE_CHECKING:
-    from worldmodel.model import WorldModel
 
 
 @torch.no_grad()
-def remember(model: "WorldModel", observations: Sequence[Observation], memory: AnyMemory, *, with_steps: bool) -> Past:
+def remember(model: LoadedModel, observations: Sequence[Observation], memory: AnyMemory, *, with_steps: bool) -> Past:
     """Read observations into an empty memory; see `WorldModel.remember`.
 
     Raises:
@@ -76,7 +72,7 @@ def _check_alike(observations: Sequence[Observation]) -> None:
         )
 
 
-def _past_steps(model: "WorldModel", seen: Sequence[Observation], *, with_steps: bool) -> tuple[Tensor, Tensor]:
+def _past_steps(model: LoadedModel, seen: Sequence[Observation], *, with_steps: bool) -> tuple[Tensor, Tensor]:
     """Normalised steps [B, F, 3] into every frame, and noise times [B, F] that say 1 where a step is unknown."""
     batch, frames = len(seen), len(seen[0].video)
     steps = torch.zeros(batch, frames, 3, device=model.device)

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,60 +15,12 @@ from worldmodel.chunks import next_chunk
 from worldmodel.clips import Clip, Instruction
 from worldmodel.commands import commanded
 from worldmodel.geometry import Array, Rig, Trajectory
-from worldmodel.guidance import Guide
-from worldmodel.hints import ask_guides, imagined_chunk
-from worldmodel.memory import AnyMemory, memory_stats, memory_warnings
-from worldmodel.plans import Observation
-from worldmodel.sampling import Sampling
+from worldmodel.hints import ask_guides
+from worldmodel.loaded import LoadedModel
+from worldmodel.memory import memory_stats, memory_warnings
+from worldmodel.past import Past
+from worldmodel.requests import RolloutRequest
 from worldmodel.telemetry import batch_telemetry, drift_warnings
-
-if TYPE_CHECKING:
-    from worldmodel.model import WorldModel
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Past:
-    """All that the next chunk depends on besides its own noise, text and actions.
-
-    Attributes:
-        memory: Keys and values of the chunks so far.
-        frames: How many frames the memory has seen; the next chunk starts there.
-        chunks: How many chunks were imagined so far; names the noise of the next one.
-        rays: Camera rays [B, cameras, rows, columns, features].
-        newest: Per sample the newest chunk at the model's picture size: recorded, or imagined once there is one.
-        texts: Per sample the texts of the chunks imagined so far.
-        trajectory: Imagined poses so far, [frames + 1, 3] per sample, starting at the identity.
-        codec: What the tokenizer remembers of the pictures so far (`Tokenizer.encode_on`); None for one without memory.
-        warnings: Per sample what to know of the observation that it began with.
-    """
-
-    memory: AnyMemory
-    frames: int
-    chunks: int
-    rays: Tensor
-    newest: tuple[Observation, ...]
-    texts: tuple[tuple[str, ...], ...]
-    trajectory: tuple[Array, ...]
-    codec: Any = None
-    warnings: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def rigs(self) -> tuple[Rig, ...]:
-        """The cameras of each sample at the model's picture size."""
-        return tuple(observation.rig for observation in self.newest)
-
-    @property
-    def instructions(self) -> tuple[str, ...]:
-        """What each sample's driver was told."""
-        return tuple(observation.instruction for observation in self.newest)
-
-    def shown(self, video: Array, texts: Sequence[str]) -> "Past":
-        """The same past once its last chunk is decoded, uint8 [B, F, C, 3, h, w]; `texts` steered it."""
-        frames = video.shape[1]
-        seen = zip(self.newest, video, self.trajectory, strict=True)
-        newest = tuple(imagined_chunk(before, chunk, poses[-frames:]) for before, chunk, poses in seen)
-        said = tuple((*before, text) for before, text in zip(self.texts, texts, strict=True))
-        return replace(self, newest=newest, texts=said)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -130,29 +82,8 @@ class Rollout:
                 yield Instruction(text=self.texts[start], start_s=start * self.chunk_s, end_s=end_s)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RolloutRequest:
-    """What to imagine from a past.
-
-    Attributes:
-        frames: Frames wanted; whole chunks are made, the video is cut.
-        seeds: One per sample.
-        guides: One per sample; time counts from the first imagined frame of all.
-        actions: Poses to drive, one trajectory per sample, or None: the steps are imagined too.
-        sampling: How the noise is removed; the past brings its memory.
-        on_chunk: Called with (chunk, chunks, the chunk's video [B, F, C, 3, h, w]).
-    """
-
-    frames: int
-    seeds: tuple[int, ...]
-    guides: tuple[Guide, ...]
-    actions: tuple[Trajectory, ...] | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    on_chunk: Callable[[int, int, Array], None] | None = None
-
-
 @torch.no_grad()
-def roll_out(model: "WorldModel", past: Past, request: RolloutRequest) -> list[Rollout]:
+def roll_out(model: LoadedModel, past: Past, request: RolloutRequest) -> list[Rollout]:
     """Imagine chunk after chunk; one rollout per sample of the past.
 
     Raises:
@@ -197,7 +128,7 @@ class _Made:
 
 
 def _commands(
-    model: "WorldModel", past: Past, request: RolloutRequest, chunks: int
+    model: LoadedModel, past: Past, request: RolloutRequest, chunks: int
 ) -> tuple[Tensor | None, tuple[tuple[str, ...], ...]]:
     """Normalised steps [B, chunks * F, 3] that are commanded, or None; and what to know of them, per sample."""
     if request.actions is None:
@@ -217,7 +148,7 @@ def _commands(
     return model.normalised_steps(np.stack([steps for steps, _ in found])), tuple(said for _, said in found)
 
 
-def _one_rollout(model: "WorldModel", past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
+def _one_rollout(model: LoadedModel, past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
     hertz, start = model.config.frequency_hz, made.first_chunk * model.per_chunk
     count = request.frames + 1
     return Rollout(

@@ -26,8 +26,8 @@ from worldmodel.checkpoints import content_hash, load_folder, read_json
 from worldmodel.errors import BadCheckpoint
 from worldmodel.memory import AnyMemory
 from worldmodel.model import WorldModel
+from worldmodel.past import Past
 from worldmodel.plans import Observation
-from worldmodel.rollout import Past
 from worldmodel.sequence import NetworkConfig
 from worldmodel.text_encoders import TextEncoder
 from worldmodel.tokenizer import fill
