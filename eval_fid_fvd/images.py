@@ -10,14 +10,15 @@ Array = np.ndarray
 WINDOW_PX, SIGMA_PX = 11, 1.5
 K1, K2 = 0.01, 0.03
 PSNR_CAP_DB = 100.0  # what an identical frame counts as when dB are averaged over frames
+ROUNDING = 1e-6  # by which float32 arithmetic may leave [0, 1]
 
 
 def psnr(a: Float[Array, "h w 3"], b: Float[Array, "h w 3"]) -> float:
     """Peak signal-to-noise ratio in dB, for a peak of 1: -10 log10 of the mean squared error over all values.
 
     Args:
-        a: RGB float, shape [h, w, 3], range [0, 1].
-        b: The same size and range.
+        a: RGB, shape [h, w, 3], float in [0, 1]; uint8 is taken as levels of 255.
+        b: The same size.
     Returns:
         dB; infinite for identical pictures.
     Raises:
@@ -35,39 +36,49 @@ def ssim(a: Float[Array, "h w 3"], b: Float[Array, "h w 3"]) -> float:
     wholly inside the picture. The same as scikit-image with `gaussian_weights=True, use_sample_covariance=False`.
 
     Args:
-        a: RGB float, shape [h, w, 3], range [0, 1], h and w at least 11.
-        b: The same size and range.
+        a: RGB, shape [h, w, 3], h and w at least 11, float in [0, 1]; uint8 is taken as levels of 255.
+        b: The same size.
     Raises:
         BadRequest: for another shape or range, or pictures smaller than the window.
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
     """
     x, y = _checked_pair(a, b)
-    if min(x.shape[:2]) < WINDOW_PX:
-        raise BadRequest(
-            f"pictures are {x.shape[1]}x{x.shape[0]} pixels; SSIM needs at least {WINDOW_PX}x{WINDOW_PX}. Use PSNR."
-        )
-    x, y = (np.ascontiguousarray(side.transpose(2, 0, 1)) for side in (x, y))  # twice as fast to filter
-    mean_x, mean_y = _local_means(x), _local_means(y)
-    var_x, var_y = _local_means(x * x) - mean_x * mean_x, _local_means(y * y) - mean_y * mean_y
-    cov = _local_means(x * y) - mean_x * mean_y
-    c1, c2 = K1**2, K2**2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    return float((luminance * (2 * cov + c2) / (var_x + var_y + c2)).mean())
+    _check_window(x.shape[1], x.shape[0])
+    planes = (np.ascontiguousarray(side.transpose(2, 0, 1)) for side in (x, y))  # twice as fast to filter
+    return _ssim_of_planes(*planes)
 
 
 def psnr_of_frames(a: UInt8[Array, "n 3 h w"], b: UInt8[Array, "n 3 h w"]) -> Float[Array, " n"]:
-    """PSNR of each frame in dB; identical frames count as PSNR_CAP_DB so that means stay finite."""
-    return np.array([min(psnr(x, y), PSNR_CAP_DB) for x, y in zip(unit_pictures(a), unit_pictures(b), strict=True)])
+    """PSNR of each frame in dB, [n]; identical frames count as PSNR_CAP_DB so that means stay finite.
+
+    Raises:
+        BadRequest: unless both are uint8 of one shape [n, 3, h, w].
+    """
+    x, y = _checked_frames(a, b)
+    errors = [np.square(p.astype(np.int32) - q).mean(dtype=np.float64) / 255**2 for p, q in zip(x, y, strict=True)]
+    return np.array([min(-10 * np.log10(e), PSNR_CAP_DB) if e else PSNR_CAP_DB for e in errors], np.float64)
 
 
 def ssim_of_frames(a: UInt8[Array, "n 3 h w"], b: UInt8[Array, "n 3 h w"]) -> Float[Array, " n"]:
-    """SSIM of each frame."""
-    return np.array([ssim(x, y) for x, y in zip(unit_pictures(a), unit_pictures(b), strict=True)])
+    """SSIM of each frame, [n]; one frame is worked on at a time, so memory does not grow with n.
+
+    Raises:
+        BadRequest: unless both are uint8 of one shape [n, 3, h, w], at least as large as the window.
+    """
+    x, y = _checked_frames(a, b)
+    _check_window(x.shape[3], x.shape[2])
+    return np.array([_ssim_of_planes(p / 255, q / 255) for p, q in zip(x, y, strict=True)], np.float64)
 
 
-def unit_pictures(frames: UInt8[Array, "n 3 h w"]) -> Float[Array, "n h w 3"]:
-    """Frames as float64 pictures in [0, 1], channels last."""
-    return np.asarray(frames).transpose(0, 2, 3, 1).astype(np.float64) / 255
+def _ssim_of_planes(x: Float[Array, "3 h w"], y: Float[Array, "3 h w"]) -> float:
+    """Mean SSIM of float64 channels; the two variances are only needed as a sum, which saves a filter."""
+    mean_x, mean_y = _local_means(x), _local_means(y)
+    squares, product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    variances = _local_means(x * x + y * y) - squares
+    covariance = _local_means(x * y) - product
+    c1, c2 = K1**2, K2**2
+    similar = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+    return float(similar.mean())
 
 
 def _window() -> Float[Array, " 11"]:
@@ -83,6 +94,13 @@ def _local_means(x: Float[Array, "3 h w"]) -> Float[Array, "3 h-10 w-10"]:
     return np.asarray(ndimage.correlate1d(rows, _window(), axis=2)[..., edge:-edge])
 
 
+def _check_window(width_px: int, height_px: int) -> None:
+    if min(width_px, height_px) < WINDOW_PX:
+        raise BadRequest(
+            f"pictures are {width_px}x{height_px} pixels; SSIM needs at least {WINDOW_PX}x{WINDOW_PX}. Use PSNR."
+        )
+
+
 def _checked_pair(a: Array, b: Array) -> tuple[Array, Array]:
     x, y = _checked(a, "a"), _checked(b, "b")
     if x.shape != y.shape:
@@ -91,14 +109,27 @@ def _checked_pair(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _checked(picture: Array, side: str) -> Array:
+    """The picture as float64 in [0, 1]."""
     x = np.asarray(picture)
-    if x.ndim != 3 or x.shape[2] != 3 or x.dtype.kind != "f" or not x.size:
+    if x.ndim != 3 or x.shape[2] != 3 or x.dtype.kind not in "fiu" or not x.size:
         raise BadRequest(
-            f"picture {side}: got {x.dtype} {x.shape}; it must be float [h, w, 3] in [0, 1]. Divide uint8 by 255."
+            f"picture {side}: got {x.dtype} {x.shape}; it must be float [h, w, 3] in [0, 1], or uint8. Convert it."
         )
-    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+    if x.dtype == np.uint8:
+        return np.asarray(x / 255)
+    if not (np.isfinite(x).all() and x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):
         raise BadRequest(
-            f"picture {side}: values from {x.min():g} to {x.max():g}; they must be finite and in [0, 1]. "
-            "Divide uint8 by 255, or map [-1, 1] to [0, 1]."
+            f"picture {side}: {x.dtype} values from {x.min():g} to {x.max():g}; they must be finite and in [0, 1]. "
+            "Divide levels by 255, or map [-1, 1] to [0, 1]."
         )
     return x.astype(np.float64)
+
+
+def _checked_frames(a: Array, b: Array) -> tuple[Array, Array]:
+    x, y = np.asarray(a), np.asarray(b)
+    if x.dtype != np.uint8 or y.dtype != np.uint8 or x.ndim != 4 or x.shape != y.shape or x.shape[1] != 3:
+        raise BadRequest(
+            f"frames are {x.dtype} {x.shape} and {y.dtype} {y.shape}; both must be uint8 [n, 3, h, w] of one size. "
+            "Convert or resize one first."
+        )
+    return x, y
