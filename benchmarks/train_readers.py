@@ -3,7 +3,7 @@
     uv run python benchmarks/train_readers.py STORE runs/readers --out assets/readers
 
 STORE is a training store of town scenes with three cameras (any `detour train` run has one in its folder, or
-`worldmodel.training.store.town_store` makes it). Whole scenes are held out for the scores. Features and fitted parts are kept in the
+`worldmodel.training.town_store` makes it). Whole scenes are held out for the scores. Features and fitted parts are kept in the
 working folder, so that a killed run goes on where it stopped; `--part` fits one part alone.
 """
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from eval_fid_fvd.images import psnr_of_frames, ssim_of_frames
 from eval_fid_fvd.planning import ade_fde
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.planner import JointPlanner, Planner
-from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of
-from studio.moments import Moment, Wish, find_moment
+from studio.counterfactual import EditedClip, apply_edit, pair_of
+from studio.demo_story import Story
+from studio.moments import Wish, find_moment
 from studio.runs import RunWriter, new_folder, refuse_existing
-from studio.town_answer import TownAnswer, town_answer
+from studio.town_answer import town_answer
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadEdit, MissingMotion
@@ -29,7 +29,6 @@ from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
-    from worldmodel.rollout import Rollout
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 DEFAULT_CLIP = f"{ASSETS / 'clips'}:2"  # a street where the town's own driver brakes for the obstacle
@@ -84,33 +83,6 @@ class DemoResult:
     scores: tuple[dict[str, Any], ...]
     skipped: tuple[str, ...]
     timings_s: dict[str, float]
-
-
-@dataclass(eq=False, kw_only=True)
-class Story:
-    """Everything the report tells; filled part by part.
-
-    Attributes:
-        moment: The recording, at its own size, and its now.
-        truth: What the cameras saw then, at the model's size; fewer frames than imagined when the recording ends.
-        rollouts: (title, rollout), same seed.
-        replay: The rollout driven as logged; None without motion.
-        pairs: Plans before and after.
-        edited: The stitched clip; None when the clip cannot be stitched.
-        town: What the embedded town answers to the stitched obstacle; None for other clips.
-        scores: Rows with name, value and unit.
-        skipped: What could not be done, or not be trusted, in words.
-    """
-
-    moment: Moment
-    truth: UInt8[Array, "time camera 3 height width"]
-    rollouts: list[tuple[str, "Rollout"]] = field(default_factory=list)
-    replay: "Rollout | None" = None
-    pairs: list[Pair] = field(default_factory=list)
-    edited: EditedClip | None = None
-    town: TownAnswer | None = None
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
 
 
 def run_demo(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from studio.counterfactual import Pair
-from studio.demo import Story
+from studio.demo_story import Story
 from studio.html_report import Block, Figure, Note, Section, Table, Video, write_report
 from studio.overlays import COLORS, PathLayer, birds_eye_svg, display_rig, mosaic, upscaled, with_path
 from studio.runs import RunWriter

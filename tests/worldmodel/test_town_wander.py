@@ -7,7 +7,7 @@ import numpy as np
 from worldmodel.town.scene import town_rig
 from worldmodel.town.traffic import simulate
 from worldmodel.town.wander import ASIDE_M, wander
-from worldmodel.training.store import town_store
+from worldmodel.training.town_store import town_store
 
 
 def test_a_wandering_drive_is_the_same_every_time_and_begins_with_the_shorter_one() -> None:

@@ -16,9 +16,10 @@ from worldmodel.town.words.descriptions import describe
 from worldmodel.town.words.hints import hint_at, hints
 from worldmodel.training.encoded import Encoded
 from worldmodel.training.presets import find_preset
-from worldmodel.training.store import Store, clip_samples, town_store
+from worldmodel.training.store import Store, clip_samples
 from worldmodel.training.tasks import WorldActionTask
-from worldmodel.training.words import FILE, Words, add_words, read_words, spoken_of, town_words, write_words
+from worldmodel.training.town_store import add_words, town_store
+from worldmodel.training.words import FILE, Words, read_words, spoken_of, town_words, write_words
 
 PRESET = replace(find_preset("test"), text_drop=0.0, hint_share=0.5, description_share=0.2)
 SCENES = [("street", 5), ("stop_and_go", 7)]

@@ -5,7 +5,8 @@ from pathlib import Path
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.training.presets import Preset
 from worldmodel.training.stage_config import Say, StageConfig
-from worldmodel.training.store import Progress, Store, dataset_store, town_store
+from worldmodel.training.store import Progress, Store, dataset_store
+from worldmodel.training.town_store import town_store
 
 
 def prepare_store(config: StageConfig, preset: Preset, say: Say) -> Store:

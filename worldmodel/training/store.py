@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -24,10 +24,7 @@ from worldmodel.geometry import Array, Camera, Rig
 from worldmodel.pictures import resize_video
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.tokenizer import Tokenizer
-from worldmodel.training.words import Words, read_words, spoken_of, town_words, write_words
-
-if TYPE_CHECKING:
-    from worldmodel.town.scene import Scene
+from worldmodel.training.words import Words, read_words, spoken_of, write_words
 
 Progress = Callable[[int, int], None]
 
@@ -181,114 +178,6 @@ def write_store(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Store.open(folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TownJob:
-    """One town scene for a store.
-
-    Attributes:
-        video_s, scene_s: Seconds that are rendered (from the start), and whose steps are kept.
-        wanders: Whether the ego wanders (`worldmodel.town.wander`) instead of driving as the expert.
-        rig: The cameras; None where nothing is rendered.
-    """
-
-    situation: str
-    seed: int
-    video_s: float
-    scene_s: float
-    frequency_hz: float
-    wanders: bool = False
-    rig: Rig | None = None
-
-    def scene(self) -> "Scene":
-        """The scene, simulated."""
-        from worldmodel.town.traffic import simulate
-        from worldmodel.town.wander import wander
-
-        drive = wander if self.wanders else simulate
-        return drive(self.situation, self.seed, seconds=self.scene_s, frequency_hz=self.frequency_hz)
-
-
-def town_sample(job: TownJob) -> Sample:
-    """Simulate and render one town scene."""
-    from worldmodel.town.render import render
-
-    scene = job.scene()
-    assert job.rig is not None
-    frames = range(round(job.video_s * job.frequency_hz))
-    rendering = render(scene, job.rig, frames)
-    deltas = scene.trajectory().motion().deltas
-    text = next((i.text for i in scene.instructions), "")
-    return Sample(
-        video=rendering.rgb,
-        objects=np.asarray(rendering.instance >= 0),
-        deltas=deltas,
-        known=np.ones(len(deltas), dtype=bool),
-        text=text,
-        expert=not job.wanders,
-        words=town_words(scene),
-    )
-
-
-def _town_job(job: TownJob) -> Sample:
-    import torch
-
-    torch.set_num_threads(1)
-    return town_sample(job)
-
-
-def town_jobs(
-    scenes: Sequence[tuple[str, int]],
-    *,
-    video_s: float,
-    scene_s: float,
-    frequency_hz: float,
-    wander: float = 0.0,
-    rig: Rig | None = None,
-) -> list[TownJob]:
-    """What is to be simulated for the scenes of a store; every so many of them wanders."""
-    return [
-        TownJob(
-            situation=situation,
-            seed=seed,
-            video_s=video_s,
-            scene_s=scene_s,
-            frequency_hz=frequency_hz,
-            wanders=int((i + 1) * wander) > int(i * wander),
-            rig=rig,
-        )
-        for i, (situation, seed) in enumerate(scenes)
-    ]
-
-
-def town_store(
-    folder: Path,
-    scenes: Sequence[tuple[str, int]],
-    rig: Rig,
-    *,
-    video_s: float,
-    scene_s: float,
-    frequency_hz: float,
-    wander: float = 0.0,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> Store:
-    """Simulate and render scenes into a store.
-
-    Args:
-        wander: Share of the scenes, spread evenly, in which the ego wanders.
-        workers: Processes side by side; the result does not depend on it.
-    """
-    jobs = town_jobs(scenes, video_s=video_s, scene_s=scene_s, frequency_hz=frequency_hz, wander=wander, rig=rig)
-    made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s, "wander": wander}
-    if workers <= 1:
-        return write_store(map(_town_job, jobs), len(jobs), folder, rig, frequency_hz, made_from, progress)
-    import multiprocessing
-
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        samples = pool.imap(_town_job, jobs, chunksize=2)
-        return write_store(samples, len(jobs), folder, rig, frequency_hz, made_from, progress)
 
 
 def clip_samples(clip: Clip, rig: Rig, frames: int, stride: int) -> Iterator[Sample]:

@@ -2,23 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from worldmodel.clips import Instruction
 from worldmodel.errors import BadDataset
 
 if TYPE_CHECKING:
     from worldmodel.town.scene import Scene
-    from worldmodel.training.store import Store
 
 FILE = "words.json"  # in a store's folder
-SAME = 0.02  # metres and radians per step up to which a scene moves as it did
 Spoken = tuple[tuple[float, str], ...]  # each text with the second from which it holds, until the next one does
 
 
@@ -111,37 +107,3 @@ def read_words(folder: Path, clips: int) -> tuple[Words, ...] | None:
 
 def _spoken(rows: Any) -> Spoken:
     return tuple((float(start), str(text)) for start, text in rows)
-
-
-def add_words(store: "Store", folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> int:
-    """Write the words of a store of town scenes that was made without: the scenes are simulated again, not rendered.
-
-    Args:
-        folder: Where to; None for the store's own.
-    Returns:
-        How many scenes no longer move as they did, because the town has changed; these keep the one text that they had.
-    Raises:
-        BadDataset: if the store is not of the town, or most of its scenes move otherwise.
-    """
-    from worldmodel.training.store import town_jobs
-
-    made = store.made_from
-    if "town" not in made:
-        raise BadDataset(f"'{store.folder}' holds recordings; only town scenes can be described later. Make it again.")
-    times = {"video_s": made["video_s"], "scene_s": made["scene_s"], "frequency_hz": store.frequency_hz}
-    found, changed = [], 0
-    for i, job in enumerate(town_jobs(made["town"], wander=made.get("wander", 0.0), **times)):
-        scene = job.scene()
-        driven = scene.trajectory().motion().deltas
-        same = driven.shape == store.deltas[i].shape and np.abs(driven - store.deltas[i]).max() < SAME
-        found.append(town_words(scene) if same else Words(instruction=((0.0, store.texts[i]),)))
-        changed += not same
-        if progress is not None:
-            progress(i + 1, len(store))
-    if 2 * changed > len(store):
-        raise BadDataset(
-            f"{changed} of {len(store)} scenes of '{store.folder}' no longer move as they did: the town has changed. "
-            "Make the store again."
-        )
-    write_words(store.folder if folder is None else folder, found)
-    return changed
