@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from eval_fid_fvd.features import FeatureNetworks, choose_networks, tokenizer_features
+from eval_fid_fvd.features import FeatureNetworks
 from eval_fid_fvd.horizon import (
     ENDS_S,
     MOTION,
@@ -31,6 +31,8 @@ from eval_fid_fvd.horizon import (
     window_evidence,
     window_frames,
 )
+from eval_fid_fvd.networks.catalogue import choose_networks
+from eval_fid_fvd.networks.tokenizer import tokenizer_features
 from eval_fid_fvd.perceptual import lpips_alex
 from eval_fid_fvd.town_network import town_features
 from worldmodel.geometry import Array, Motion, Rig
@@ -198,7 +200,7 @@ def horizon_of(
 
 def networks_of(args: argparse.Namespace, model: WorldModel) -> FeatureNetworks:
     """Published networks where their files are given, else the town's, else the tokenizer's own features."""
-    given = choose_networks(args.weights, None, device=args.device)
+    given = choose_networks(args.weights, device=args.device)
     spare = town_features(args.features) if args.features.exists() else tokenizer_features(model.tokenizer)
     return FeatureNetworks(pictures=given.pictures or spare.pictures, clips=given.clips or spare.clips)
 

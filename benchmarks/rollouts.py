@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_fid_fvd.features import tokenizer_features
+from eval_fid_fvd.networks.tokenizer import tokenizer_features
 from eval_fid_fvd.planning import ade_fde
 from eval_fid_fvd.videos import score_videos
 from policy.baselines import ConstantVelocityPlanner

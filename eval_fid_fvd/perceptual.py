@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from eval_fid_fvd.features import file_sha256
+from eval_fid_fvd.networks.weight_files import file_sha256
 from worldmodel.errors import BadCheckpoint, BadRequest, BadVideo
 
 Array = np.ndarray

@@ -59,7 +59,10 @@ def run_score(request: ScoreRequest, out: Path | None = None) -> "Scores":
 
 def _networks(request: ScoreRequest) -> "FeatureNetworks | None":
     """The published networks where weights are given, the tokenizer's features otherwise; None when none is needed."""
-    from eval_fid_fvd.features import FeatureNetworks, i3d_k400, inception_2015, tokenizer_features
+    from eval_fid_fvd.features import FeatureNetworks
+    from eval_fid_fvd.networks.i3d import i3d_k400
+    from eval_fid_fvd.networks.inception import inception_2015
+    from eval_fid_fvd.networks.tokenizer import tokenizer_features
     from eval_fid_fvd.videos import OF_CLIPS, OF_PICTURES
 
     of_pictures = any(metric in OF_PICTURES for metric in request.metrics)

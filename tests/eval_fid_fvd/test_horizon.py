@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from eval_fid_fvd.features import tokenizer_features
 from eval_fid_fvd.frechet import frechet_distance
 from eval_fid_fvd.horizon import Horizon, horizon_checks, horizon_rows, window_evidence, window_frames
 from eval_fid_fvd.images import ssim_of_frames
+from eval_fid_fvd.networks.tokenizer import tokenizer_features
 from worldmodel.errors import BadRequest
 
 CARD = {

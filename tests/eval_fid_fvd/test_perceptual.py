@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eval_fid_fvd import perceptual
-from eval_fid_fvd.features import file_sha256
+from eval_fid_fvd.networks.weight_files import file_sha256
 from eval_fid_fvd.perceptual import lpips_alex, lpips_head
 from worldmodel.errors import BadCheckpoint, BadRequest, BadVideo
 

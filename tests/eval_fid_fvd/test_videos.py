@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from eval_fid_fvd.cards import Score, check_comparable
-from eval_fid_fvd.features import FeatureNetworks, tokenizer_features
+from eval_fid_fvd.features import FeatureNetworks
 from eval_fid_fvd.frechet import frechet_distance
 from eval_fid_fvd.images import psnr, ssim
 from eval_fid_fvd.kernel import polynomial_mmd
+from eval_fid_fvd.networks.tokenizer import tokenizer_features
 from eval_fid_fvd.videos import ScoreOptions, score_folders, score_videos
 from worldmodel.errors import BadDataset, BadRequest, BadVideo, ClipTooShort, OutputExists, UnknownName
 from worldmodel.io.video import write_video

@@ -1,0 +1,1 @@
+"""Feature networks, one file each: what turns pictures and clips into features."""
