@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from worldmodel.geometry import Motion
+from worldmodel.memory.selective import Selective
 from worldmodel.plans import Observation
-from worldmodel.selective import Selective
 from worldmodel.sequence import FramesPart, TokenSequence
 
 if TYPE_CHECKING:
-    from worldmodel.entries import ChunkEntry
+    from worldmodel.memory.entries import ChunkEntry
     from worldmodel.model import WorldModel
     from worldmodel.past import Past
 

@@ -211,7 +211,7 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
 
 def _memory(rollout: "Rollout") -> dict[str, Any]:
     """How much was kept of the past at the end, and of each chunk what and why."""
-    from worldmodel.kept import kept_cells
+    from worldmodel.memory.kept import kept_cells
 
     kept = [] if rollout.past is None else kept_cells(rollout.past.memory).by_chunk()
     return {**rollout.memory_stats, "kept": kept}

@@ -31,7 +31,7 @@ class Sampling:
         memory: Name of the memory, as `worldmodel.memory.make_memory` knows it.
         sink: First chunks that a bounded memory always keeps.
         recent: Newest chunks that a bounded memory always keeps; None: as many as were trained.
-        video_budget, action_budget, balance: Of a selective memory, see `worldmodel.selective.Selective`.
+        video_budget, action_budget, balance: Of a selective memory, see `worldmodel.memory.selective.Selective`.
 
     Raises:
         BadRequest: if a number is out of range.

@@ -17,11 +17,11 @@ from worldmodel.backbones.files import find_wan
 from worldmodel.backbones.low_rank import add_low_rank, merge_low_rank
 from worldmodel.backbones.model import WanWorldModel, is_wan, parse_spec
 from worldmodel.checkpoints import read_json, write_json
-from worldmodel.entries import joined
 from worldmodel.errors import BadCheckpoint, BadRequest, BadVideo
 from worldmodel.geometry import Camera, Motion, Rig, Trajectory
 from worldmodel.guidance import FixedGuide, ScheduleGuide
 from worldmodel.memory import Full, make_memory
+from worldmodel.memory.entries import joined
 from worldmodel.model import WorldModel
 from worldmodel.plans import Observation
 from worldmodel.sampler import euler

@@ -7,8 +7,8 @@ import pytest
 from test_memory_selective import STEPS, VIDEO, filled, names
 
 from worldmodel.attention import Stream
-from worldmodel.kept import kept_cells
 from worldmodel.memory import Full, Selective, Window, memory_stats
+from worldmodel.memory.kept import kept_cells
 
 CHUNKS = 9
 

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from worldmodel.attention import Cells, Stream, rotary_angles, rotate
 from worldmodel.errors import BadRequest
 from worldmodel.memory import ChunkEntry, Full, Selective, Window, memory_stats
-from worldmodel.pool import NOBODY, Pool
-from worldmodel.selective import attention_paid
+from worldmodel.memory.pool import NOBODY, Pool
+from worldmodel.memory.selective import attention_paid
 
 VIDEO, STEPS = 12, 4  # cells of a chunk: four frames of three cells, one step into each
 SIZE = 8

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from worldmodel.backbones.draws import Draw
 from worldmodel.backbones.model import WanWorldModel
 from worldmodel.backbones.text import TEXT_TOKENS
-from worldmodel.entries import ChunkEntry, joined
 from worldmodel.flow import mix, velocity_target
 from worldmodel.geometry import Array
+from worldmodel.memory.entries import ChunkEntry, joined
 from worldmodel.sequence import FramesPart, GuidancePart, Output, PlanPart, Recall, TokenSequence, ray_features
 from worldmodel.training.draws import Batch, batch_random
 from worldmodel.training.encoded import Encoded

@@ -15,8 +15,8 @@ from worldmodel.attention import Cells, Stream
 from worldmodel.attention_backends import Attend, Backend
 from worldmodel.backbones.blocks import rotate_pairs, wan_angles
 from worldmodel.backbones.files import TEMPORAL_STRIDE
-from worldmodel.entries import KeysValues
 from worldmodel.layout import Withheld, cells_of
+from worldmodel.memory.entries import KeysValues
 from worldmodel.reading import reading
 from worldmodel.sequence import FramesPart, GuidancePart, NetworkConfig, Recall, TokenSequence
 

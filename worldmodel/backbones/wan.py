@@ -45,7 +45,7 @@ from worldmodel.backbones.tokens import (
     ready_memory,
     video_reading,
 )
-from worldmodel.entries import ChunkEntry, KeysValues
+from worldmodel.memory.entries import ChunkEntry, KeysValues
 from worldmodel.network import ExpertLayer, Head, StepsEmbedding, WorldActionTransformer
 from worldmodel.sequence import (
     JUMP_FEATURES,

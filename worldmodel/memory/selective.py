@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from worldmodel.attention import Cells, Stream, rotary_angles, rotate
-from worldmodel.entries import ChunkEntry, KeysValues, joined
 from worldmodel.errors import BadRequest
-from worldmodel.pool import Pool
+from worldmodel.memory.entries import ChunkEntry, KeysValues, joined
+from worldmodel.memory.pool import Pool
 
 SMOOTHING = 0.8  # share of the relevance so far that stays when a chunk has looked anew
 

@@ -1,4 +1,4 @@
-"""What the model keeps of the past: keys and values of clean chunks, as values, never as hidden state."""
+"""The memories by name, and what can be said of any of them: `Full`, `Window`, and the selective one beside them."""
 
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
@@ -6,22 +6,9 @@ from typing import Protocol, Self
 import torch
 
 from worldmodel.attention import Stream
-from worldmodel.entries import ChunkEntry, KeysValues, joined
 from worldmodel.errors import BadRequest, UnknownName
-from worldmodel.selective import Selective
-
-__all__ = [
-    "AnyMemory",
-    "ChunkEntry",
-    "Full",
-    "KeysValues",
-    "Memory",
-    "Selective",
-    "Window",
-    "make_memory",
-    "memory_stats",
-    "memory_warnings",
-]
+from worldmodel.memory.entries import ChunkEntry, KeysValues, joined
+from worldmodel.memory.selective import Selective
 
 
 class Memory(Protocol):

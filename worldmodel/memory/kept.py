@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldmodel.attention import Cells, Stream
-from worldmodel.entries import ChunkEntry
 from worldmodel.geometry import Array
-from worldmodel.memory import AnyMemory, Full, Selective
-from worldmodel.pool import Pool
+from worldmodel.memory.entries import ChunkEntry
+from worldmodel.memory.memories import AnyMemory, Full
+from worldmodel.memory.pool import Pool
+from worldmodel.memory.selective import Selective
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

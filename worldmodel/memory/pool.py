@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worldmodel.attention import Cells, Stream
-from worldmodel.entries import ChunkEntry, KeysValues
+from worldmodel.memory.entries import ChunkEntry, KeysValues
 
 PER_CELL = ("keys", "values", "name", "camera", "position", "relevance", "redundancy", "twin")
 INDEX_BITS = 24  # a cell's name is its chunk and its place in the chunk, in one number
