@@ -2,11 +2,13 @@
 
     FD = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
 
-in the squared form, with unbiased covariances (N - 1) and float64 throughout. The last term is computed without a
-matrix square root: with the centred features X [n, d] and Y [m, d] it equals the nuclear norm (the sum of singular
-values) of X Y^T / sqrt((n - 1)(m - 1)). No square root of rounding noise is ever taken, so singular covariances
-(fewer samples than dimensions) are as exact as any other; scipy's `sqrtm` and eigenvalues of S_a S_b are off by up
-to 1e-7 there. Nothing is added to the diagonal and nothing is clamped: two equal sets give 0 up to rounding.
+in the squared form, with unbiased covariances (N - 1) and float64 throughout. Covariances are never formed: a set is kept as
+its count, its mean and a *root* R of its centred products (R^T R = sum of outer products of rows minus their mean), which is
+the centred rows themselves while there are few of them and a triangle of them (QR) later. The last term is the nuclear norm
+(the sum of singular values) of R_a R_b^T / sqrt((n - 1)(m - 1)). No square root of rounding noise is ever taken, so singular
+and near-singular covariances (fewer samples than dimensions) are as exact as any other, streamed or not; scipy's `sqrtm` and
+eigenvalues of S_a S_b are off by up to 1e-7 there. Nothing is added to the diagonal and nothing is clamped: two equal sets
+give 0 up to rounding.
 """
 
 from dataclasses import dataclass
@@ -34,12 +36,7 @@ def frechet_distance(features_a: Float[Array, "n d"], features_b: Float[Array, "
     """
     a, b = checked_features(features_a, "a"), checked_features(features_b, "b")
     _check_widths(a.shape[1], b.shape[1])
-    origin = 0.5 * (a[0] + b[0])  # features near 1e7 keep their digits: differences of close numbers are exact
-    a, b = a - origin, b - origin
-    mean_a, mean_b = _mean(a), _mean(b)
-    a, b = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)
-    shift = mean_a - mean_b
-    return float(shift @ shift + (a * a).sum() + (b * b).sum() - 2 * _nuclear_norm_of_cross(a, b))
+    return frechet_distance_of_stats(FeatureStats.of(a), FeatureStats.of(b))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,26 +47,26 @@ class FeatureStats:
         count: Number of rows.
         mean: Shape [d], float64.
         mean_low: Shape [d], float64: what the mean has beyond its last digit, so that merging sets near 1e7 stays exact.
-        products: Shape [d, d], float64: sum of outer products of the rows minus their mean.
+        root: Shape [k, d], float64, k at most 2 d: root^T root is the sum of outer products of the rows minus their mean.
     """
 
     count: int
     mean: Float[Array, " d"]
     mean_low: Float[Array, " d"]
-    products: Float[Array, "d d"]
+    root: Float[Array, "k d"]
 
     def __post_init__(self) -> None:
         d = len(self.mean)
-        if self.count < 0 or self.mean_low.shape != (d,) or self.products.shape != (d, d):
+        if self.count < 0 or self.mean_low.shape != (d,) or self.root.ndim != 2 or self.root.shape[1] != d:
             raise BadRequest(
                 f"FeatureStats has count {self.count}, mean {self.mean.shape}, mean_low {self.mean_low.shape} and "
-                f"products {self.products.shape}; they must be >= 0, [d], [d] and [d, d]. Make it with `of` or `empty`."
+                f"root {self.root.shape}; they must be >= 0, [d], [d] and [k, d]. Make it with `of` or `empty`."
             )
 
     @classmethod
     def empty(cls, width: int) -> "FeatureStats":
         """Statistics of no rows, for features of this width."""
-        return cls(count=0, mean=np.zeros(width), mean_low=np.zeros(width), products=np.zeros((width, width)))
+        return cls(count=0, mean=np.zeros(width), mean_low=np.zeros(width), root=np.zeros((0, width)))
 
     @classmethod
     def of(cls, features: Float[Array, "n d"]) -> "FeatureStats":
@@ -79,29 +76,53 @@ class FeatureStats:
             BadRequest: for no rows or values that are not finite.
         """
         rows = checked_features(features, "batch", at_least=1)
-        shifted = rows - rows[0]
+        shifted = rows - rows[0]  # features near 1e7 keep their digits: differences of close numbers are exact
         offset = _mean(shifted)
-        centred = shifted - offset
         mean, mean_low = _two_sum(rows[0], offset)
-        return cls(count=len(rows), mean=mean, mean_low=mean_low, products=centred.T @ centred)
+        root = _compressed(shifted - offset) if len(rows) > 1 else shifted[:0]
+        return cls(count=len(rows), mean=mean, mean_low=mean_low, root=root)
+
+    @classmethod
+    def from_moments(cls, count: int, mean: Float[Array, " d"], covariance: Float[Array, "d d"]) -> "FeatureStats":
+        """Statistics from a mean and an unbiased covariance, such as the `mu` and `sigma` of published reference files.
+
+        A covariance cannot tell a variance below RANK_CUT d of its largest one from rounding; such directions count as none
+        (rank cut, at most count - 1 directions), so distances of near-singular sets may be off by 1e-6 of the scale. Those
+        who have the features keep all digits with `of`.
+
+        Raises:
+            BadRequest: for fewer than two samples, unlike shapes, values that are not finite, or no covariance.
+        """
+        _check_count(count, "the moments", 2)
+        middle, spread = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+        _check_moments(middle, spread)
+        values, vectors = np.linalg.eigh((spread + spread.T) / 2)
+        noise = RANK_CUT * len(middle) * max(float(values[-1]), 0.0)
+        keep = (values > noise) & (np.arange(len(middle)) >= len(middle) - (count - 1))
+        root = (vectors[:, keep] * np.sqrt(values[keep] * (count - 1))).T
+        return cls(count=count, mean=middle, mean_low=np.zeros_like(middle), root=root)
 
     def __add__(self, other: "FeatureStats") -> "FeatureStats":
-        """Merge two disjoint sets (Chan, Golub and LeVeque 1979); the order does not matter beyond 1e-12."""
+        """Merge two disjoint sets (Chan, Golub and LeVeque 1979, on roots); order does not matter beyond 1e-12."""
         _check_widths(self.width, other.width)
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
         delta = (other.mean - self.mean) + (other.mean_low - self.mean_low)
         mean, mean_low = _two_sum(self.mean, self.mean_low + delta * (other.count / count))
-        between = np.outer(delta, delta) * (self.count * (other.count / count))
-        return FeatureStats(
-            count=count, mean=mean, mean_low=mean_low, products=self.products + other.products + between
-        )
+        between = delta * np.sqrt(self.count * (other.count / count))
+        root = _compressed(np.concatenate([self.root, other.root, between[None]]))
+        return FeatureStats(count=count, mean=mean, mean_low=mean_low, root=root)
 
     @property
     def width(self) -> int:
         """Number of features."""
         return len(self.mean)
+
+    @property
+    def products(self) -> Float[Array, "d d"]:
+        """Sum of outer products of the rows minus their mean."""
+        return self.root.T @ self.root
 
     @property
     def covariance(self) -> Float[Array, "d d"]:
@@ -115,20 +136,17 @@ class FeatureStats:
 
 
 def frechet_distance_of_stats(stats_a: FeatureStats, stats_b: FeatureStats) -> float:
-    """Squared Fréchet distance from streamed statistics, by an eigendecomposition cut at the rank.
-
-    Agrees with `frechet_distance` to 1e-10 where covariances are well conditioned or plainly singular. A direction
-    whose variance is below RANK_CUT d of the largest one cannot be told from rounding in products and counts as none:
-    near-singular sets may be off by 1e-6 of the scale. Keep the features for those.
+    """Squared Fréchet distance from streamed statistics: as exact as `frechet_distance`, of which it is the second half.
 
     Raises:
         BadRequest: for fewer than two rows on a side, or unequal widths.
     """
     _check_widths(stats_a.width, stats_b.width)
+    for stats, side in ((stats_a, "a"), (stats_b, "b")):
+        _check_count(stats.count, f"statistics {side}", 2)
     shift = (stats_a.mean - stats_b.mean) + (stats_a.mean_low - stats_b.mean_low)
-    root_a, root_b = _root(stats_a), _root(stats_b)
-    traces = np.trace(stats_a.covariance) + np.trace(stats_b.covariance)
-    return float(shift @ shift + traces - 2 * np.linalg.svd(root_a.T @ root_b, compute_uv=False).sum())
+    a, b = (stats.root / np.sqrt(stats.count - 1) for stats in (stats_a, stats_b))
+    return float(shift @ shift + (a * a).sum() + (b * b).sum() - 2 * _nuclear_norm_of_cross(a, b))
 
 
 def checked_features(features: Array, side: str, at_least: int = 2) -> Float[Array, "n d"]:
@@ -179,16 +197,34 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return total, (a - (total - b_part)) + (b - b_part)
 
 
+def _compressed(rows: Array) -> Array:
+    """The rows, or, when there are more than 2 d of them, d rows with the same products (QR; no products are formed)."""
+    return _triangle(rows) if len(rows) > 2 * rows.shape[1] else rows
+
+
+def _triangle(rows: Array) -> Array:
+    return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
 def _nuclear_norm_of_cross(a: Array, b: Array) -> float:
     """Sum of singular values of a b^T; both sides are reduced to d x d triangles first when both have more rows."""
     if min(len(a), len(b)) > a.shape[1]:
-        a, b = (np.asarray(np.linalg.qr(side, mode="r")) for side in (a, b))
+        a, b = _triangle(a), _triangle(b)
     return float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
 
 
-def _root(stats: FeatureStats) -> Float[Array, "d rank"]:
-    """L with L L^T = covariance, from the eigenvalues that are not rounding noise: at most count - 1 of them."""
-    values, vectors = np.linalg.eigh(stats.covariance)
-    floor = RANK_CUT * stats.width * max(float(values[-1]), 0.0)
-    keep = (values > floor) & (np.arange(stats.width) >= stats.width - (stats.count - 1))
-    return np.asarray(vectors[:, keep] * np.sqrt(values[keep]))
+def _check_moments(mean: Array, covariance: Array) -> None:
+    d = len(mean) if mean.ndim == 1 else 0
+    finite = bool(np.isfinite(mean).all() and np.isfinite(covariance).all())
+    largest = float(np.abs(covariance).max(initial=0.0)) if finite else 0.0
+    shaped = d > 0 and covariance.shape == (d, d)
+    if (
+        not shaped
+        or not finite
+        or np.abs(covariance - covariance.T).max() > 1e-6 * largest
+        or (covariance.diagonal() < 0).any()
+    ):
+        raise BadRequest(
+            f"moments: got a mean {mean.shape} and a covariance {covariance.shape}; they must be finite, [d] and [d, d], the "
+            "covariance symmetric with no negative variance. Pass `mu` and `sigma` of one file."
+        )

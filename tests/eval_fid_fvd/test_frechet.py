@@ -139,6 +139,69 @@ def test_one_row_batches_can_be_streamed(rng):
     np.testing.assert_allclose(stats.covariance, np.cov(a.T), atol=1e-14)
 
 
+@pytest.mark.parametrize("shift", [0, 1e7])
+@pytest.mark.parametrize("pieces", [2, 30])
+def test_streamed_statistics_of_near_singular_sets_keep_all_digits(rng, shift, pieces):
+    # Commuting covariances with deviations from 1 to 1e-12: products of them in float64 would lose 1e-7 of the scale.
+    d = 24
+    sd_a, sd_b = np.logspace(0, -12, d), np.logspace(-12, 0, d)
+    a, b = whitened(90, d, rng) * sd_a, whitened(110, d, rng) * sd_b
+    if shift:
+        a, b = (np.round(x * 2**20) / 2**20 + shift for x in (a, b))  # so that the shift itself is exact
+    streamed = [
+        sum((FeatureStats.of(x) for x in np.array_split(side, pieces)), FeatureStats.empty(d)) for side in (a, b)
+    ]
+    expected = frechet_distance(a - shift, b - shift) if shift else ((sd_a - sd_b) ** 2).sum()
+    assert abs(frechet_distance_of_stats(*streamed) - expected) < 1e-10 * ((sd_a**2).sum() + (sd_b**2).sum())
+    assert all(len(stats.root) <= 2 * d for stats in streamed)  # memory stays constant
+
+
+def test_published_moments_give_the_distance_where_the_covariance_holds_it(rng):
+    d = 12
+    a, b = rng.normal(size=(60, d)), rng.normal(size=(9, d)) * 2 + 1  # the second is singular
+    stats = [FeatureStats.from_moments(len(x), x.mean(axis=0), np.cov(x.T)) for x in (a, b)]
+    assert abs(frechet_distance_of_stats(*stats) - frechet_distance(a, b)) < 1e-10 * scale_of(a, b)
+    assert len(stats[1].root) == 8
+    more = stats[0] + FeatureStats.of(b)
+    np.testing.assert_allclose(more.covariance, np.cov(np.concatenate([a, b]).T), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 7, 8, 9, 40])
+@pytest.mark.parametrize("m", [2, 8, 41])
+def test_below_at_and_above_the_width_the_distance_is_that_of_exact_arithmetic(rng, n, m):
+    mpmath = pytest.importorskip("mpmath")
+    d = 8
+    a, b = rng.normal(size=(n, d)) * np.logspace(0, -4, d), rng.normal(size=(m, d)) @ rng.normal(size=(d, d)) + 2
+    with mpmath.workdps(60):
+        ca, cb = (mpmath.matrix((x - 0.0).tolist()) for x in (a, b))
+        expected = exact_distance(ca, cb, mpmath)
+    assert abs(frechet_distance(a, b) - float(expected)) < 1e-13 * scale_of(a, b)
+
+
+def exact_distance(a, b, mp):
+    """The definition with eigenvalues of the symmetric form, at 60 digits."""
+
+    def moments(x):
+        mean = [mp.fsum(x[:, j]) / x.rows for j in range(x.cols)]
+        centred = mp.matrix(x.rows, x.cols)
+        for i in range(x.rows):
+            for j in range(x.cols):
+                centred[i, j] = x[i, j] - mean[j]
+        return mean, centred / mp.sqrt(x.rows - 1)
+
+    (mean_a, x), (mean_b, y) = moments(a), moments(b)
+    cross = x * y.T
+    small = cross * cross.T if cross.rows <= cross.cols else cross.T * cross
+    roots = mp.fsum(mp.sqrt(max(value, 0)) for value in mp.eigsy(small, eigvals_only=True))
+    traces = mp.fsum(value**2 for value in [*x, *y])
+    return mp.fsum((p - q) ** 2 for p, q in zip(mean_a, mean_b, strict=True)) + traces - 2 * roots
+
+
+def test_lists_and_integers_are_read_as_numbers():
+    a, b = [[0, 0], [2, 0], [0, 3]], [[1, 5], [1, 7], [4, 1]]
+    assert frechet_distance(a, b) == frechet_distance(np.array(a, float), np.array(b, np.uint8))
+
+
 def bad(value):
     features = np.zeros((4, 3))
     features[2, 1] = value
@@ -171,4 +234,19 @@ def test_bad_statistics_are_refused_with_advice():
     with pytest.raises(BadRequest, match="not finite"):
         FeatureStats.of(bad(np.nan))
     with pytest.raises(BadRequest, match=r"mean \(3,\).*Make it with"):
-        FeatureStats(count=1, mean=np.zeros(3), mean_low=np.zeros(3), products=np.zeros((2, 2)))
+        FeatureStats(count=1, mean=np.zeros(3), mean_low=np.zeros(3), root=np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("count", "mean", "covariance", "message"),
+    [
+        (1, np.zeros(2), np.eye(2), "at least 2 are needed"),
+        (5, np.zeros(2), np.eye(3), r"\[d\] and \[d, d\].*Pass `mu` and `sigma`"),
+        (5, np.zeros(2), np.array([[1.0, 0], [1, 1]]), "symmetric"),
+        (5, np.zeros(2), np.diag([1.0, -1]), "no negative variance"),
+        (5, np.full(2, np.nan), np.eye(2), "finite"),
+    ],
+)
+def test_bad_moments_are_refused_with_advice(count, mean, covariance, message):
+    with pytest.raises(BadRequest, match=message):
+        FeatureStats.from_moments(count, mean, covariance)

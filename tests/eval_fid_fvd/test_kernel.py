@@ -38,7 +38,7 @@ def test_agrees_with_torch_fidelity_for_equal_sizes(rng):
 def test_blocks_change_nothing(rng, monkeypatch):
     a, b = rng.normal(size=(50, 4)), rng.normal(size=(41, 4))
     whole = polynomial_mmd(a, b)
-    monkeypatch.setattr(kernel, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(kernel, "BLOCK_VALUES", 7 * 41)
     assert polynomial_mmd(a, b) == pytest.approx(whole, abs=1e-12)
 
 
@@ -68,6 +68,37 @@ def test_subsets_give_mean_and_population_deviation(rng):
     mean, std = polynomial_mmd_subsets(a, b, rows_a, rows_b)
     assert mean == pytest.approx(np.mean(values), rel=1e-11)
     assert std == pytest.approx(np.std(values, ddof=0), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m", "k", "many"), [(30, 25, 12, 20), (400, 300, 5, 3), (9, 9, 9, 1)])
+def test_subsets_may_overlap_repeat_rows_and_have_unequal_sizes(rng, n, m, k, many):
+    a, b = rng.normal(size=(n, 6)), rng.normal(size=(m, 6)) + 1
+    rows_a, rows_b = rng.integers(0, n, size=(many, k)), rng.integers(0, m, size=(many, k + 1))
+    values = [by_hand(a[i], b[j]) for i, j in zip(rows_a, rows_b, strict=True)]
+    mean, std = polynomial_mmd_subsets(a, b, rows_a, rows_b)
+    assert mean == pytest.approx(np.mean(values), rel=1e-11)
+    assert std == pytest.approx(np.std(values), rel=1e-9, abs=1e-12)
+
+
+def test_lists_integers_and_single_precision_are_read_as_numbers(rng):
+    a, b = rng.integers(0, 9, size=(8, 4)), rng.integers(0, 9, size=(6, 4))
+    value = polynomial_mmd(a.astype(float), b.astype(float))
+    assert polynomial_mmd(a, b) == value == polynomial_mmd(a.tolist(), b.astype(np.float32))
+    assert polynomial_mmd_subsets(a.tolist(), b, [[0, 1, 2]], [[3, 4, 5]])[1] == 0
+
+
+def test_order_and_rotation_change_nothing(rng):
+    a, b = rng.normal(size=(20, 6)) + 1, rng.normal(size=(15, 6))
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    value = polynomial_mmd(a, b)
+    assert polynomial_mmd(a[::-1], b[rng.permutation(15)]) == pytest.approx(value, abs=1e-12)
+    assert polynomial_mmd(a @ turn, b @ turn) == pytest.approx(value, abs=1e-12)
+
+
+def test_four_points_have_their_closed_form():
+    a, b = np.array([[1.0], [-1.0]]), np.array([[2.0], [0.0]])
+    # k(1,-1) = 0; k(2,0) = 1; k(1,2) = 27, k(1,0) = 1, k(-1,2) = -1, k(-1,0) = 1
+    assert polynomial_mmd(a, b) == 0 + 1 - 2 * 28 / 4
 
 
 @pytest.mark.parametrize(
