@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from eval_fid_fvd import coverage
 from eval_fid_fvd.coverage import density_coverage, expected_coverage, precision_recall
@@ -117,6 +116,7 @@ def test_bad_features_are_refused_with_advice(real, fake, k, message):
 
 def test_precision_and_recall_agree_with_torch_fidelity(rng):
     metric_prc = pytest.importorskip("torch_fidelity.metric_prc")
+    torch = pytest.importorskip("torch")
     real, fake = rng.normal(size=(80, 6)), rng.normal(size=(70, 6)) + 0.6
     precision, recall = metric_prc.calculate_precision_recall_full(torch.from_numpy(fake), torch.from_numpy(real))
     assert precision_recall(real, fake) == pytest.approx({"precision": precision, "recall": recall}, abs=1e-6)
