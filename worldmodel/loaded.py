@@ -137,9 +137,9 @@ class LoadedModel:
         views = []
         for observation, way in zip(past.newest, poses, strict=True):
             last = torch.from_numpy(observation.video[-1:]).to(self.device).float() / 127.5 - 1
-            seen = self._warp(observation.rig)(last, way[None].to(self.device))[0]
-            views.append(self.tokenizer.latents(seen.flatten(0, 1)).unflatten(0, seen.shape[:2]))
-        return torch.stack(views)
+            views.append(self._warp(observation.rig)(last, way[None].to(self.device))[0])
+        seen = torch.stack(views)
+        return self.tokenizer.latents(seen.flatten(0, 2)).unflatten(0, seen.shape[:3])
 
     def _warp(self, rig: Rig) -> Warp:
         key = _rig_key(rig)
