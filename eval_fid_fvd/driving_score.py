@@ -1,24 +1,36 @@
-"""CARLA's driving score, from the state of a driven scene: route completion times a penalty for what went wrong.
+"""Driving scores: the published formulas on plain dicts, and CARLA's score of a scene that was driven here.
+
+The formulas are those of `pdm_scores` (NAVSIM: `pdms`, `epdms`, `stage_two_weights`, `two_stage_score`) and `carla`
+(`carla_driving_score`); the closed loop uses the same ones. Of a driven scene:
 
     driving score = 100 * mean over scenes of (route completion * penalty)
 
-Score each scene, then take the mean: the product of mean completion and mean penalty is another number. Three published
-forms of the penalty exist and give different numbers for the same drives; every score here names its form.
+Score each scene, then take the mean: the product of mean completion and mean penalty is another number. The published
+forms of the penalty give different numbers for the same drives; every score here names its form.
 
 What differs from CARLA's leaderboards: collisions count only where NAVSIM's rule blames the ego (CARLA counts all), a
 route is as long as free driving takes in the time that a scene is given (CARLA: kilometres, with ample time), and there
 are no scenario time-outs, emergency vehicles or minimum-speed checks, so those factors are 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from eval_fid_fvd.carla import (
+    PENALTIES,
+    Penalty,
+    bench2drive_table,
+    carla_driving_score,
+    carla_infractions_per_km,
+    penalty_of,
+)
 from eval_fid_fvd.contacts import contacts
 from eval_fid_fvd.footprints import LaneMap, Placement, touching
+from eval_fid_fvd.pdm_scores import epdms, pdms, stage_two_weights, two_stage_score
 from eval_fid_fvd.rules import red_lights, stop_signs
-from worldmodel.errors import BadRequest, UnknownName
+from worldmodel.errors import BadRequest
 from worldmodel.town.scene import THINGS, Scene
 
 PEDESTRIAN, VEHICLE, STATIC = "collision_pedestrian", "collision_vehicle", "collision_static"
@@ -27,47 +39,16 @@ COLLISIONS = (PEDESTRIAN, VEHICLE, STATIC)  # at fault
 KINDS = (*COLLISIONS, RED_LIGHT, STOP_SIGN, NO_FAULT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Penalty:
-    """One published form of the penalty.
-
-    Attributes:
-        factors: Per infraction; for 'product' a factor, for 'sum' a term of 1 + sum in the denominator.
-        rule: 'product' or 'sum'.
-        speed_weight: Of the lack of speed beside the traffic, 1 - p; 0 where the form has no such term.
-    """
-
-    factors: Mapping[str, float]
-    rule: str = "product"
-    speed_weight: float = 0.0
-
-    def of(self, counts: Mapping[str, int], outside_share: float, speed_share: float) -> float:
-        """The penalty, 0 to 1.
-
-        Args:
-            counts: Infractions by kind; kinds without a factor cost nothing.
-            outside_share: Share of the metres driven outside the lanes of one's direction.
-            speed_share: p, own speed as a share of the traffic's, at most 1.
-        """
-        slow = self.speed_weight * (1 - speed_share)
-        if self.rule == "sum":
-            return (1 - outside_share) / (1 + slow + sum(self.factors.get(k, 0.0) * n for k, n in counts.items()))
-        product = float(np.prod([self.factors.get(kind, 1.0) ** count for kind, count in counts.items()]))
-        return product * (1 - outside_share) * (1 - slow)
-
-
-PENALTIES: dict[str, Penalty] = {
-    "1.0": Penalty(factors={PEDESTRIAN: 0.5, VEHICLE: 0.6, STATIC: 0.65, RED_LIGHT: 0.7, STOP_SIGN: 0.8}),
-    "2.0": Penalty(
-        factors={PEDESTRIAN: 0.5, VEHICLE: 0.6, STATIC: 0.65, RED_LIGHT: 0.7, STOP_SIGN: 0.8}, speed_weight=0.3
-    ),
-    "2.1": Penalty(
-        factors={PEDESTRIAN: 1.0, VEHICLE: 0.7, STATIC: 0.6, RED_LIGHT: 0.4, STOP_SIGN: 0.25},
-        rule="sum",
-        speed_weight=0.4,
-    ),
-}  # Source: CARLA leaderboards 1.0, 2.0 and 2.1
 DEFAULT_FORM = "1.0"
+IN_CARLA = {
+    PEDESTRIAN: "pedestrian", VEHICLE: "vehicle", STATIC: "static", RED_LIGHT: "red_light", STOP_SIGN: "stop",
+}  # fmt: skip
+__all__ = [
+    "COLLISIONS", "DEFAULT_FORM", "KINDS", "NO_FAULT", "PEDESTRIAN", "PENALTIES", "RED_LIGHT", "STATIC", "STOP_SIGN",
+    "VEHICLE", "Conduct", "DrivingScore", "Infraction", "Penalty", "Referee", "bench2drive_table", "carla_driving_score",
+    "carla_infractions_per_km", "conduct", "driving_score", "epdms", "pdms", "stage_two_weights", "summary",
+    "two_stage_score",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +98,8 @@ class Conduct:
         Raises:
             UnknownName: for a form that does not exist.
         """
-        if form not in PENALTIES:
-            raise UnknownName("form of the driving score", form, PENALTIES)
-        return PENALTIES[form].of(self.counts, self.outside_share, speed_share)
+        counts = {IN_CARLA[kind]: float(count) for kind, count in self.counts.items() if kind in IN_CARLA}
+        return penalty_of(form).of(counts, self.outside_share, (speed_share,))
 
 
 def conduct(scene: Scene, *, lanes: LaneMap | None = None) -> Conduct:

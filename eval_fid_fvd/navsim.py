@@ -15,6 +15,7 @@ from jaxtyping import Bool
 from eval_fid_fvd.comfort import Ride
 from eval_fid_fvd.contacts import Contact, contacts, too_close
 from eval_fid_fvd.footprints import LaneMap, Placement
+from eval_fid_fvd.pdm_scores import epdms, pdms
 from eval_fid_fvd.rules import red_lights
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array
@@ -22,6 +23,11 @@ from worldmodel.town.scene import THINGS, Scene
 
 LEAST_PROGRESS_M = 5.0  # if even the best goes less far, progress says nothing
 KEEPING_M, KEEPING_S = 0.5, 2.0
+SHORT_NAMES = {
+    "NC": "no_at_fault_collision", "DAC": "drivable_area", "DDC": "driving_direction", "TLC": "traffic_lights",
+    "EP": "progress", "TTC": "time_to_collision", "C": "comfort", "LK": "lane_keeping", "HC": "comfort",
+    "EC": "extended_comfort",
+}  # fmt: skip
 ONCOMING_S, ONCOMING_FINE_M, ONCOMING_BAD_M = 1.0, 2.0, 6.0
 
 
@@ -53,21 +59,19 @@ class SubScores:
 
     @property
     def pdms(self) -> float:
-        """NAVSIM v1: NC * DAC * (5 EP + 5 TTC + 2 C) / 12."""
-        gate = self.no_at_fault_collision * self.drivable_area
-        return gate * (5 * self.progress + 5 * self.time_to_collision + 2 * self.comfort) / 12
+        """NAVSIM v1's total, `pdm_scores.pdms`."""
+        return float(pdms(self.columns)[0])
 
     @property
     def epdms(self) -> float:
-        """NAVSIM v2: NC * DAC * DDC * TLC * (5 EP + 5 TTC + 2 LK + 2 HC + 2 EC) / 16; without EC its weight is left out.
+        """NAVSIM v2's total, `pdm_scores.epdms`, without its filter; see `forgiven`."""
+        return float(epdms(self.columns)[0])
 
-        The benchmark also forgives what the human driver did too; see `forgiven`.
-        """
-        gate = self.no_at_fault_collision * self.drivable_area * self.driving_direction * self.traffic_lights
-        terms = [(5, self.progress), (5, self.time_to_collision), (2, self.lane_keeping), (2, self.comfort)]
-        if self.extended_comfort is not None:
-            terms.append((2, self.extended_comfort))
-        return gate * sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
+    @property
+    def columns(self) -> dict[str, list[float]]:
+        """The sub-scores under NAVSIM's short names, as `pdm_scores` takes them; those that are not known are left out."""
+        known = {short: getattr(self, name) for short, name in SHORT_NAMES.items()}
+        return {short: [value] for short, value in known.items() if value is not None}
 
 
 FORGIVABLE = (
@@ -78,7 +82,8 @@ FORGIVABLE = (
 def forgiven(own: SubScores, human: SubScores) -> SubScores:
     """NAVSIM v2's filter: where the human's (here: the expert's) sub-score is exactly 0, one's own becomes 1.
 
-    Progress, comfort and extended comfort are never forgiven (the human's are 1 by construction, or not scored).
+    The filter of `pdm_scores.epdms`, kept as sub-scores, so that tables show what was forgiven. Progress, comfort and extended
+    comfort are never forgiven: NAVSIM's human has 1 of the first two by construction, and the third is not scored.
     """
     from dataclasses import replace
 

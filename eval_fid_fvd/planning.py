@@ -6,18 +6,28 @@ The two conventions below give different numbers for the same plans and never be
 
 - UniAD: the error AT 1, 2 and 3 s; masked steps count as 0 and stay in the denominator.
 - ST-P3 (and VAD): the mean of the steps UP TO 1, 2 and 3 s; only samples whose whole 3 s are valid.
+
+Collision rates are in `collisions`, and reached from here.
 """
 
-import numpy as np
-from jaxtyping import Bool, Float
+from collections.abc import Mapping
 
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from eval_fid_fvd.collisions import COLUMN_STEPS, box_collision_rates, collision_rates, headings_along, occupancy_of
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Motion, Trajectory
 
 Array = np.ndarray
 PUBLISHED_TIMES_S = np.arange(1, 7) * 0.5
-COLUMN_STEPS = (1, 3, 5)  # 0-based steps at 1, 2 and 3 s
 MISS_M = 2.0
+DECISION_PARTS = ("lateral", "longitudinal")
+__all__ = [
+    "COLUMN_STEPS", "MISS_M", "PUBLISHED_TIMES_S", "ade_fde", "box_collision_rates", "collision_rates",
+    "decision_accuracy", "displacement_errors", "forward_left", "headings_along", "min_ade_fde", "motion_correlation",
+    "occupancy_of", "pearson", "published_points", "right_forward",
+]  # fmt: skip
 
 
 def right_forward(points: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
@@ -124,6 +134,38 @@ def ade_fde(pred: Trajectory, truth: Trajectory) -> dict[str, float]:
     offset = pred.resampled(times).poses[:, :2] - truth.resampled(times).poses[:, :2]
     error = np.linalg.norm(offset, axis=1)
     return {"ade_m": float(error.mean()), "fde_m": float(error[-1])}
+
+
+def decision_accuracy(
+    pred: Mapping[str, Shaped[Array, "b h"]], truth: Mapping[str, Shaped[Array, "b h"]]
+) -> dict[str, list[float] | int]:
+    """How often plans decide as the driver did, per horizon (1, 2, 3 s for `worldmodel.decisions.decide_all`).
+
+    Args:
+        pred: `lateral` and `longitudinal` decisions as any labels (words, numbers), one row per sample.
+        truth: The same of what was driven.
+    Returns:
+        `lateral`, `longitudinal` and `joint` (both right at once): share of samples per horizon; the same names with
+        `_majority`: what always giving the commonest answer would get (most of driving is straight on); `samples`.
+    Raises:
+        BadRequest: for missing parts, other shapes, or no samples.
+    """
+    theirs, ours = ({part: np.asarray(side.get(part)) for part in DECISION_PARTS} for side in (pred, truth))
+    shapes = {values.shape for side in (theirs, ours) for values in side.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not all(next(iter(shapes))):
+        raise BadRequest(
+            f"decisions have the shapes {sorted(map(str, shapes))}; 'lateral' and 'longitudinal' of plans and truth must all be "
+            "[b, h], at least one sample. Pair the samples."
+        )
+    right = {part: theirs[part] == ours[part] for part in DECISION_PARTS}
+    right["joint"] = right["lateral"] & right["longitudinal"]
+    both = np.char.add(np.char.add(ours["lateral"].astype(str), "|"), ours["longitudinal"].astype(str))
+    found: dict[str, list[float] | int] = {part: [float(x) for x in row.mean(axis=0)] for part, row in right.items()}
+    for part, labels in (ours | {"joint": both}).items():
+        found[f"{part}_majority"] = [
+            float(np.unique(column, return_counts=True)[1].max() / len(column)) for column in labels.T
+        ]
+    return found | {"samples": len(both)}
 
 
 def pearson(a: Float[Array, " n"], b: Float[Array, " n"]) -> float:

@@ -3,6 +3,7 @@ import pytest
 
 from eval_fid_fvd.planning import (
     ade_fde,
+    decision_accuracy,
     displacement_errors,
     forward_left,
     min_ade_fde,
@@ -53,6 +54,40 @@ def test_errors_do_not_depend_on_the_frame(rng):
     np.testing.assert_allclose(ours["uniad"], theirs["uniad"], rtol=1e-12)
 
 
+def test_both_conventions_agree_with_loops(rng):
+    pred, truth, mask = rng.normal(size=(30, 6, 2)), rng.normal(size=(30, 6, 2)), rng.random((30, 6)) > 0.05
+    result = displacement_errors(pred.tolist(), truth.astype(np.float32).tolist(), mask.tolist())
+    truth = truth.astype(np.float32).astype(float)
+    for column, step in enumerate((1, 3, 5)):
+        at = [np.hypot(*(pred[b, step] - truth[b, step])) if mask[b, step] else 0.0 for b in range(30)]
+        up_to = [np.hypot(*(pred[b, : step + 1] - truth[b, : step + 1]).T) for b in range(30) if mask[b].all()]
+        assert result["uniad"][column] == pytest.approx(sum(at) / 30, rel=1e-12)
+        assert result["stp3"][column] == pytest.approx(np.mean(up_to), rel=1e-12)
+
+
+def test_errors_do_not_move_with_shift_turn_or_order(rng):
+    pred, truth, mask = rng.normal(size=(9, 6, 2)), rng.normal(size=(9, 6, 2)), rng.random((9, 6)) > 0.1
+    turn, order = np.array([[0.6, -0.8], [0.8, 0.6]]), rng.permutation(9)
+    one = displacement_errors(pred, truth, mask)
+    moved = displacement_errors((pred @ turn.T + 5)[order], (truth @ turn.T + 5)[order], mask[order])
+    np.testing.assert_allclose([*moved["uniad"], *moved["stp3"]], [*one["uniad"], *one["stp3"]], rtol=1e-12)
+    assert displacement_errors(truth, truth, mask)["uniad_avg"] == 0
+    assert displacement_errors(truth, pred, mask) == one
+
+
+def test_best_of_k_agrees_with_loops(rng):
+    pred, truth, valid = rng.normal(size=(20, 4, 7, 2)), rng.normal(size=(20, 7, 2)), rng.random((20, 7)) > 0.3
+    ade, fde = [], []
+    for b in np.flatnonzero(valid.any(axis=1)):
+        error = np.linalg.norm(pred[b] - truth[b], axis=-1)[:, valid[b]]
+        ade.append(min(row.mean() for row in error))
+        fde.append(min(row[-1] for row in error))
+    result = min_ade_fde(pred, truth, valid)
+    assert result["min_ade"] == pytest.approx(np.mean(ade), rel=1e-12)
+    assert result["min_fde"] == pytest.approx(np.mean(fde), rel=1e-12)
+    assert result["miss_rate_2m"] == pytest.approx(np.mean(np.array(fde) > 2))
+
+
 def test_minimum_is_taken_separately_and_the_end_is_the_last_valid_step():
     truth, valid = np.zeros((1, 4, 2)), np.array([[True, True, True, False]])
     pred = np.concatenate([off_by(0, 0, 3, 99), off_by(2, 2, 2.5, 0)])[None]  # best mean: first; best end: second
@@ -84,6 +119,33 @@ def test_our_trajectory_is_resampled_to_published_steps():
     np.testing.assert_allclose(points, np.stack([-0.5 * steps, 5 * steps], axis=-1), atol=1e-12)
     with pytest.raises(BadMotion, match="covers 0 to 2 s"):
         published_points(Trajectory(poses=poses[:9], times_s=times[:9]))
+
+
+def test_decisions_are_right_in_part_or_jointly():
+    truth = {
+        "lateral": [["straight", "left"], ["straight", "straight"]],
+        "longitudinal": [["keep", "slow"], ["keep", "keep"]],
+    }
+    pred = {
+        "lateral": [["straight", "right"], ["left", "straight"]],
+        "longitudinal": [["keep", "slow"], ["keep", "stop"]],
+    }
+    found = decision_accuracy(pred, truth)
+    assert found["lateral"] == [0.5, 0.5]
+    assert found["longitudinal"] == [1.0, 0.5]
+    assert found["joint"] == [0.5, 0.0]
+    assert found["lateral_majority"] == [1.0, 0.5]
+    assert found["joint_majority"] == [1.0, 0.5]
+    assert found["samples"] == 2
+    perfect = decision_accuracy(truth, truth)
+    assert perfect["joint"] == [1, 1]
+
+
+def test_decisions_must_be_pairs():
+    one = {"lateral": [["left"]], "longitudinal": [["keep"]]}
+    for other in ({"lateral": [["left"]]}, {"lateral": [["left"]] * 2, "longitudinal": [["keep"]] * 2}):
+        with pytest.raises(BadRequest, match="Pair the samples"):
+            decision_accuracy(one, other)
 
 
 def straight(speed, times):
