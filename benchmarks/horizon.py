@@ -20,21 +20,13 @@ from typing import Any
 import numpy as np
 
 from eval_fid_fvd.features import FeatureNetworks
-from eval_fid_fvd.horizon import (
-    ENDS_S,
-    MOTION,
-    REAL,
-    Evidence,
-    Horizon,
-    horizon_checks,
-    horizon_rows,
-    window_evidence,
-    window_frames,
-)
+from eval_fid_fvd.horizon import ENDS_S, REAL, Horizon, horizon_rows
+from eval_fid_fvd.horizon_checks import horizon_checks
 from eval_fid_fvd.networks.catalogue import choose_networks
 from eval_fid_fvd.networks.tokenizer import tokenizer_features
+from eval_fid_fvd.networks.town import town_r2p1d
 from eval_fid_fvd.perceptual import lpips_alex
-from eval_fid_fvd.town_network import town_features
+from eval_fid_fvd.windows import MOTION, PAIR_FORMULAS, WindowEvidence, window_evidence, window_frames
 from worldmodel.geometry import Array, Motion, Rig
 from worldmodel.model import WorldModel
 from worldmodel.plans import Observation
@@ -164,10 +156,10 @@ def horizon_of(
     args: argparse.Namespace,
 ) -> Horizon:
     """Features and means of all sides in all windows."""
-    lpips = None if args.lpips is None else lpips_alex(args.lpips)
+    formulas = PAIR_FORMULAS if args.lpips is None else {**PAIR_FORMULAS, "lpips": lpips_alex(args.lpips).compute}
     last = np.stack([clip.history[-1:] for clip in clips])
-    real: list[Evidence] = []
-    sides: dict[str, list[Evidence]] = {MODEL: [], REPEAT: [], FLOOR: [], OTHERS: []}
+    real: list[WindowEvidence] = []
+    sides: dict[str, list[WindowEvidence]] = {MODEL: [], REPEAT: [], FLOOR: [], OTHERS: []}
     for w, window in enumerate(made):
         truth = np.stack([clip.windows[w] for clip in clips])
         shown = np.stack([model.tokenizer.decode_video(model.tokenizer.encode_video(video)) for video in truth])
@@ -177,7 +169,7 @@ def horizon_of(
             (FLOOR, shown),
             (OTHERS, np.stack([clip.windows[w] for clip in others])),
         ):
-            sides[side].append(window_evidence(video, networks, real=truth, lpips=lpips))
+            sides[side].append(window_evidence(video, networks, real=truth, formulas=formulas))
         real.append(window_evidence(truth, networks))
         print(f"measured the window that ends at {wanted.ends_s[w]:g} s", flush=True)
     return Horizon(
@@ -201,7 +193,7 @@ def horizon_of(
 def networks_of(args: argparse.Namespace, model: WorldModel) -> FeatureNetworks:
     """Published networks where their files are given, else the town's, else the tokenizer's own features."""
     given = choose_networks(args.weights, device=args.device)
-    spare = town_features(args.features) if args.features.exists() else tokenizer_features(model.tokenizer)
+    spare = town_r2p1d(args.features) if args.features.exists() else tokenizer_features(model.tokenizer)
     return FeatureNetworks(pictures=given.pictures or spare.pictures, clips=given.clips or spare.clips)
 
 
@@ -209,12 +201,12 @@ def table_lines(horizon: Horizon, metrics: Sequence[str]) -> Iterator[str]:
     """A Markdown table: one row for each metric and side, one column for each window, intervals in brackets."""
     yield "| | " + " | ".join(f"{end:g} s" for end in horizon.ends_s) + " |"
     yield "|---" * (len(horizon.ends_s) + 1) + "|"
-    for _, side, scores in horizon_rows(horizon, metrics):
+    for metric, side, scores in horizon_rows(horizon, metrics):
         cells = []
         for score in scores:
             interval = "" if score.interval is None else f" ({score.interval[0]:.3g} to {score.interval[1]:.3g})"
             cells.append(f"{score.value:.3g}{interval}")
-        yield f"| {scores[0].name}, {side} | " + " | ".join(cells) + " |"
+        yield f"| {horizon.name(metric)}, {side} | " + " | ".join(cells) + " |"
 
 
 def check_lines(horizon: Horizon) -> Iterator[str]:
@@ -250,7 +242,7 @@ def plot(horizon: Horizon, path: Path) -> None:
             axis.errorbar(
                 horizon.ends_s, values, yerr=spread, label=side, color=colors[side], marker="o", ms=4, capsize=3, lw=1.5
             )
-            axis.set_title(scores[0].name)
+            axis.set_title(horizon.name(metric))
         axis.set_xscale("log", base=2)
         axis.set_xticks(horizon.ends_s, [f"{end:g}" for end in horizon.ends_s])
         axis.set_xlabel(f"end of the {horizon.length_s:g} s window, s after now")

@@ -1,120 +1,78 @@
 """How quality holds over a long future: windows of one length, each against the same window of the same clips.
 
-A window is short and every window has the same number of clips and frames, so that its distances can be compared with
-each other: prefixes would grow, and a Fréchet distance depends on the number of samples (`docs/results.md` names N). Beside
-the model stand the last frame repeated, the tokenizer's reconstruction of the real frames (what no model of its latents can
-beat), and other real clips of the same kind.
+Beside a model may stand whatever else is shown for the real frames: the last frame repeated, the tokenizer's reconstruction of
+the real frames (what no model of its latents can beat), and other real clips of the same kind.
 
-All intervals come from the same resampled clips, so a ratio of two windows is resampled clip by clip, not side by side.
+All intervals come from the same resampled clips, so a ratio of two windows, or a slope over all of them, is resampled clip by
+clip, not side by side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from eval_fid_fvd.cards import MetricCard, Score, metric_name
+from eval_fid_fvd.coverage import density_coverage, precision_recall
 from eval_fid_fvd.features import FeatureNetwork, FeatureNetworks
 from eval_fid_fvd.frechet import frechet_distance
-from eval_fid_fvd.images import ssim_of_frames
-from eval_fid_fvd.perceptual import Lpips
+from eval_fid_fvd.kernel import polynomial_mmd
+from eval_fid_fvd.metrics import FRECHET_METRICS, KERNEL_METRICS, METRICS
 from eval_fid_fvd.statistics import RESAMPLES, centred_bootstrap_interval
-from eval_fid_fvd.videos import RULES, WIDEST_INTERVAL
-from worldmodel.errors import BadRequest
+from eval_fid_fvd.windows import MOTION, WindowEvidence
+from worldmodel.errors import BadRequest, UnknownName
 
 Array = np.ndarray
+Interval = tuple[float, float]
 ENDS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-DISTANCES = {"fid": "pictures", "fvd": "clips"}
-PAIRED = ("ssim", "lpips")
-MOTION = "motion"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Evidence:
-    """What is kept of one side in one window, one entry per clip; never pixels.
-
-    Attributes:
-        pictures: Features of every frame and camera, [clips, frames x cameras, width].
-        clips: Features of every camera's window, [clips, cameras, width].
-        per_clip: Means per clip, [clips]: 'motion' (absolute change from frame to frame, grey levels of 255), and where the
-            side was compared with the real frames 'ssim' and 'lpips'.
-    """
-
-    pictures: Float[Array, "clips samples width"]
-    clips: Float[Array, "clips cameras width"]
-    per_clip: Mapping[str, Float[Array, " clips"]]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-
-def window_frames(end_s: float, length_s: float, frequency_hz: float) -> slice:
-    """The window's frames among all frames after now (the first of them has number 0).
-
-    Raises:
-        BadRequest: for fewer than two frames, or a window that begins before now.
-    """
-    last, count = round(end_s * frequency_hz), round(length_s * frequency_hz)
-    if count < 2 or count > last:
-        raise BadRequest(
-            f"a window of {length_s:g} s that ends at {end_s:g} s has {count} frames at {frequency_hz:g} Hz, of which "
-            f"{last} lie after now; it needs at least 2, all after now. Choose a longer window or a later end."
-        )
-    return slice(last - count, last)
-
-
-def window_evidence(
-    video: UInt8[Array, "clips time camera 3 h w"],
-    networks: FeatureNetworks,
-    *,
-    real: UInt8[Array, "clips time camera 3 h w"] | None = None,
-    lpips: Lpips | None = None,
-) -> Evidence:
-    """Features and means of one side's window.
-
-    Args:
-        networks: Both kinds.
-        real: The frames that are stood for, for SSIM and LPIPS.
-        lpips: As of `eval_fid_fvd.perceptual.lpips_alex`.
-    Raises:
-        BadRequest: for a missing network or unequal shapes.
-    """
-    if networks.pictures is None or networks.clips is None:
-        raise BadRequest("the horizon needs a network of pictures and one of clips; one is missing. Give both.")
-    if real is not None and real.shape != video.shape:
-        raise BadRequest(f"windows are {video.shape} and {real.shape}; both must be equal. Cut or resize one.")
-    pictures = [networks.pictures.features(clip.reshape(-1, *clip.shape[2:])) for clip in video]
-    cameras = [networks.clips.features(clip.swapaxes(0, 1)) for clip in video]
-    changes = [np.abs(np.diff(clip.astype(np.int16), axis=0)).mean() for clip in video]
-    means = {MOTION: np.array(changes, np.float64)}
-    if real is not None:
-        means["ssim"] = _paired(ssim_of_frames, video, real)
-    if real is not None and lpips is not None:
-        means["lpips"] = _paired(lpips, video, real)
-    return Evidence(pictures=np.stack(pictures), clips=np.stack(cameras), per_clip=means)
-
-
-def _paired(compute: Callable[[Array, Array], Array], video: Array, real: Array) -> Float[Array, " clips"]:
-    flat = [(a.reshape(-1, *a.shape[2:]), b.reshape(-1, *b.shape[2:])) for a, b in zip(video, real, strict=True)]
-    return np.array([compute(a, b).mean() for a, b in flat])
+DISTANCES: Mapping[str, Callable[[Array, Array], float]] = {
+    "fid": frechet_distance,
+    "fvd": frechet_distance,
+    "kid": polynomial_mmd,
+    "kvd": polynomial_mmd,
+    "precision": lambda fake, real: precision_recall(real, fake)["precision"],
+    "recall": lambda fake, real: precision_recall(real, fake)["recall"],
+    "density": lambda fake, real: density_coverage(real, fake)["density"],
+    "coverage": lambda fake, real: density_coverage(real, fake)["coverage"],
+}
+WIDEST_INTERVAL = 512  # features, and
+MOST_RESAMPLED = 2000  # samples of a kernel: resampling larger distances takes minutes
+REAL = "real"
+HALVES = "halves"  # as a floor: even real clips against odd ones
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """One threshold: a ratio with its interval, and where it has to lie."""
+class Trend:
+    """One metric of one side over all windows.
 
+    Attributes:
+        metric: 'fid', 'ssim', 'sharpness', ...
+        side: Whose.
+        name: The printed name, with the network.
+        middles_s: Middle of each window, seconds after now.
+        scores: One per window.
+        slope_per_s: Least-squares slope against the middles.
+        slope_interval: Of clips resampled alike in all windows; None where windows have none.
+        last_over_first: Last window over the first; None where it is not defined (a window not above zero).
+        ratio_interval: Likewise.
+    """
+
+    metric: str
+    side: str
     name: str
-    value: float
-    interval: tuple[float, float] | None
-    at_least: float
-    at_most: float
+    middles_s: tuple[float, ...]
+    scores: tuple[Score, ...]
+    slope_per_s: float
+    slope_interval: Interval | None
+    last_over_first: float | None
+    ratio_interval: Interval | None
 
-    @property
-    def met(self) -> bool:
-        """Whether the value lies there (the interval may reach beyond)."""
-        return self.at_least <= self.value <= self.at_most
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        lines = {name: value for name, value in vars(self).items() if name != "scores"}
+        return {**lines, "windows": [score.to_json() for score in self.scores]}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -133,8 +91,8 @@ class Horizon:
 
     ends_s: tuple[float, ...]
     length_s: float
-    real: tuple[Evidence, ...]
-    sides: Mapping[str, tuple[Evidence, ...]]
+    real: tuple[WindowEvidence, ...]
+    sides: Mapping[str, tuple[WindowEvidence, ...]]
     networks: FeatureNetworks
     card: Mapping[str, Any]
     resamples: int = RESAMPLES
@@ -149,33 +107,76 @@ class Horizon:
                 "distances cannot be compared. Use the same clips and windows everywhere."
             )
 
+    def metrics(self, side: str) -> tuple[str, ...]:
+        """What can be said of a side: distances whose network is there, paired scores, measures of the frames alone."""
+        evidence = self._side(side)[0]
+        distances = () if side == REAL else tuple(m for m in DISTANCES if getattr(evidence, _kind(m)) is not None)
+        return (*distances, *evidence.per_clip)
+
     def score(self, metric: str, side: str, window: int, floor: str | None = None) -> Score:
-        """FID, FVD, SSIM, LPIPS or motion of one side in one window.
+        """One metric of one side in one window.
 
         Args:
-            metric: 'fid', 'fvd', 'ssim', 'lpips' or 'motion'.
-            floor: The side whose number stands beside it as the level of real against real; None for none.
+            metric: One of `metrics(side)`.
+            floor: The side whose number stands beside it as the level of real against real, or HALVES: even real clips
+                against odd ones for distances, the real side's own mean for others; None for none.
+        Raises:
+            UnknownName: for a metric or side that is not there.
         """
-        network = getattr(self.networks, DISTANCES[metric]) if metric in DISTANCES else None
+        network = self._network(metric)
         statistic = self._statistic(metric, side, window)
         value = statistic(self._all)
         interval = self._interval(statistic, value) if self._resampled(metric) else None
-        count = (
-            len(self.real[0]) if network is None else int(np.prod(self._features(metric, self.real[window]).shape[:2]))
-        )
-        level = None if floor is None else self._statistic(metric, floor, window)(self._all)
+        count = len(self.real[0])
+        if network is not None:
+            count = int(np.prod(self._features(metric, self.real[window]).shape[:2]))
+        level, rule = self._level(metric, window, floor)
         return Score(
             value=value,
             interval=interval,
             n_a=count,
             n_b=count,
             floor=level,
-            card=self._card(metric, network, floor, resampled=interval is not None),
+            card=replace(
+                self._card(metric, network, resampled=interval is not None),
+                part=f"{self.ends_s[window] - self.length_s:g}-{self.ends_s[window]:g} s",
+                floor_rule=rule,
+            ),
         )
 
-    def ratio(
-        self, metric: str, over: tuple[str, int], under: tuple[str, int]
-    ) -> tuple[float, tuple[float, float] | None]:
+    def trend(self, metric: str, side: str, floor: str | None = None) -> Trend:
+        """One metric of one side over all windows, with slope and ratio.
+
+        Raises:
+            UnknownName: as `score`.
+        """
+        scores = tuple(self.score(metric, side, window, floor) for window in range(len(self.ends_s)))
+        middles = np.array(self.ends_s) - self.length_s / 2
+        centred = middles - middles.mean()
+        weights = centred / max(float(centred @ centred), 1e-12)  # least squares; one window has no slope
+        statistics = [self._statistic(metric, side, window) for window in range(len(self.ends_s))]
+
+        def slope(rows: Array) -> float:
+            return float(weights @ [statistic(rows) for statistic in statistics])
+
+        value = slope(self._all)
+        several = self._resampled(metric) and len(scores) > 1
+        ratio, ratio_interval = None, None
+        if min(scores[0].value, scores[-1].value) > 0:
+            ratio, ratio_interval = self.ratio(metric, (side, len(scores) - 1), (side, 0))
+        return Trend(
+            metric=metric,
+            side=side,
+            name=self.name(metric),
+            middles_s=tuple(float(middle) for middle in middles),
+            scores=scores,
+            slope_per_s=value,
+            slope_interval=self._interval(slope, value) if several else None,
+            last_over_first=ratio,
+            ratio_interval=ratio_interval,
+        )
+
+    def ratio(self, metric: str, over: tuple[str, int], under: tuple[str, int]) -> tuple[float, Interval | None]:
         """One (side, window) over another, with the interval of the resampled ratios."""
         a, b = self._statistic(metric, *over), self._statistic(metric, *under)
 
@@ -188,41 +189,82 @@ class Horizon:
         low, high = self._interval(log_ratio, value)
         return float(np.exp(value)), (float(np.exp(low)), float(np.exp(high)))
 
+    def name(self, metric: str) -> str:
+        """The printed name of a metric, with its network and without the window."""
+        return self._card(metric, self._network(metric), resampled=False).name
+
     @property
     def _all(self) -> Array:
         return np.arange(len(self.real[0]))
 
-    def _resampled(self, metric: str) -> bool:
-        if metric not in DISTANCES:
-            return True
-        return bool(getattr(self.networks, DISTANCES[metric]).width <= WIDEST_INTERVAL)
+    def _side(self, side: str) -> tuple[WindowEvidence, ...]:
+        if side != REAL and side not in self.sides:
+            raise UnknownName("side", side, [*self.sides, REAL])
+        return self.real if side == REAL else self.sides[side]
 
-    def _interval(self, statistic: Callable[[Array], float], value: float) -> tuple[float, float]:
+    def _network(self, metric: str) -> FeatureNetwork | None:
+        network: FeatureNetwork | None = getattr(self.networks, _kind(metric)) if metric in DISTANCES else None
+        return network
+
+    def _resampled(self, metric: str) -> bool:
+        if len(self.real[0]) < 2:
+            return False
+        network = self._network(metric)
+        if network is None:
+            return True
+        samples = int(np.prod(self._features(metric, self.real[0]).shape[:2]))
+        if metric in FRECHET_METRICS:
+            return network.width <= WIDEST_INTERVAL
+        return (
+            metric in KERNEL_METRICS and samples <= MOST_RESAMPLED
+        )  # neighbours are not resampled: copies are at distance 0
+
+    def _interval(self, statistic: Callable[[Array], float], value: float) -> Interval:
         draws = np.random.default_rng(self.seed)  # the same clips for every number
         return centred_bootstrap_interval(statistic, len(self.real[0]), value, draws, resamples=self.resamples)
 
     def _statistic(self, metric: str, side: str, window: int) -> Callable[[Array], float]:
-        fake = self.real[window] if side == REAL else self.sides[side][window]
+        fake = self._side(side)[window]
+        if metric not in self.metrics(side):
+            raise UnknownName(f"metric of '{side}'", metric, self.metrics(side))
         if metric not in DISTANCES:
             values = fake.per_clip[metric]
             return lambda rows: float(values[rows].mean())
         a, b = self._features(metric, fake), self._features(metric, self.real[window])
-        return lambda rows: frechet_distance(np.concatenate(a[rows]), np.concatenate(b[rows]))
+        return lambda rows: DISTANCES[metric](np.concatenate(a[rows]), np.concatenate(b[rows]))
+
+    def _level(self, metric: str, window: int, floor: str | None) -> tuple[float | None, str]:
+        """The level of real clips, and what it is."""
+        if floor is None:
+            return None, "none"
+        if floor != HALVES:
+            return self._statistic(metric, floor, window)(self._all), f"{floor}, as many clips"
+        if metric in DISTANCES:
+            real = self._features(metric, self.real[window])
+            halves = [np.concatenate(half) for half in (real[::2], real[1::2]) if len(half)]
+            if len(halves) < 2 or min(map(len, halves)) < 2:
+                return None, "none"
+            return DISTANCES[metric](*halves), "even real clips against odd real clips (half the samples)"
+        if metric not in self.real[window].per_clip:
+            return None, "none"
+        return float(self.real[window].per_clip[metric].mean()), "real clips (paired scores: another clip for each)"
 
     @staticmethod
-    def _features(metric: str, evidence: Evidence) -> Array:
-        features: Array = getattr(evidence, DISTANCES[metric])
+    def _features(metric: str, evidence: WindowEvidence) -> Float[Array, "clips samples width"]:
+        features: Array = getattr(evidence, _kind(metric))
         return features
 
-    def _card(self, metric: str, network: FeatureNetwork | None, floor: str | None, *, resampled: bool) -> MetricCard:
+    def _card(self, metric: str, network: FeatureNetwork | None, *, resampled: bool) -> MetricCard:
+        known = METRICS.get(metric)
         lines: dict[str, Any] = {
             **self.card,
             "frames": round(self.length_s * float(self.card["frequency_hz"])),
-            "rule": RULES.get(metric, "mean over frames, then over clips"),
+            "rule": known.rule if known else "mean over frames, then over clips",
+            "covariance": known.covariance if known else "none",
             "interval_rule": f"95%, bias-centred bootstrap over clips, {self.resamples} resamples"
             if resampled
             else "none",
-            "floor_rule": "none" if floor is None else f"{floor}, as many clips",
+            "floor_rule": "none",
         }
         if network is None:
             return MetricCard(metric=metric.upper(), **lines)
@@ -237,41 +279,17 @@ class Horizon:
         )
 
 
-REAL = "real"
-
-
-def horizon_checks(horizon: Horizon, side: str, *, floor: str, repeat: str) -> list[Check]:
-    """The thresholds on a model's long futures, each as a ratio.
-
-    Args:
-        side: The model's.
-        floor: The tokenizer's reconstruction.
-        repeat: The last frame repeated.
-    """
-    last = len(horizon.ends_s) - 1
-    wanted = [
-        ("fid", "first window over the tokenizer's floor", (side, 0), (floor, 0), 0.0, 2.0),
-        ("fid", "last window over first", (side, last), (side, 0), 0.0, 1.5),
-        ("fvd", "last window over first", (side, last), (side, 0), 0.0, 1.5),
-        ("fvd", "last window over the last frame repeated", (side, last), (repeat, last), 0.0, 1.0),
-        (MOTION, "last window over real", (side, last), (REAL, last), 0.5, 2.0),
-    ]
-    checks = []
-    for metric, words, over, under, at_least, at_most in wanted:
-        value, interval = horizon.ratio(metric, over, under)
-        name = f"{horizon.score(metric, *over).name}: {words}"
-        checks.append(Check(name=name, value=value, interval=interval, at_least=at_least, at_most=at_most))
-    return checks
+def _kind(metric: str) -> str:
+    """Which features a distance is of."""
+    return METRICS[metric].of
 
 
 def horizon_rows(horizon: Horizon, metrics: Sequence[str]) -> list[tuple[str, str, list[Score]]]:
     """(metric, side, one score per window) for every side that has the metric; motion also for the real frames."""
-    rows = []
-    for metric in metrics:
-        sides = [*horizon.sides, REAL] if metric == MOTION else list(horizon.sides)
-        for side in sides:
-            evidence = horizon.real if side == REAL else horizon.sides[side]
-            if metric in DISTANCES or metric in evidence[0].per_clip:
-                scores = [horizon.score(metric, side, window) for window in range(len(horizon.ends_s))]
-                rows.append((metric, side, scores))
-    return rows
+    windows = range(len(horizon.ends_s))
+    return [
+        (metric, side, [horizon.score(metric, side, window) for window in windows])
+        for metric in metrics
+        for side in ([*horizon.sides, REAL] if metric == MOTION else horizon.sides)
+        if metric in horizon.metrics(side)
+    ]

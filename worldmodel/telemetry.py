@@ -41,24 +41,38 @@ def chunk_telemetry(latents: Tensor, frames: Array, speed_mps: float) -> dict[st
         speed_mps: Mean speed of the ego over the chunk.
 
     Returns:
-        `latent_mean`, `latent_variance`; `sharpness` (mean absolute second difference along rows over the mean absolute
-        first one: low when blurred, high in noise, whatever the contrast); in grey levels of 255 `brightness` (mean),
-        `contrast` (standard deviation) and `colourfulness` (mean spread of red, green and blue); `frozen_share` (pixels
-        that change by less than FROZEN_GREY from frame to frame, 0 to 1); `speed_mps`.
+        `latent_mean`, `latent_variance`; those of `picture_telemetry`; `speed_mps`.
+    """
+    return {
+        "latent_mean": float(latents.double().mean()),
+        "latent_variance": float(latents.double().var(correction=0)),
+        **picture_telemetry(frames),
+        "speed_mps": float(speed_mps),
+    }
+
+
+def picture_telemetry(frames: Array) -> dict[str, float]:
+    """Numbers that show drift in consecutive frames alone, whatever made them.
+
+    Args:
+        frames: uint8 [F, cameras, 3, height, width].
+
+    Returns:
+        `sharpness` (mean absolute second difference along rows over the mean absolute first one: low when blurred, high in
+        noise, whatever the contrast); in grey levels of 255 `brightness` (mean), `contrast` (standard deviation) and
+        `colourfulness` (mean spread of red, green and blue); `frozen_share` (pixels that change by less than FROZEN_GREY
+        from frame to frame, 0 to 1).
     """
     colour = frames.astype(np.float32)
     grey = colour.mean(axis=2)
     still = np.abs(np.diff(grey, axis=0)) < FROZEN_GREY
     edges, bends = (float(np.abs(np.diff(grey, order, axis=-1)).mean()) for order in (1, 2))
     return {
-        "latent_mean": float(latents.double().mean()),
-        "latent_variance": float(latents.double().var(correction=0)),
         "sharpness": bends / edges if edges else 0.0,
         "brightness": float(grey.mean()),
         "contrast": float(grey.std()),
         "colourfulness": float((colour.max(axis=2) - colour.min(axis=2)).mean()),
         "frozen_share": float(still.mean()) if still.size else 0.0,
-        "speed_mps": float(speed_mps),
     }
 
 
