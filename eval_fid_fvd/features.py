@@ -69,11 +69,33 @@ class FeatureNetwork:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class PairNetwork:
+    """A learned distance between two pictures of the same moment (LPIPS), and what one must know to repeat it.
+
+    Attributes:
+        name: As printed in brackets behind a score, such as 'alex-v0.1'.
+        file_hash: Hash of the weights.
+        value_range: What the network is fed.
+        resize: How frames are brought to the network's size, or 'none'.
+        layer: Which layers are compared.
+        compute: Two uint8 RGB arrays [n, 3, h, w] -> float64 [n].
+    """
+
+    name: str
+    file_hash: str
+    value_range: str = "[-1, 1]"
+    resize: str = "none"
+    layer: str
+    compute: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureNetworks:
-    """The networks a set of scores is made with: one for pictures (FID, KID), one for clips (FVD, KVD)."""
+    """The networks a set of scores is made with: of pictures (FID, KID), of clips (FVD, KVD), of pairs (LPIPS)."""
 
     pictures: FeatureNetwork | None = None
     clips: FeatureNetwork | None = None
+    pairs: PairNetwork | None = None
 
 
 def in_batches(compute: Callable[[Array], Array], frames: Array, size: int = BATCH_FRAMES) -> Array:

@@ -16,7 +16,7 @@ WEIGHTS = WeightsFile(
     source="i3d_torchscript.pt of StyleGAN-V (github.com/universome/stylegan-v, also in "
     "JunyaoHu/common_metrics_on_video_quality)",
     kind="git blob",
-    digits="93daef59c7ae0e9e8f76225521407e60cbafa6aa",
+    digest="93daef59c7ae0e9e8f76225521407e60cbafa6aa",
 )
 FEWEST_FRAMES = 10
 

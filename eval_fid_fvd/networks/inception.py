@@ -18,7 +18,7 @@ WEIGHTS = WeightsFile(
     what="FID's Inception network",
     source="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
     kind="sha256",
-    digits="6726825d",
+    digest="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
 
 

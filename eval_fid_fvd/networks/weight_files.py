@@ -1,14 +1,17 @@
 """Files of published weights: which file it must be, where it comes from, and what another file is if we know it."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldmodel.errors import BadCheckpoint
+
+Module = TypeVar("Module", bound=nn.Module)
 
 # files that people mistake for a feature network, by git blob
 KNOWN_OTHERS = {
@@ -29,13 +32,13 @@ class WeightsFile:
         what: What it is for, as messages call it.
         source: Where to get it.
         kind: Which hash is pinned: 'sha256', or git's id of the content.
-        digits: The hash, or its first digits as published in the file's name.
+        digest: The whole hash, as public sources give it.
     """
 
     what: str
     source: str
     kind: Literal["sha256", "git blob"]
-    digits: str
+    digest: str
 
     def hash_of(self, path: Path) -> str:
         """The whole hash of a file, of the kind that is pinned."""
@@ -49,16 +52,30 @@ class WeightsFile:
         """
         require_file(path, self.what, self.source)
         got = self.hash_of(path)
-        if not got.startswith(self.digits):
+        if got != self.digest:
             raise BadCheckpoint(
-                f"'{path}' is another file{what_it_is(path)}: its {self.kind} is {got}, but that of {self.what} "
-                f"{'starts with' if len(self.digits) < len(got) else 'is'} {self.digits}. Get {self.source}."
+                f"'{path}' is another file{what_it_is(path)}: its {self.kind} is {got}, but that of {self.what} is "
+                f"{self.digest}. Get {self.source}."
             )
         return got
 
     def state(self, path: Path) -> dict[str, Tensor]:
         """The tensors of a file that was checked, read without running any code in it."""
         return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+    def filled(self, architecture: Callable[[], Module], path: Path) -> Module:
+        """An architecture with the tensors of a file that was checked, in evaluation mode; none are drawn at random before.
+
+        Raises:
+            BadCheckpoint: if they do not fit.
+        """
+        with torch.device("meta"):
+            network = architecture()
+        try:
+            network.load_state_dict(self.state(path), assign=True)
+        except RuntimeError as error:
+            raise BadCheckpoint(f"the weights of {self.what} do not fit: {error}. Get {self.source}.") from error
+        return network.eval().requires_grad_(False)
 
 
 def require_file(path: Path, what: str, source: str) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from eval_fid_fvd.networks import catalogue, i3d, inception, weight_files
-from eval_fid_fvd.networks.catalogue import NETWORKS, choose_networks
+from eval_fid_fvd.networks.catalogue import NETWORKS, choose_networks, recognised
+from eval_fid_fvd.networks.hub_folders import HubFolder
 from eval_fid_fvd.networks.tokenizer import tokenizer_features
-from eval_fid_fvd.networks.weight_files import file_sha256, git_blob_hash
-from worldmodel.errors import BadCheckpoint
+from eval_fid_fvd.networks.weight_files import WeightsFile, file_sha256, git_blob_hash
+from worldmodel.errors import BadCheckpoint, BadRequest
 
 
 def stand_in(known):
@@ -21,7 +22,9 @@ def stand_in(known):
     return replace(known, load=load)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, known in NETWORKS.items() if isinstance(known.file, WeightsFile))
+)
 def test_absent_or_wrong_weights_say_where_to_get_them(name, tmp_path):
     known = NETWORKS[name]
     with pytest.raises(
@@ -34,7 +37,7 @@ def test_absent_or_wrong_weights_say_where_to_get_them(name, tmp_path):
     with pytest.raises(BadCheckpoint, match=f"is another file: its {known.file.kind} is [0-9a-f]{{40}}") as error:
         known.load(wrong)
     assert known.file.hash_of(wrong) in str(error.value)
-    assert known.file.digits in str(error.value)
+    assert known.file.digest in str(error.value)
     assert known.file.source in str(error.value)
 
 
@@ -42,7 +45,7 @@ def test_weights_are_told_apart_by_hash_and_the_spare_fills_in(tokenizer, tmp_pa
     weights = tmp_path / "any-name.bin"
     weights.write_bytes(b"weights")
     known = stand_in(NETWORKS["inception-2015"])
-    file = replace(known.file, digits=file_sha256(weights)[:8])
+    file = replace(known.file, digest=file_sha256(weights))
     monkeypatch.setitem(catalogue.NETWORKS, "inception-2015", replace(known, file=file))
     spare = tokenizer_features(tokenizer)
     networks = choose_networks([weights], spare, device="cpu")
@@ -54,6 +57,48 @@ def test_weights_are_told_apart_by_hash_and_the_spare_fills_in(tokenizer, tmp_pa
         choose_networks([tmp_path / "wrong"])
     with pytest.raises(BadCheckpoint, match="is not there"):
         choose_networks([tmp_path / "none"])
+
+
+@pytest.mark.parametrize("name", sorted(name for name, known in NETWORKS.items() if isinstance(known.file, HubFolder)))
+def test_absent_or_wrong_folders_say_where_to_get_them(name, tmp_path):
+    known = NETWORKS[name]
+    with pytest.raises(
+        BadCheckpoint, match=r"lacks config\.json and model\.safetensors(.|\n)*--weights FOLDER"
+    ) as error:
+        known.load(tmp_path)
+    assert known.file.source in str(error.value)
+    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(BadCheckpoint, match="holds a 'resnet', but"):
+        known.load(tmp_path)
+    with pytest.raises(BadCheckpoint, match="no known feature network but a 'resnet'"):
+        choose_networks([tmp_path])
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{known.file.model_type}"}}')
+    assert recognised(tmp_path) == name
+    with pytest.raises(BadCheckpoint, match=r"cannot be read as(.|\n)*Copy the files again"):
+        known.load(tmp_path)
+
+
+def test_two_networks_of_one_kind_are_refused(tmp_path, monkeypatch):
+    weights = []
+    for name in ("i3d-k400", "r3d-18-k400"):
+        weights.append(tmp_path / name)
+        weights[-1].write_bytes(name.encode())
+        known = stand_in(NETWORKS[name])
+        file = replace(known.file, digest=known.file.hash_of(weights[-1]))
+        monkeypatch.setitem(catalogue.NETWORKS, name, replace(known, file=file))
+    with pytest.raises(BadRequest, match=r"r3d-18-k400' is a second network of clips.*Score once per network"):
+        choose_networks(weights)
+
+
+def test_pinned_hashes_are_whole():
+    for known in NETWORKS.values():
+        if isinstance(known.file, WeightsFile):
+            assert re.fullmatch(
+                {"sha256": "[0-9a-f]{64}", "git blob": "[0-9a-f]{40}"}[known.file.kind], known.file.digest
+            )
+        else:
+            assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known.file.published)
 
 
 def test_a_file_that_people_mistake_for_the_network_is_named(tmp_path, monkeypatch):

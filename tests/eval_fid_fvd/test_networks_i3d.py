@@ -24,7 +24,7 @@ class ScriptedI3d(torch.nn.Module):
 def test_i3d_is_fed_squashed_frames_in_minus_one_to_one(rng, tmp_path, monkeypatch):
     weights = tmp_path / "i3d.pt"
     torch.jit.script(ScriptedI3d()).save(str(weights))
-    monkeypatch.setattr(i3d, "WEIGHTS", replace(i3d.WEIGHTS, digits=git_blob_hash(weights)))
+    monkeypatch.setattr(i3d, "WEIGHTS", replace(i3d.WEIGHTS, digest=git_blob_hash(weights)))
     network = i3d_k400(weights)
     videos = rng.integers(0, 256, size=(2, 12, 3, 20, 32), dtype=np.uint8)
     videos[:, :, 1] = 255

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import lpips
 import numpy as np
 import pytest
 import torch
+from torchvision import models
 
 from eval_fid_fvd import perceptual
 from eval_fid_fvd.networks.weight_files import file_sha256
@@ -44,31 +47,75 @@ def test_tiny_features_are_normalised_as_in_the_lpips_package(rng):
     )  # 1e-8 under the root would shrink it
 
 
+def random_backbone(architecture, path):
+    """Random weights in a file, and the network they came from; its classifier is left empty."""
+    with torch.device("meta"):
+        network = architecture(weights=None)
+    network = network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for name, value in network.state_dict().items():
+        value.zero_()
+        if name.startswith("features") and value.ndim > 1:
+            value.copy_(torch.randn(value.shape, generator=generator) * (2 / value[0].numel()) ** 0.5)
+    torch.save(network.state_dict(), path)
+    return network.eval()
+
+
+CASES = [
+    ("lpips_alex", "ALEX", "alex", models.alexnet, 31),
+    pytest.param("lpips_vgg", "VGG", "vgg", models.vgg16, 16, marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.filterwarnings(
     "ignore:The parameter .pretrained:UserWarning", "ignore:Arguments other than a weight:UserWarning"
 )
-def test_alexnet_path_agrees_with_the_lpips_package(rng, tmp_path, monkeypatch):
-    from torchvision.models import alexnet
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        backbone = alexnet(weights=None)
-    path = tmp_path / "alexnet.pth"
-    torch.save(backbone.state_dict(), path)
-    monkeypatch.setattr(perceptual, "ALEXNET_SHA256_PREFIX", file_sha256(path)[:8])
-    reference = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+@pytest.mark.parametrize(("load", "cut", "name", "architecture", "smallest"), CASES)
+def test_the_whole_path_agrees_with_the_lpips_package(
+    load, cut, name, architecture, smallest, rng, tmp_path, monkeypatch
+):
+    path = tmp_path / "backbone.pth"
+    backbone = random_backbone(architecture, path)
+    known = getattr(perceptual, cut)
+    monkeypatch.setattr(perceptual, cut, replace(known, file=replace(known.file, digest=file_sha256(path))))
+    reference = lpips.LPIPS(net=name, pnet_rand=True, verbose=False).eval()
     for i in range(5):
-        for name, parameter in getattr(reference.net, f"slice{i + 1}").named_parameters():
-            parameter.data.copy_(backbone.features.state_dict()[name])
-    a, b = (rng.integers(0, 256, size=(2, 3, 64, 80), dtype=np.uint8) for _ in range(2))
-    with torch.inference_mode():
-        tensors = [torch.from_numpy(x).float() / 127.5 - 1 for x in (a, b)]
-        expected = reference(*tensors).flatten().double().numpy()
-    np.testing.assert_allclose(lpips_alex(path)(a, b), expected, rtol=1e-4)
-    with pytest.raises(BadVideo, match="at least 31 pixels"):
-        lpips_alex(path)(a[..., :20], b[..., :20])
+        for key, parameter in getattr(reference.net, f"slice{i + 1}").named_parameters():
+            parameter.data.copy_(backbone.features.state_dict()[key])
+    network = getattr(perceptual, load)(path)
+    for count, size in ((3, (64, 80)), (1, (smallest, smallest + 9))):
+        a, b = (rng.integers(0, 256, size=(count, 3, *size), dtype=np.uint8) for _ in range(2))
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(x).float() / 127.5 - 1 for x in (a, b)]
+            expected = reference(*tensors).flatten().double().numpy()
+        assert (expected > 1e-3).all()
+        np.testing.assert_allclose(network.compute(a, b), expected, rtol=1e-4)
+    assert network.name == f"{name}-v0.1"
+    assert network.file_hash.startswith(file_sha256(path))
+    with pytest.raises(BadVideo, match=f"at least {smallest} pixels"):
+        network.compute(a[..., : smallest - 1], b[..., : smallest - 1])
     with pytest.raises(BadVideo, match="uint8 RGB"):
-        lpips_alex(path)(a / 255, b / 255)
+        network.compute(a / 255, b / 255)
+    with pytest.raises(BadVideo, match="uint8 RGB"):
+        network.compute(a[:0], b[:0])
+
+
+def test_many_pictures_are_compared_in_batches(rng, tmp_path, monkeypatch):
+    path = tmp_path / "backbone.pth"
+    random_backbone(models.alexnet, path)
+    known = perceptual.ALEX
+    monkeypatch.setattr(perceptual, "ALEX", replace(known, file=replace(known.file, digest=file_sha256(path))))
+    monkeypatch.setattr(perceptual, "BATCH_PICTURES", 2)
+    network = lpips_alex(path)
+    a, b = (rng.integers(0, 256, size=(5, 3, 40, 40), dtype=np.uint8) for _ in range(2))
+    alone = [network.compute(a[i : i + 1], b[i : i + 1])[0] for i in range(5)]
+    np.testing.assert_allclose(network.compute(a, b), alone, rtol=1e-5)
+
+
+def test_a_head_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(perceptual.HEADS, "alex", "0" * 64)
+    with pytest.raises(BadCheckpoint, match=r"is not the v0\.1 head of LPIPS.*Install lpips 0\.1\.4 again"):
+        perceptual._head_weights("alex")
 
 
 @pytest.mark.parametrize(
@@ -83,11 +130,3 @@ def test_alexnet_path_agrees_with_the_lpips_package(rng, tmp_path, monkeypatch):
 def test_bad_features_are_refused_with_advice(a, weights, message):
     with pytest.raises(BadRequest, match=message):
         lpips_head(a, [np.zeros((1, 2, 3, 3))], weights)
-
-
-def test_absent_or_wrong_backbone_says_where_to_get_it(tmp_path):
-    with pytest.raises(BadCheckpoint, match=r"is not there.*alexnet-owt-7be5be79\.pth.*PSNR and SSIM"):
-        lpips_alex(tmp_path / "none.pth")
-    (tmp_path / "wrong.pth").write_bytes(b"x")
-    with pytest.raises(BadCheckpoint, match=r"its sha256 starts with 2d711642, but .* 7be5be79"):
-        lpips_alex(tmp_path / "wrong.pth")
