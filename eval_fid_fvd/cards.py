@@ -24,12 +24,20 @@ class MetricCard:
         resize: How frames were brought to the network's size.
         value_range: What the network or formula was fed.
         frames: Frames per clip that were scored.
+        frames_rule: What the network does with the frames of a clip.
         frequency_hz: Frames per second; None when the input does not say.
-        condition_frames: Frames at the start of each clip that the model was given and that are left out.
+        condition_frames: Frames at the start of each clip that the model was given.
+        condition_rule: What becomes of them: 'left out', or 'scored with the others'.
         cameras: How many cameras, and whether they are pooled.
+        part: What the number is about if not about everything: 'camera front', '1-2 s'; '' for everything.
         size: Width x height of the frames scored.
+        conversion: How frames were resized or thinned before that, on which side.
         codec: How frames were stored on both sides, such as 'arrays' or 'mp4'.
-        rule: What the formula does where implementations differ (covariance, average of dB, ...).
+        pairing: Whether clips of equal names stand beside each other, or the two sides are just two sets.
+        reference: Which clips the second side is: how many, and a hash of their pixels.
+        preset: Whose way of counting this follows, or 'none'.
+        rule: What the formula does where implementations differ (average of dB, order of resizing, ...).
+        covariance: How covariances are taken, or 'none'.
         device: Where the network ran.
         interval_rule: What the interval means.
         floor_rule: What the real-against-real number means.
@@ -43,12 +51,20 @@ class MetricCard:
     resize: str = "none"
     value_range: str = "none"
     frames: int
+    frames_rule: str = "none"
     frequency_hz: float | None
     condition_frames: int
+    condition_rule: str = "left out"
     cameras: str
+    part: str = ""
     size: str
+    conversion: str = "none"
     codec: str
+    pairing: str = "by name"
+    reference: str = "none"
+    preset: str = "none"
     rule: str
+    covariance: str = "none"
     device: str
     interval_rule: str
     floor_rule: str
@@ -56,8 +72,9 @@ class MetricCard:
 
     @property
     def name(self) -> str:
-        """The name to print: the metric with its network, such as 'FVD[i3d-k400]'; 'PSNR' where there is none."""
-        return self.metric if self.network == "none" else f"{self.metric}[{self.network}]"
+        """The name to print: metric, network, part, such as 'FVD[i3d-k400] camera front'; 'PSNR' where that is all."""
+        whole = self.metric if self.network == "none" else f"{self.metric}[{self.network}]"
+        return f"{whole} {self.part}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)

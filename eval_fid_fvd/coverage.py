@@ -64,6 +64,25 @@ def density_coverage(
     return {"density": float(hits.mean() / neighbours), "coverage": float((held > 0).mean())}
 
 
+def values_per_sample(
+    name: str, features_real: Float[Array, "n d"], features_generated: Float[Array, "m d"]
+) -> Float[Array, " samples"]:
+    """What one of the four scores is the mean of, with its usual k: a value for each sample.
+
+    Args:
+        name: 'precision' or 'density' (a value per generated sample), 'recall' or 'coverage' (per real sample).
+    Raises:
+        BadRequest: as the scores themselves.
+    """
+    if name in ("precision", "recall"):
+        real, generated = _checked_sets(features_real, features_generated, 3, balls_of_both=True)
+        centres, rows = (real, generated) if name == "precision" else (generated, real)
+        return np.asarray(_inside(centres, _squared_radii(centres, 3), rows)[0] > 0, np.float64)
+    real, generated = _checked_sets(features_real, features_generated, 5, balls_of_both=False)
+    hits, held = _inside(real, _squared_radii(real, 5), generated)
+    return hits / 5.0 if name == "density" else np.asarray(held > 0, np.float64)
+
+
 def expected_coverage(real: int, generated: int, neighbours: int = 5) -> float:
     """Coverage that two sets of one distribution have in the mean: what a perfect generator can hope for.
 

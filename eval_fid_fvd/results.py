@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_fid_fvd.cards import Score
-from worldmodel.errors import OutputExists, UnknownName
+from worldmodel.errors import BadTable, OutputExists, UnknownName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,31 @@ class Scores:
             "scores": [score.to_json() for score in self.scores],
             "curves": {name: asdict(curve) for name, curve in self.curves.items()},
         }
+
+    @classmethod
+    def read(cls, path: Path) -> "Scores":
+        """Scores from a file that `write` wrote.
+
+        Raises:
+            BadTable: if it is missing or holds something else.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            curves = {
+                name: Curve(frames=tuple(one["frames"]), values=tuple(one["values"]))
+                for name, one in data["curves"].items()
+            }
+            return cls(
+                scores=tuple(Score.from_json(score) for score in data["scores"]),
+                curves=curves,
+                clips=data["clips"],
+                unreadable=tuple(Unreadable(**clip) for clip in data["unreadable"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadTable(
+                f"'{path}' cannot be read as scores ({type(error).__name__}: {error}); it must be a file that `detour "
+                "score` wrote. Check the path, or score again."
+            ) from error
 
     def table(self) -> str:
         """Lines to print: name, value, interval, samples, real-against-real level; then what was left out."""

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from studio.bench import bench
-from studio.commands import datasets, futures, training
+from studio.commands import datasets, futures, scores, training
 from studio.console import Commands, terminated
 from worldmodel.errors import BadRequest
 
@@ -57,7 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "stitch": futures.stitch,
     "plan": futures.plan,
     "drive": futures.drive,
-    "score": futures.score,
+    "score": scores.score,
     "train": training.train,
 }
 for name, command in COMMANDS.items():

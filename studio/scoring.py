@@ -1,15 +1,22 @@
 """`detour score`: scores between two sets of videos, with the feature networks that are at hand."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.runs import refuse_existing
-from worldmodel.errors import UnknownName
+from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:
+    from eval_fid_fvd.comparison import Comparison
     from eval_fid_fvd.features import FeatureNetworks
+    from eval_fid_fvd.options import ScoreOptions
     from eval_fid_fvd.results import Scores
+    from studio.score_sides import Sides
+
+TOWN, TOKENIZER = "town", "tokenizer"
+DEFAULT_METRICS = ("psnr", "ssim", "fid", "fvd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,63 +24,157 @@ class ScoreRequest:
     """What `detour score` is asked for.
 
     Attributes:
-        a, b: The generated and the real side.
-        metrics: Names such as 'fid' and 'psnr'.
-        frames, condition_frames: As `ScoreOptions`.
-        inception, i3d: Weight files of the published networks; without them the tokenizer's features are used, and named.
+        a: The generated side: folder of videos, video, dataset, run folder or folder of runs.
+        b: The real side; None where `a` is a run that holds what followed.
+        metrics: Names such as 'fid' and 'psnr'; empty for the preset's, or PSNR, SSIM, FD and FVD.
+        preset: Whose way of counting, or ''.
+        frames, condition_frames, frequency_hz: As `ScoreOptions`; None for the preset's, or all, none and their own.
+        size: (width, height) to bring pictures to; None for the preset's, or their own.
+        paired: Whether clips of equal names belong together.
+        per_camera: Whether every number is also given per camera.
+        video: Which video of a run; '' for the one driven as logged, or the only one.
+        weights: Files or folders of published networks, told apart by their hash.
+        features: What stands in where no weights are given: 'town', 'tokenizer', or a folder of a town-r2p1d.
         model: Checkpoint folder that the tokenizer comes from.
+        device: Where networks run.
         seed: Of the resampling.
     """
 
-    a: Path
-    b: Path
-    metrics: tuple[str, ...]
+    a: str
+    b: str | None = None
+    metrics: tuple[str, ...] = ()
+    preset: str = ""
     frames: int | None = None
-    condition_frames: int = 0
-    inception: Path | None = None
-    i3d: Path | None = None
+    condition_frames: int | None = None
+    frequency_hz: float | None = None
+    size: tuple[int, int] | None = None
+    paired: bool = True
+    per_camera: bool = False
+    video: str = ""
+    weights: tuple[Path, ...] = ()
+    features: str = TOWN
     model: str = ""
+    device: str = "cpu"
     seed: int = 0
 
 
-def run_score(request: ScoreRequest, out: Path | None = None) -> "Scores":
+def parsed_size(text: str) -> tuple[int, int] | None:
+    """(width, height) of 'WIDTHxHEIGHT'; None of ''.
+
+    Raises:
+        BadRequest: for anything else.
+    """
+    if not text:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise BadRequest(f"a size of '{text}' is asked for; it must be WIDTHxHEIGHT, such as 256x128.")
+    return int(width), int(height)
+
+
+def run_score(
+    request: ScoreRequest, out: Path | None = None, *, on_clip: Callable[[int, int], None] = lambda *_: None
+) -> "Scores":
     """Score, and write the scores to `out` when it is named.
 
     Raises:
-        UnknownName: for a metric that does not exist.
+        UnknownName: for a metric or preset that does not exist.
         BadInput: if a side or a weight file cannot be used, or `out` exists.
     """
-    from eval_fid_fvd.videos import METRICS, ScoreOptions, score_folders
+    from eval_fid_fvd.metrics import metrics_of
+    from eval_fid_fvd.presets import options_of, preset_of
+    from eval_fid_fvd.videos import score_sources
+    from studio.score_sides import sides_of
 
-    for metric in request.metrics:
-        if metric not in METRICS:
-            raise UnknownName("metric", metric, METRICS)
     if out is not None:
         refuse_existing(out)
-    options = ScoreOptions(condition_frames=request.condition_frames, frames=request.frames, seed=request.seed)
-    scores = score_folders(request.a, request.b, request.metrics, _networks(request), options=options)
+    preset = preset_of(request.preset) if request.preset else None
+    metrics = request.metrics or (preset.metrics if preset else DEFAULT_METRICS)
+    metrics_of(metrics)
+    options = options_of(
+        preset,
+        frames=request.frames,
+        condition_frames=request.condition_frames,
+        frequency_hz=request.frequency_hz,
+        size=request.size,
+    )
+    options = replace(
+        options,
+        paired=request.paired and options.paired,
+        per_camera=request.per_camera,
+        device=request.device,
+        seed=request.seed,
+    )
+    sides = sides_of(request.a, request.b, request.video)
+    if sides.of_a_run:
+        options = _fitted(options, sides)
+    scores = score_sources(sides.a, sides.b, metrics, networks_for(metrics, request), options, on_clip=on_clip)
     if out is not None:
         scores.write(out)
     return scores
 
 
-def _networks(request: ScoreRequest) -> "FeatureNetworks | None":
-    """The published networks where weights are given, the tokenizer's features otherwise; None when none is needed."""
-    from eval_fid_fvd.features import FeatureNetworks
-    from eval_fid_fvd.networks.i3d import i3d_k400
-    from eval_fid_fvd.networks.inception import inception_2015
-    from eval_fid_fvd.networks.tokenizer import tokenizer_features
-    from eval_fid_fvd.videos import OF_CLIPS, OF_PICTURES
+def compare_with(scores: "Scores", other: Path) -> "tuple[Comparison, ...]":
+    """These scores beside those of a file.
 
-    of_pictures = any(metric in OF_PICTURES for metric in request.metrics)
-    of_clips = any(metric in OF_CLIPS for metric in request.metrics)
-    if not (of_pictures or of_clips):
-        return None
-    pictures = inception_2015(request.inception) if of_pictures and request.inception is not None else None
-    clips = i3d_k400(request.i3d) if of_clips and request.i3d is not None else None
-    if (of_pictures and pictures is None) or (of_clips and clips is None):
+    Raises:
+        BadTable: if the file holds no scores.
+        BadRequest: if the two were made differently; every line that differs is named.
+    """
+    from eval_fid_fvd.comparison import compare
+    from eval_fid_fvd.results import Scores
+
+    return compare(scores, Scores.read(other))
+
+
+def networks_for(metrics: tuple[str, ...], request: ScoreRequest) -> "FeatureNetworks":
+    """Published networks where weights are given; otherwise the town's own (or the tokenizer's), where a metric needs them."""
+    from eval_fid_fvd.features import FeatureNetworks
+    from eval_fid_fvd.metrics import uses
+    from eval_fid_fvd.networks.catalogue import choose_networks
+
+    given = choose_networks(request.weights, device=request.device)
+    lacks = [kind for kind in ("pictures", "clips") if uses(metrics, kind) and getattr(given, kind) is None]
+    if not lacks:
+        return given
+    spare = _spare(request)
+    return FeatureNetworks(
+        pictures=given.pictures or spare.pictures, clips=given.clips or spare.clips, pairs=given.pairs
+    )
+
+
+def _spare(request: ScoreRequest) -> "FeatureNetworks":
+    if request.features == TOKENIZER:
+        from eval_fid_fvd.networks.tokenizer import tokenizer_features
         from worldmodel.model import WorldModel
 
-        ours = tokenizer_features(WorldModel.from_pretrained(request.model).tokenizer)
-        pictures, clips = pictures or ours.pictures, clips or ours.clips
-    return FeatureNetworks(pictures=pictures, clips=clips)
+        return tokenizer_features(WorldModel.from_pretrained(request.model).tokenizer)
+    from eval_fid_fvd.networks.town import town_r2p1d
+
+    folder = None if request.features == TOWN else Path(request.features)
+    if folder is not None and not folder.is_dir():
+        raise BadRequest(
+            f"features '{request.features}' are asked for; they must be '{TOWN}', '{TOKENIZER}' or a folder of a "
+            "town-r2p1d. Choose one of these."
+        )
+    return town_r2p1d(folder, device=request.device)
+
+
+def _fitted(options: "ScoreOptions", sides: "Sides") -> "ScoreOptions":
+    """Options that bring what really followed to the size, rate and length of what a run imagined."""
+    import numpy as np
+
+    from eval_fid_fvd.conversion import ConvertedClips
+    from eval_fid_fvd.picture_steps import Resize
+
+    if not options.steps:
+        first = sides.a.read(sides.a.names[0], np.zeros(1, np.int64))
+        options = replace(options, steps=(Resize(width_px=first.shape[-1], height_px=first.shape[-2]),))
+    rates = [side.frequency_hz for side in (sides.a, sides.b)]
+    if options.frequency_hz is None and rates[0] and rates[1] and rates[0] != rates[1]:
+        options = replace(options, frequency_hz=min(rate for rate in rates if rate))
+    if options.frames is None:
+        converted = [ConvertedClips(side, (), options.frequency_hz) for side in (sides.a, sides.b)]
+        shortest = min(side.length(name) for side in converted for name in side.names)
+        options = replace(options, frames=max(1, shortest - options.condition_frames))
+    return options

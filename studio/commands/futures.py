@@ -1,7 +1,7 @@
-"""Commands that ask the world model: what comes next, what if, what to do, and how good is it."""
+"""Commands that ask the world model: what comes next, what if, and what to do."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -138,37 +138,6 @@ def stitch(
     emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
 
 
-def score(
-    a: Annotated[Path, typer.Argument(help="The generated side: folder of videos, a video, or a dataset.")],
-    b: Annotated[Path, typer.Argument(help="The real side, with the same names.")],
-    metrics: Annotated[str, typer.Option(help="Comma separated: fid, kid, fvd, kvd, psnr, ssim.")] = "psnr,ssim",
-    frames: Annotated[int | None, typer.Option(help="Frames per clip; default: all.")] = None,
-    condition_frames: Annotated[int, typer.Option(help="Frames at each clip's start to leave out.")] = 0,
-    inception: Annotated[Path | None, typer.Option(help="Inception 2015 weights for published FID.")] = None,
-    i3d: Annotated[Path | None, typer.Option(help="I3D Kinetics-400 weights for published FVD.")] = None,
-    model: Model = "",
-    seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="Also write the scores to this file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Scores between two sets of videos; feature networks are named in every number."""
-    from studio.scoring import ScoreRequest, run_score
-
-    request = ScoreRequest(
-        a=a,
-        b=b,
-        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()),
-        frames=frames,
-        condition_frames=condition_frames,
-        inception=inception,
-        i3d=i3d,
-        model=model or default_model(),
-        seed=seed,
-    )
-    scores = run_score(request, out)
-    emit(scores.to_json(), as_json, scores.table())
-
-
 def plan(
     clip: Annotated[
         str, typer.Argument(metavar="CLIP", help="DATASET for all episodes, or DATASET:EPISODE[@SECONDS].")
@@ -180,7 +149,8 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", help="Also write the result to this JSON file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Plan on one clip or all of a dataset, and compare with what was driven."""
+    """Plan on one clip or all of a dataset: distance to what was driven, collisions, decisions."""
+    from studio.plan_scores import plan_lines
     from studio.planning import PLANNERS, PlanRequest, run_plan
     from studio.runs import refuse_existing, write_json_file
 
@@ -192,14 +162,8 @@ def plan(
     result = run_plan(request, on_clip=counter("clips"))
     if out is not None:
         write_json_file(out, result)
-    lines = [_plan_line(name, row) for name, row in result["scores"].items()]
+    lines = [line for name, row in result["scores"].items() for line in plan_lines(name, row)]
     emit(result, as_json, "\n".join([*lines, *(f"  left out: {text}" for text in result["skipped"])]))
-
-
-def _plan_line(name: str, row: dict[str, Any]) -> str:
-    if not row["scored"]:
-        return f"{name}: {row['plans']} plans, none scored (no motion follows)"
-    return f"{name}: ADE {row['ade_m']:.2f} m, FDE {row['fde_m']:.2f} m over {row['scored']} of {row['plans']} plans"
 
 
 def drive(

@@ -10,11 +10,12 @@ from eval_fid_fvd.frechet import frechet_distance
 from eval_fid_fvd.images import psnr, ssim
 from eval_fid_fvd.kernel import polynomial_mmd
 from eval_fid_fvd.networks.tokenizer import tokenizer_features
-from eval_fid_fvd.videos import ScoreOptions, score_folders, score_videos
+from eval_fid_fvd.options import ScoreOptions
+from eval_fid_fvd.videos import score_folders, score_videos
 from worldmodel.errors import BadDataset, BadRequest, BadVideo, ClipTooShort, OutputExists, UnknownName
 from worldmodel.io.video import write_video
 
-ALL = ["fid", "kid", "fvd", "kvd", "psnr", "ssim"]
+ALL = ["fid", "kid", "fvd", "kvd", "precision", "recall", "density", "coverage", "psnr", "ssim"]
 QUICK = ScoreOptions(resamples=20)
 
 
@@ -215,11 +216,11 @@ def test_unlike_folders_are_refused_with_advice(pair, tmp_path):
     [
         (lambda x: x, ["fidd"], UnknownName, "unknown metric 'fidd'. Did you mean 'fid'"),
         (lambda x: x, [], BadRequest, "name at least one"),
-        (lambda x: x, ["fid"], BadRequest, "fid needs a feature network of pictures.*tokenizer_features"),
+        (lambda x: x, ["fid"], BadRequest, "fid needs a feature network of pictures.*town_r2p1d"),
         (lambda x: x, ["fvd"], BadRequest, "fvd needs a feature network of clips"),
         (lambda x: x[:4], ["psnr"], BadRequest, "4 clips and the arrays 5"),
         (lambda x: x[:0], ["psnr"], BadRequest, "no clips to score"),
-        (lambda x: x[..., :40], ["psnr"], BadRequest, "Resize with"),
+        (lambda x: x[..., :40], ["psnr"], BadRequest, "Resize both sides with --size"),
         (lambda x: x[:, :5], ["psnr"], BadRequest, "set --frames for unlike lengths"),
         (lambda x: x / 255, ["psnr"], BadRequest, "need uint8"),
     ],
