@@ -1,120 +1,138 @@
-"""Train the feature network that FID and FVD of town frames stand on, from a training store.
+"""Train `town-r2p1d`, the feature network that scores of town frames stand on, from a training store of town scenes.
 
-Four tasks at once on pairs of consecutive frames, half of them blurred or made noisy: where road users are (a grid), which
-situation and which camera, how strong blur and noise are, and the step between the frames. The last tenth of the store's
-scenes is held out.
+    uv run python benchmarks/train_town_features.py STORE assets/features --minutes 20 --work runs/town-features
 
-    uv run python benchmarks/train_town_features.py STORE assets/features --minutes 10
+STORE is what `detour train` leaves in its run folder (or `worldmodel.training.store.town_store` makes). Tasks and labels are
+in `town_tasks.py`. The last tenth of the scenes is held out for the scores on the card. One thread is enough; where the
+processor knows bfloat16, training uses it. The network so far is saved every few minutes, so that a killed run leaves one.
 """
 
 import argparse
+import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from town_tasks import KINDS, WEIGHTS, Draws, Tasks, TownScenes, losses
 
-from eval_fid_fvd.town_network import COARSE, PAIRS, TownNetwork, fitted
-from worldmodel.training.store import Store
+from eval_fid_fvd.corruptions import CORRUPTIONS
+from eval_fid_fvd.networks.town import TownR2p1d
+from worldmodel.decisions import LATERAL, LONGITUDINAL
+from worldmodel.town.scene import WEATHERS
 
-GRID = (8, 16)
-WORST_BLUR_PX, WORST_NOISE = 2.5, 0.2
-
-
-class Tasks(nn.Module):
-    """What the features are asked; thrown away after training."""
-
-    def __init__(self, situations: int, cameras: int) -> None:
-        super().__init__()
-        self.objects = nn.Conv2d(COARSE, 1, 1)
-        self.situation = nn.Linear(COARSE, situations)
-        self.camera = nn.Linear(COARSE, cameras)
-        self.quality = nn.Linear(COARSE, 2)
-        self.steps = nn.Linear(cameras * PAIRS, 3)
+HELD_OUT = 10  # every so many-th part of the scenes, the last ones
+LENGTHS = (16, 8, 16, 8, 1)  # frames of the clips, batch after batch
+CLIPS = {16: 16, 8: 32, 1: 96}  # in a batch
+SAVE_S, SPREAD_SHARE = 300.0, 0.1
+MEASURED = 60  # batches for the scores of the finished network; a fifth of them in between
 
 
-class Batches:
-    """Random pairs of frames of a store, with labels; a pure function of the seed and the number of calls."""
-
-    def __init__(self, store: Store, scenes: range, seed: int) -> None:
-        self.store, self.scenes, self.random = store, scenes, np.random.default_rng(seed)
-        names = [situation for situation, _ in store.made_from["town"]]
-        self.names = sorted(set(names))
-        self.labels = np.array([self.names.index(name) for name in names])
-        steps = store.deltas[: len(names)].reshape(-1, 3)
-        self.mean, self.spread = steps.mean(0), steps.std(0)
-
-    def draw(self, count: int) -> dict[str, Tensor]:
-        """Pictures [2, count, camera, 3, h, w] in [-1, 1] and labels."""
-        store, random = self.store, self.random
-        rows = [(int(random.choice(self.scenes)), int(random.integers(store.video.shape[1] - 1))) for _ in range(count)]
-        video = np.stack([store.video[clip, frame : frame + 2] for clip, frame in rows], axis=1)
-        objects = np.stack([store.objects[clip, frame] for clip, frame in rows])
-        steps = np.stack([(store.deltas[clip, frame] - self.mean) / self.spread for clip, frame in rows])
-        pictures = fitted(video.reshape(-1, *video.shape[3:])).unflatten(0, video.shape[:3])
-        grid = functional.adaptive_avg_pool2d(torch.from_numpy(objects).float(), GRID)
-        quality = torch.from_numpy(random.uniform(size=(count, 2)) * (random.random(size=(count, 2)) < 0.5)).float()
-        return {
-            "pictures": _worsened(pictures, quality, random),
-            "objects": (grid > 0.1).float(),
-            "situation": torch.from_numpy(self.labels[[clip for clip, _ in rows]]),
-            "quality": quality,
-            "steps": torch.from_numpy(steps).float(),
-        }
+def answers(network: TownR2p1d, tasks: Tasks, clips: Tensor, *, fast: bool) -> dict[str, Tensor]:
+    """What network and tasks say to clips."""
+    with torch.autocast(clips.device.type, dtype=torch.bfloat16, enabled=fast):
+        maps = network(clips)
+    said: dict[str, Tensor] = tasks(maps)
+    return said
 
 
-def _worsened(pictures: Tensor, quality: Tensor, random: np.random.Generator) -> Tensor:
-    """Pictures blurred and made noisy as `quality` [count, 2] says."""
-    made = pictures.clone()
-    for i, (blur, noise) in enumerate(quality.tolist()):
-        if blur:
-            x = torch.arange(-5, 6, dtype=torch.float32)
-            weights = torch.exp(-0.5 * (x / (0.3 + WORST_BLUR_PX * blur)) ** 2)
-            weights = (weights / weights.sum()).expand(3, 1, 1, 11)
-            flat = made[:, i].flatten(0, 1)
-            flat = functional.conv2d(functional.pad(flat, (5, 5, 0, 0), mode="replicate"), weights, groups=3)
-            flat = functional.conv2d(
-                functional.pad(flat, (0, 0, 5, 5), mode="replicate"), weights.transpose(2, 3), groups=3
-            )
-            made[:, i] = flat.view_as(made[:, i])
-        if noise:
-            values = random.standard_normal(size=tuple(made[:, i].shape), dtype=np.float32)
-            made[:, i] += WORST_NOISE * noise * torch.from_numpy(values)
-    return made.clamp(-1, 1)
-
-
-def losses(network: TownNetwork, tasks: Tasks, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One loss for each task."""
-    pictures = batch["pictures"]
-    _, count, cameras = pictures.shape[:3]
-    _, coarse = network.maps(pictures.flatten(0, 2))
-    before, after = coarse.unflatten(0, (2, -1))
-    pairs = network.pair_maps(before, after).mean(dim=(2, 3)).unflatten(0, (count, cameras)).flatten(1)
-    seen = before.mean(dim=(2, 3))
-    each = torch.arange(cameras).repeat(count)
-    return {
-        "objects": functional.binary_cross_entropy_with_logits(
-            tasks.objects(before).view(count, cameras, *GRID), batch["objects"], pos_weight=torch.tensor(5.0)
-        ),
-        "situation": functional.cross_entropy(tasks.situation(seen), batch["situation"].repeat_interleave(cameras)),
-        "camera": functional.cross_entropy(tasks.camera(seen), each),
-        "quality": functional.mse_loss(tasks.quality(seen), batch["quality"].repeat_interleave(cameras, 0)),
-        "steps": functional.smooth_l1_loss(tasks.steps(pairs), batch["steps"]),
-    }
-
-
-WEIGHTS = {"objects": 1.0, "situation": 0.3, "camera": 0.3, "quality": 5.0, "steps": 1.0}
+def train(network: TownR2p1d, tasks: Tasks, draws: Draws, *, minutes: float, rate: float, fast: bool) -> Iterator[int]:
+    """Train by the process's own clock; yields the number of steps after each."""
+    parameters = [*network.parameters(), *tasks.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.02)
+    step, limit, since, smooth = 0, 60 * minutes, time.process_time(), dict[str, float]()
+    while (spent := time.process_time() - since) < limit:
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 100) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * spent / limit))
+        frames = LENGTHS[step % len(LENGTHS)]
+        batch = draws.batch(CLIPS[frames], frames)
+        found = losses(answers(network, tasks, batch["clips"], fast=fast), batch)
+        torch.stack([WEIGHTS[name] * value for name, value in found.items()]).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 2.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if frames > 1:
+            values = {name: float(value.detach()) for name, value in found.items()}
+            smooth = {name: 0.97 * smooth.get(name, v) + 0.03 * v for name, v in values.items()}
+        step += 1
+        if step % 50 == 0:
+            print(step, f"{spent:.0f} s", {name: round(value, 3) for name, value in smooth.items()}, flush=True)
+        yield step
 
 
 @torch.no_grad()
-def measured(network: TownNetwork, tasks: Tasks, held_out: Batches, batches: int = 8) -> dict[str, float]:
-    """Mean losses on held-out scenes."""
+def standardise(network: TownR2p1d, draws: Draws, batches: int) -> None:
+    """Set mean and spread of the features from undamaged clips and pictures."""
     network.eval()
-    found = [losses(network, tasks, held_out.draw(16)) for _ in range(batches)]
+    for name, frames in (("clip", 16), ("picture", 1)):
+        found = [network(draws.batch(CLIPS[frames], frames)["clips"]).mean(dim=(2, 3, 4)) for _ in range(batches)]
+        rows = torch.cat(found)
+        spread = rows.std(0)
+        getattr(network, f"{name}_mean").copy_(rows.mean(0))
+        getattr(network, f"{name}_spread").copy_(spread.clamp(min=SPREAD_SHARE * float(spread.mean())))
     network.train()
-    return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
+
+
+@torch.no_grad()
+def measured(
+    network: TownR2p1d, tasks: Tasks, rows: range, scenes: TownScenes, batches: int
+) -> dict[str, tuple[float, float]]:
+    """Scores on held-out scenes, each beside that of the best constant answer: clips of 16 frames, undamaged and damaged."""
+    network.eval()
+    tasks.eval()
+    clean, worse = ([], []), ([], [])
+    for share, (said, true) in ((0.0, clean), (1.0, worse)):
+        draws = Draws(scenes=scenes, rows=rows, seed=9, damage=share)
+        for _ in range(batches):
+            batch = draws.batch(CLIPS[16], 16)
+            said.append(answers(network, tasks, batch["clips"], fast=False))
+            true.append(batch)
+    network.train()
+    tasks.train()
+    return {**_clean_scores(*map(_joined, clean)), **_damage_scores(*map(_joined, worse))}
+
+
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def _clean_scores(said: dict[str, Any], true: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for i, (name, unit) in enumerate((("speed, mean error, m/s", 5.0), ("yaw rate, mean error, rad/s", 0.1))):
+        truth = unit * true["motion"][:, i]
+        found[name] = (_error(unit * said["motion"][:, i], truth), _error(np.median(truth), truth))
+    truths = (true["decisions"][:, 0], true["decisions"][:, 1], true["weather"], true["situation"])
+    sizes = (len(LATERAL), len(LONGITUDINAL), len(WEATHERS), said["situation"].shape[1])
+    for name, truth, size in zip(("lateral", "longitudinal", "weather", "situation"), truths, sizes, strict=True):
+        hit = said[name].argmax(1) == truth
+        found[f"{name} ({size}), accuracy"] = (float(hit.mean()), float(np.bincount(truth).max() / len(truth)))
+        classes = np.unique(truth)
+        found[f"{name}, balanced"] = (float(np.mean([hit[truth == one].mean() for one in classes])), 1 / len(classes))
+    for i, name in enumerate(KINDS):
+        truth = true["counts"][:, i] ** 2
+        found[f"{name}, mean error of the number"] = (
+            _error(np.clip(said["counts"][:, i], 0, None) ** 2, truth),
+            _error(np.median(truth), truth),
+        )
+    return found
+
+
+def _damage_scores(said: dict[str, Any], true: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for i, kind in enumerate(CORRUPTIONS):
+        error = said["severity"][:, i] - true["severity"][:, i]
+        found[f"{kind}, share of the severity's variance explained"] = (
+            float(1 - (error**2).mean() / true["severity"][:, i].var()),
+            0.0,
+        )
+    return found
+
+
+def _error(said: Any, truth: np.ndarray) -> float:
+    return float(np.abs(said - truth).mean())
 
 
 def main() -> None:
@@ -122,54 +140,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0, help="Of the process's own time.")
-    parser.add_argument("--pairs", type=int, default=16, help="Per batch.")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/town-features"), help="Keeps counts and the network so far."
+    )
+    parser.add_argument("--minutes", type=float, default=20.0, help="Of the process's own time.")
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    store = Store.open(args.store)
-    held = len(store) // 10
-    train = Batches(store, range(len(store) - held), args.seed)
-    test = Batches(store, range(len(store) - held, len(store)), args.seed + 1)
+    scenes = TownScenes.open(args.store, args.work)
+    count = len(scenes.data) - len(scenes.data) // HELD_OUT
+    draws = Draws(scenes=scenes, rows=range(count), seed=args.seed)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(args.seed)
-        network, tasks = TownNetwork(), Tasks(len(train.names), store.video.shape[2])
-    network.train()
-    parameters = [*network.parameters(), *tasks.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=0.01)
-    step, limit, since = 0, 60 * args.minutes, time.process_time()
-    before = measured(network, tasks, test)
-    while (spent := time.process_time() - since) < limit:
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * min(1, (step + 1) / 50) * max(0.02, 1 - spent / limit)
-        found = losses(network, tasks, train.draw(args.pairs))
-        sum(WEIGHTS[name] * value for name, value in found.items()).backward()  # type: ignore[union-attr]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        if step % 50 == 0:
-            print(step, f"{spent:.0f} s", {name: round(float(value), 3) for name, value in found.items()}, flush=True)
-    after = measured(network, tasks, test)
-    network.eval().save_pretrained(args.out, _card(store, args, step, before, after), overwrite=True)
-    print("held out, before", before, "after", after)
+        network = TownR2p1d().to(memory_format=torch.channels_last_3d)
+        tasks = Tasks(len(scenes.names))
+    saved, step, fast = time.monotonic(), 0, bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    def save(folder: Path, steps: int, batches: int) -> None:
+        standardise(network, Draws(scenes=scenes, rows=range(count), seed=7, damage=0.0), batches)
+        scores = measured(network, tasks, range(count, len(scenes.data)), scenes, batches)
+        network.save_pretrained(folder, card(scenes, args, steps, scores), overwrite=True)
+        print(folder, {name: round(value, 3) for name, (value, _) in scores.items()}, flush=True)
+
+    for step in train(network, tasks, draws, minutes=args.minutes, rate=args.rate, fast=fast):
+        if time.monotonic() - saved > SAVE_S:
+            save(args.work / "so-far", step, MEASURED // 5)
+            saved = time.monotonic()
+    save(args.out, step, MEASURED)
 
 
-def _card(store: Store, args: argparse.Namespace, steps: int, before: dict[str, float], after: dict[str, float]) -> str:
-    lines = [f"| {name} | {before[name]:.3f} | {after[name]:.3f} |" for name in after]
+def card(scenes: TownScenes, args: argparse.Namespace, steps: int, scores: dict[str, tuple[float, float]]) -> str:
+    """The model card."""
+    held = len(scenes.data) // HELD_OUT
+    store = scenes.data.store
+    seeds = [seed for _, seed in scenes.data.scenes]
+    rows = [f"| {name} | {value:.3f} | {constant:.3f} |" for name, (value, constant) in scores.items()]
     return "\n".join(
         [
-            "# Feature network for town frames",
+            "# town-r2p1d: a feature network for town frames",
             "",
-            "What `FID` and `FVD` with the name `town-...` are made with (`eval_fid_fvd/town_network.py`); not a published network.",
+            "What scores with the name `town-r2p1d-...` are made with (`eval_fid_fvd/networks/town.py`); not a published network,",
+            "and its numbers are no plain FID or FVD. It shares nothing with any world model or tokenizer. Apache-2.0.",
             "",
-            f"Trained from scratch on {len(store) - len(store) // 10} town scenes of training seeds, {steps} steps of {args.pairs} pairs of "
-            f"frames and three cameras, {args.minutes:g} minutes of one CPU core (`benchmarks/train_town_features.py`); Apache-2.0, no "
-            "recorded data.",
+            "A small R(2+1)D: frames of one camera at 128x64, 8 frames or more (longer clips whole); the features are the means of",
+            "its last map, in standard deviations of true town clips. A picture goes through as a clip that stands still.",
             "",
-            f"| task, loss on {len(store) // 10} held-out scenes | before | after |",
+            f"Trained from scratch by `benchmarks/train_town_features.py` on {len(scenes.data) - held} town scenes of training seeds",
+            f"{min(seeds):,} to {max(seeds):,} ({held} more held out) at {store.frequency_hz:g} Hz, {steps:,} batches of clips of 16 and 8 frames",
+            f"and of pictures, {args.minutes:g} minutes of one processor core; no recorded data. Asked at once: mean speed and yaw rate,",
+            "decisions over the clip, weather, situation, numbers of visible road users, where they are, and how strongly a clip was",
+            "damaged (`eval_fid_fvd/corruptions.py`; a little more than half of the clips were, one way each). So it has seen the",
+            "kinds of damage that `benchmarks/corruptions.py` measures it with, on other scenes.",
+            "",
+            "| held-out clips of 16 frames | network | best constant |",
             "|---|---|---|",
-            *lines,
+            *rows,
+            "",
+            "Limits: it knows the town at about 8 Hz and nothing else; on recorded video its numbers say little.",
             "",
         ]
     )
