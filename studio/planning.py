@@ -6,17 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from eval_fid_fvd.planning import COLUMN_STEPS, displacement_errors
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.planner import JointPlanner, Planner
 from studio.counterfactual import apply_edit, pair_of, response_row
-from studio.demo import DEFAULT_MODEL, plan_errors, wish_of
+from studio.demo import DEFAULT_MODEL, wish_of
 from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
 from studio.html_report import Block, Figure, Note, Section, Video, write_report
 from studio.moments import Moment, Wish, find_moment, moment_of
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
+from studio.plan_scores import INPUTS, Answer, Future, plan_summary
 from studio.runs import RunWriter, new_folder, refuse_existing
 from studio.sprites import read_sprite
 from studio.stitch import StitchedClip, place_of
@@ -213,11 +211,11 @@ def run_plan(
     model: "WorldModel | None" = None,
     on_clip: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Plan once per clip and compare with what was driven; errors in metres, with counts.
+    """Plan once per clip and compare with what was driven, decided, and in the way; with counts.
 
     Returns:
-        `plans`: one entry per clip and planner (poses, ADE, FDE); `scores`: per planner means and, where 3 s follow in
-        every clip, the columns of both published conventions; `skipped`: clips left out, and why.
+        `plans`: one entry per clip and planner (poses, ADE, FDE); `scores`: per planner as `plan_summary`; `inputs`: what
+        the planners see; `skipped`: clips left out, and why.
 
     Raises:
         BadInput: if the request, dataset or checkpoint cannot be used.
@@ -227,16 +225,18 @@ def run_plan(
     wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
     named = not Path(request.clip).is_dir()
     episodes = [episode] if named else list(range(dataset.episodes))
-    rows: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     skipped: list[str] = []
     for done, index in enumerate(episodes, start=1):
-        rows += _planned(request, dataset, index, at_s, wish, world, skipped, alone=named)
+        answers += _planned(request, dataset, index, at_s, wish, world, skipped, alone=named)
         on_clip(done, len(episodes))
+    names = dict.fromkeys(answer.planner for answer in answers)
     return {
         "clip": request.clip,
         "seed": request.seed,
-        "plans": rows,
-        "scores": {name: _summary(rows, name) for name in dict.fromkeys(row["planner"] for row in rows)},
+        "inputs": INPUTS,
+        "plans": [answer.facts() for answer in answers],
+        "scores": {name: plan_summary([a for a in answers if a.planner == name], request.seed) for name in names},
         "skipped": skipped,
     }
 
@@ -251,7 +251,7 @@ def _planned(
     skipped: list[str],
     *,
     alone: bool,
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     try:
         moment = moment_of(dataset, episode, at_s, wish)
     except ClipTooShort as error:
@@ -259,41 +259,12 @@ def _planned(
             raise
         skipped.append(str(error))
         return []
-    rows = []
-    driven = moment.driven()
+    answers, future = [], Future(moment)
     for name in request.planners:
         try:
             plan = make_planner(name, world, request.samples).plan(moment.observation(), request.seed)
         except MissingMotion as error:
             skipped.append(f"clip '{moment.clip.id}', {name}: {error}")
             continue
-        errors = None if driven is None else plan_errors(plan, driven)
-        truth = None
-        if driven is not None and driven.times_s[-1] + 1e-6 >= 3.0:
-            truth = driven.resampled(PLAN_TIMES_S[:6]).poses[:, :2].tolist()
-        rows.append(
-            {
-                "clip": moment.clip.id,
-                "at_s": moment.start_s + moment.at_s,
-                "planner": name,
-                "poses": plan.trajectory.poses.tolist(),
-                "truth_3s": truth,
-                "errors": errors,
-                "timing_s": plan.timing,
-            }
-        )
-    return rows
-
-
-def _summary(rows: Sequence[dict[str, Any]], planner: str) -> dict[str, Any]:
-    own = [row for row in rows if row["planner"] == planner]
-    scored = [row for row in own if row["errors"] is not None]
-    found: dict[str, Any] = {"plans": len(own), "scored": len(scored)}
-    for name in ("ade_m", "fde_m"):
-        found[name] = float(np.mean([row["errors"][name] for row in scored])) if scored else None
-    whole = [row for row in own if row["truth_3s"] is not None]
-    if whole and len(whole) == len(own):
-        pred = np.array([row["poses"] for row in whole])[:, : COLUMN_STEPS[-1] + 1, :2]
-        truth = np.array([row["truth_3s"] for row in whole])
-        found |= {f"l2_{k}": v for k, v in displacement_errors(pred, truth, np.ones(truth.shape[:2], bool)).items()}
-    return found
+        answers.append(Answer(planner=name, plan=plan, future=future))
+    return answers
