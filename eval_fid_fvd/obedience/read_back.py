@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from eval_fid_fvd.planning import motion_correlation
 from eval_fid_fvd.readers import Readers
-from worldmodel.errors import BadRequest
+from worldmodel.errors import BadMotion, BadRequest
 from worldmodel.geometry import Array, Motion, Trajectory, wrap_angle
 from worldmodel.pictures import resize_video
 from worldmodel.plans import Observation
@@ -145,12 +145,42 @@ def path_errors(paths: Sequence[Motion], wanted: Sequence[Motion]) -> Float[Arra
             f"paths of {sorted({len(p) for p in paths})} and {sorted({len(p) for p in wanted})} steps cannot be compared; "
             "pairs need equal steps. Cut them to the same seconds first."
         )
-    return np.array([_distance_m(a, b) for a, b in zip(paths, wanted, strict=True)])
+    pairs = zip(paths, wanted, strict=True)
+    return np.array([path_distances(path.deltas[None], other.deltas[None])[0][0] for path, other in pairs])
 
 
-def _distance_m(path: Motion, wanted: Motion) -> float:
-    apart = path.trajectory().poses[1:, :2] - wanted.trajectory().poses[1:, :2]
-    return float(np.linalg.norm(apart, axis=1).mean())
+def path_distances(
+    paths: Float[Array, "n steps 3"], wanted: Float[Array, "n steps 3"]
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Mean and final distance between paths given as steps, each [n], metres.
+
+    Args:
+        paths: SE(2) steps [n, steps, 3]: forward m, left m, yaw rad, each in the frame at its start.
+        wanted: The same shape.
+    Raises:
+        BadRequest: for unequal shapes.
+        BadMotion: for values that are not finite.
+    """
+    a, b = np.asarray(paths, np.float64), np.asarray(wanted, np.float64)
+    if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3 or not a.size:
+        raise BadRequest(
+            f"steps are {a.shape} and {b.shape}; both must be [n, steps, 3], at least one each. Pair them."
+        )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise BadMotion(
+            "steps hold values that are not finite; every one must be. Leave such clips out and count them."
+        )
+    apart = np.linalg.norm(_places(a) - _places(b), axis=-1)
+    return np.asarray(apart.mean(axis=1)), np.asarray(apart[:, -1])
+
+
+def _places(steps: Float[Array, "n steps 3"]) -> Float[Array, "n steps 2"]:
+    """Positions after each step, in the frame before the first."""
+    yaw = np.cumsum(steps[..., 2], axis=1) - steps[..., 2]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    x = cos * steps[..., 0] - sin * steps[..., 1]
+    y = sin * steps[..., 0] + cos * steps[..., 1]
+    return np.asarray(np.cumsum(np.stack([x, y], axis=-1), axis=1))
 
 
 def path_reading(read: Sequence[Motion], asked: Sequence[Motion], seed: int = 0) -> PathReading:
