@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from studio.bench_model import ModelBench, bench_model, model_table
+from studio.bench_scores import ScoresBench, bench_scores, scores_table
 from studio.bench_town import FREQUENCY_HZ, SECONDS, run_town_bench, town_table
 from studio.commands.options import default_model
 from studio.console import Commands, emit, parts
@@ -71,3 +72,38 @@ def model(
     rows = {device: [asdict(row) for row in measured] for device, measured in found.items()}
     content = {"machine": machine, "request": asdict(request), "rows": rows}
     emit(content, as_json, model_table(found, request, machine))
+
+
+@bench.command("scores")
+def scores(
+    width: Annotated[int, typer.Option(help="Features per sample.")] = 2048,
+    few: Annotated[int, typer.Option(help="Samples of the small Fréchet distance.")] = 50,
+    many: Annotated[int, typer.Option(help="Samples of the large one, and of KID.")] = 5000,
+    subsets: Annotated[int, typer.Option(help="Of KID; torch-fidelity's own number is 100.")] = 20,
+    clips: Annotated[int, typer.Option(help="Videos whose features are extracted; 0 leaves that out.")] = 8,
+    frames: Annotated[int, typer.Option(help="In each of those videos.")] = 16,
+    repeats: Annotated[int, typer.Option(help="Measurements, of which the median counts.")] = 1,
+    threads: Annotated[int, typer.Option(help="Of the processor.")] = 2,
+    clock: Annotated[str, typer.Option(help="wall, or processor: of this process alone, for a busy machine.")] = "wall",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+) -> None:
+    """How fast scores are computed, and how far they are from other libraries: same inputs, one run."""
+    request = ScoresBench(
+        width=width,
+        few=few,
+        many=many,
+        subsets=subsets,
+        clips=clips,
+        frames=frames,
+        repeats=repeats,
+        threads=threads,
+        clock=clock,
+    )
+    rows = bench_scores(request, parts())
+    machine = machine_now(threads)
+    measured = [asdict(row) | {"faster": row.faster} for row in rows]
+    emit(
+        {"machine": machine, "request": asdict(request), "rows": measured},
+        as_json,
+        scores_table(rows, request, machine),
+    )
