@@ -27,7 +27,8 @@ class ConvertedClips:
     def __init__(self, source: ClipSource, steps: Sequence[PictureStep], frequency_hz: float | None) -> None:
         self._source, self._steps, self._done = source, tuple(steps), set[str]()
         self._every = self._thinning(source, frequency_hz)
-        self.label, self.names, self.codec, self.cameras = source.label, source.names, source.codec, source.cameras
+        self.label, self.names, self.codec = source.label, source.names, source.codec
+        self.cameras, self.rig = source.cameras, source.rig
         self.frequency_hz = source.frequency_hz if frequency_hz is None else frequency_hz
 
     def length(self, name: str) -> int:

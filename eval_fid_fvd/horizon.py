@@ -74,6 +74,17 @@ class Trend:
         lines = {name: value for name, value in vars(self).items() if name != "scores"}
         return {**lines, "windows": [score.to_json() for score in self.scores]}
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Trend":
+        """A trend from `to_json`'s data.
+
+        Raises:
+            BadTable: for a broken score.
+        """
+        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        scores = tuple(Score.from_json(score) for score in tuples.pop("windows"))
+        return cls(scores=scores, **tuples)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Horizon:

@@ -10,7 +10,6 @@ from worldmodel.errors import BadRequest, UnknownName
 FRECHET = "squared Frechet distance"
 KERNEL = "unbiased MMD^2, (x.y/d + 1)^3, not times 1000"
 UNBIASED = "N - 1, float64"
-WIDEST_INTERVAL = 512  # features; resampling wider Fréchet distances takes minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,6 @@ ALL = (
     Metric(name="lpips", of="pairs", rule="v0.1, spatial mean, sum over layers; norm eps 1e-10"),
 )
 METRICS = {metric.name: metric for metric in ALL}
-RULES = {metric.name: metric.rule for metric in ALL}
 FRECHET_METRICS, KERNEL_METRICS = ("fid", "fvd"), ("kid", "kvd")
 SHARE_METRICS = ("precision", "recall", "density", "coverage")
 

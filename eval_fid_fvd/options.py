@@ -18,6 +18,9 @@ class ScoreOptions:
         per_camera: Whether every number is also given for each camera alone.
         steps: How pictures of both sides are resized and cropped first; without any, sizes must be equal.
         frequency_hz: Rate that both sides are thinned to; None for their own, which must be equal.
+        window_s: Also every metric in windows of this many seconds along the clips; None for none.
+        drift: Also how far clips move away from their own beginning.
+        consistency: Also whether cameras agree on the ground they share; needs a dataset on one side.
         resamples: Bootstrap resamples for each interval.
         seed: Of the resampling.
         device: Where the feature networks run; written on the card.
@@ -31,6 +34,9 @@ class ScoreOptions:
     per_camera: bool = False
     steps: tuple[PictureStep, ...] = ()
     frequency_hz: float | None = None
+    window_s: float | None = None
+    drift: bool = False
+    consistency: bool = False
     resamples: int = 200
     seed: int = 0
     device: str = "cpu"

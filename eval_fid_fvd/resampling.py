@@ -77,18 +77,19 @@ def linear_frechet_interval(
 def _pulls(own: FeatureStats, other: FeatureStats, clips: Clips) -> Float[Array, " clips"]:
     """How far the distance moves per share of weight that goes to a clip of `own`.
 
-    The derivative at a sample x, c = x - m: 2 (m - m') . c + |c|^2 - c' T c, with T the optimal map from S to S'
+    The derivative at a sample x, c = x - m: 2 (m - m') . c + n/(n - 1) (|c|^2 - c' T c), with T the optimal map from S to S'
     (T = S^(-1/2) (S^(1/2) S' S^(1/2))^(1/2) S^(-1/2)), taken on the range of S.
     """
     shift = (own.mean - other.mean) + (own.mean_low - other.mean_low)
     whiten, root = _whitening(own)
     left, values, _ = np.linalg.svd(root.T @ _whitening(other)[1], full_matrices=False)
+    unbiased = own.count / (own.count - 1)
     project = whiten @ (left * np.sqrt(values))
     rows = []
     for clip in clips:
         centred = (clip - own.mean) - own.mean_low
-        pull = 2 * (centred @ shift) + (centred * centred).sum(axis=1) - ((centred @ project) ** 2).sum(axis=1)
-        rows.append(pull.mean())
+        spread = (centred * centred).sum(axis=1) - ((centred @ project) ** 2).sum(axis=1)
+        rows.append((2 * (centred @ shift) + unbiased * spread).mean())
     return np.array(rows)
 
 

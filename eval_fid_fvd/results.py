@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_fid_fvd.cards import Score
+from eval_fid_fvd.horizon import Trend
 from worldmodel.errors import BadTable, OutputExists, UnknownName
 
 
@@ -36,12 +37,14 @@ class Scores:
         curves: PSNR and SSIM frame by frame, where asked for.
         clips: Number of clip pairs that were scored.
         unreadable: Clips left out on both sides.
+        trends: Metrics over windows of the horizon, where asked for.
     """
 
     scores: tuple[Score, ...]
     curves: dict[str, Curve]
     clips: int
     unreadable: tuple[Unreadable, ...] = ()
+    trends: tuple[Trend, ...] = ()
 
     def __getitem__(self, name: str) -> Score:
         """The score of this printed name, such as 'PSNR' or 'FVD[i3d-k400]'."""
@@ -57,6 +60,7 @@ class Scores:
             "unreadable": [asdict(clip) for clip in self.unreadable],
             "scores": [score.to_json() for score in self.scores],
             "curves": {name: asdict(curve) for name, curve in self.curves.items()},
+            "trends": [trend.to_json() for trend in self.trends],
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class Scores:
                 curves=curves,
                 clips=data["clips"],
                 unreadable=tuple(Unreadable(**clip) for clip in data["unreadable"]),
+                trends=tuple(Trend.from_json(trend) for trend in data["trends"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadTable(
@@ -92,7 +97,8 @@ class Scores:
         notes = sorted({note for score in self.scores for note in score.card.notes})
         left_out = [f"left out: {clip.clip}: {clip.message}" for clip in self.unreadable]
         count = f"{self.clips} clips scored, {len(self.unreadable)} left out"
-        return "\n".join([*lines, count, *(f"note: {note}" for note in notes), *left_out])
+        trends = [_trend_line(trend) for trend in self.trends]
+        return "\n".join([*lines, *trends, count, *(f"note: {note}" for note in notes), *left_out])
 
     def write(self, path: Path) -> None:
         """Write `to_json` to a new file, whole or not at all.
@@ -116,3 +122,16 @@ def _row(score: Score) -> tuple[str, str, str, str, str]:
     interval = f"{score.interval[0]:.4g} .. {score.interval[1]:.4g}" if score.interval else "-"
     floor = "-" if score.floor is None else f"{score.floor:.4g}"
     return score.name, f"{score.value:.4g}", interval, f"{score.n_a} / {score.n_b}", floor
+
+
+def _trend_line(trend: Trend) -> str:
+    """Every window's value, the slope, and the last over the first."""
+    values = " ".join(f"{score.value:.4g}" for score in trend.scores)
+    ends = f"{trend.scores[0].card.part} to {trend.scores[-1].card.part}"
+    slope = f"slope {trend.slope_per_s:+.3g} per s" + _between(trend.slope_interval)
+    ratio = "" if trend.last_over_first is None else f", last/first {trend.last_over_first:.3g}"
+    return f"{trend.name} {ends}: {values}; {slope}{ratio}{_between(trend.ratio_interval)}"
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.3g} .. {interval[1]:.3g})"

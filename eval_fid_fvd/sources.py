@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from worldmodel.errors import BadDataset, BadRequest, BadVideo
+from worldmodel.geometry import Rig
 from worldmodel.io import lerobot, video
 
 Array = np.ndarray
@@ -29,6 +30,10 @@ class ClipSource(Protocol):
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras, in the order of the frames' camera axis."""
+
+    @property
+    def rig(self) -> Rig | None:
+        """How the cameras are mounted; None when unknown."""
 
     @property
     def codec(self) -> str:
@@ -53,7 +58,7 @@ class ArrayClips:
         frequency_hz: Frames per second, if known.
     """
 
-    label, codec = "the arrays", "arrays"
+    label, codec, rig = "the arrays", "arrays", None
 
     def __init__(self, clips: Array | Sequence[Array], frequency_hz: float | None) -> None:
         self._clips, self.frequency_hz = clips, frequency_hz
@@ -81,6 +86,8 @@ class VideoFiles:
     Raises:
         BadDataset: if there are none, or clips have unlike cameras.
     """
+
+    rig = None
 
     def __init__(self, label: str, files: Mapping[str, Mapping[str, Path]]) -> None:
         if not files:
@@ -149,6 +156,7 @@ class DatasetClips:
     def __init__(self, path: Path) -> None:
         self._dataset = lerobot.Dataset.open(path)
         self.label, self.names = f"dataset '{path.name}'", self._dataset.ids
+        self.rig: Rig | None = self._dataset.rig
         self.cameras = self._dataset.rig.names
         self.frequency_hz: float | None = self._dataset.frequency_hz
         if not self.names:

@@ -164,6 +164,8 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
     clip = moment.clip
     seen = run.add_video("seen", clip.video[: moment.now + 1], clip.rig, clip.frequency_hz, imagined=False)
     imagined = run.add_video("imagined", rollout.video, rollout.rig, rollout.frequency_hz, imagined=True)
+    if len(clip) > moment.now + 1:
+        run.add_video("followed", clip.video[moment.now + 1 :], clip.rig, clip.frequency_hz, imagined=False)
     layers = [PathLayer(label="imagined", points_m=rollout.trajectory.poses[:, :2], color=COLORS["before"])]
     run.paths["imagined"] = rollout.trajectory
     driven = moment.driven()

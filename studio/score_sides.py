@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from eval_fid_fvd.sources import SINGLE, ClipSource, VideoFiles, camera_files, open_source
 from worldmodel.errors import BadDataset, ClipTooShort, UnknownName
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, Rig
 from worldmodel.io.lerobot import Dataset, find_clip
 
 RUN = "run.json"
@@ -72,6 +72,7 @@ class DatasetMoment:
         self._dataset, self._episode, at_s = find_clip(text)
         self._first = _frame_after(self._dataset, at_s)
         self.label, self.names = f"'{text}'", (SINGLE,)
+        self.rig: Rig | None = self._dataset.rig
         self.cameras = self._dataset.rig.names
         self.frequency_hz: float | None = self._dataset.frequency_hz
         if self.length(SINGLE) < 1:

@@ -32,6 +32,7 @@ class ScoreRequest:
         size: (width, height) to bring pictures to; None for the preset's, or their own.
         paired: Whether clips of equal names belong together.
         per_camera: Whether every number is also given per camera.
+        window_s, drift, consistency: As `ScoreOptions`.
         video: Which video of a run; '' for the one driven as logged, or the only one.
         weights: Files or folders of published networks, told apart by their hash.
         features: What stands in where no weights are given: 'town', 'tokenizer', or a folder of a town-r2p1d.
@@ -50,6 +51,9 @@ class ScoreRequest:
     size: tuple[int, int] | None = None
     paired: bool = True
     per_camera: bool = False
+    window_s: float | None = None
+    drift: bool = False
+    consistency: bool = False
     video: str = ""
     weights: tuple[Path, ...] = ()
     features: str = TOWN
@@ -102,6 +106,9 @@ def run_score(
         options,
         paired=request.paired and options.paired,
         per_camera=request.per_camera,
+        window_s=request.window_s,
+        drift=request.drift,
+        consistency=request.consistency,
         device=request.device,
         seed=request.seed,
     )

@@ -29,6 +29,13 @@ def score(
     ] = None,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Two sets of clips: names need not match.")] = False,
     per_camera: Annotated[bool, typer.Option("--per-camera", help="Every number also for each camera.")] = False,
+    windows: Annotated[float | None, typer.Option(help="Also in windows of this many seconds along the clips.")] = None,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Also how far clips move away from their own beginning.")
+    ] = False,
+    consistency: Annotated[
+        bool, typer.Option("--consistency", help="Also whether cameras agree on the ground they share (datasets).")
+    ] = False,
     video: Annotated[str, typer.Option(help="Of a run: which video to score.")] = "",
     weights: Annotated[
         list[Path] | None,
@@ -59,6 +66,9 @@ def score(
         frequency_hz=frequency,
         paired=not unpaired,
         per_camera=per_camera,
+        window_s=windows,
+        drift=drift,
+        consistency=consistency,
         video=video,
         weights=tuple(weights or ()),
         features=features,
