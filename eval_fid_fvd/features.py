@@ -5,8 +5,10 @@ of that is part of the contract and is printed with every number (`cards.py`). T
 one file each; `networks/catalogue.py` lists them with the files they are loaded from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,6 +17,7 @@ from worldmodel.errors import BadVideo, ClipTooShort
 
 Array = np.ndarray
 BATCH_FRAMES = 16
+Prepared = TypeVar("Prepared")
 ALL_FRAMES = "all frames at once"
 
 
@@ -100,5 +103,24 @@ class FeatureNetworks:
 
 def in_batches(compute: Callable[[Array], Array], frames: Array, size: int = BATCH_FRAMES) -> Array:
     """Rows of `compute` over at most `size` frames at a time."""
-    starts = range(0, len(frames), size)
-    return np.concatenate([compute(np.ascontiguousarray(frames[start : start + size])) for start in starts])
+    return np.concatenate([compute(batch) for batch in _batches(frames, size)])
+
+
+def overlapped(
+    prepare: Callable[[Array], Prepared], compute: Callable[[Prepared], Array], frames: Array, size: int = BATCH_FRAMES
+) -> Array:
+    """Rows of `compute` over prepared batches; a thread prepares the next batch (resizes it) meanwhile, never two."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
+        rows: list[Array] = []
+        waiting: Future[Prepared] | None = None
+        for batch in _batches(frames, size):
+            ahead = pool.submit(prepare, batch)
+            if waiting is not None:
+                rows.append(compute(waiting.result()))
+            waiting = ahead
+        assert waiting is not None  # there is at least one frame
+        return np.concatenate([*rows, compute(waiting.result())])
+
+
+def _batches(frames: Array, size: int) -> Iterator[Array]:
+    return (np.ascontiguousarray(frames[start : start + size]) for start in range(0, len(frames), size))

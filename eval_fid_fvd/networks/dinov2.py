@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval_fid_fvd.features import FeatureNetwork, in_batches
+from eval_fid_fvd.features import FeatureNetwork, overlapped
 from eval_fid_fvd.networks.hub_folders import HubFolder
 
 Array = np.ndarray
@@ -40,10 +40,10 @@ def dinov2(folder: Path, *, device: torch.device | str = "cpu") -> FeatureNetwor
 
     network = FOLDER.load(Dinov2Model, folder).to(device)
 
-    def batch_features(frames: Array) -> Array:
+    def batch_features(x: Tensor) -> Array:
         with torch.inference_mode():
-            x = dinov2_input(torch.from_numpy(frames)).to(device)
-            return np.asarray(network(pixel_values=x).last_hidden_state[:, 0].double().cpu().numpy())
+            tokens: Tensor = network(pixel_values=x.to(device)).last_hidden_state
+            return np.asarray(tokens[:, 0].double().cpu().numpy())
 
     return FeatureNetwork(
         name=name,
@@ -53,8 +53,12 @@ def dinov2(folder: Path, *, device: torch.device | str = "cpu") -> FeatureNetwor
         frames_needed=1,
         layer="class token after the last norm",
         width=int(network.config.hidden_size),
-        compute=lambda frames: in_batches(batch_features, frames),
+        compute=lambda frames: overlapped(_prepared, batch_features, frames),
     )
+
+
+def _prepared(frames: Array) -> Tensor:
+    return dinov2_input(torch.from_numpy(frames))
 
 
 def dinov2_input(frames: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eval_fid_fvd.features import FeatureNetwork, in_batches
+from eval_fid_fvd.features import FeatureNetwork, overlapped
 from eval_fid_fvd.networks.weight_files import WeightsFile
 from worldmodel.errors import BadCheckpoint
 
 Array = np.ndarray
+SIZE_PX = 299
 WEIGHTS = WeightsFile(
     what="FID's Inception network",
     source="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
@@ -33,23 +34,47 @@ def inception_2015(weights: Path, *, device: torch.device | str = "cpu") -> Feat
         BadCheckpoint: if the file is missing, has another hash, or does not fit.
     """
     sha256 = WEIGHTS.checked(weights)
-    network = fid_inception(WEIGHTS.state(weights)).to(device)
+    return inception_features(WEIGHTS.state(weights), name="inception-2015", file_hash=sha256, device=device)
 
-    def batch_features(frames: Array) -> Array:
-        x = torch.from_numpy(frames).to(device)
+
+def inception_features(
+    state: dict[str, Tensor], *, name: str, file_hash: str, device: torch.device | str = "cpu"
+) -> FeatureNetwork:
+    """The FID network with any weights; only those of the published file make it FID.
+
+    Args:
+        state: By the names of the published file.
+        name: As printed behind a score.
+        file_hash: Of the weights.
+    Raises:
+        BadCheckpoint: if the state does not fit.
+    """
+    network = fid_inception(state).to(device).to(memory_format=torch.channels_last)
+
+    def prepared(frames: Array) -> Tensor:
+        with torch.inference_mode():
+            return inception_input(torch.from_numpy(frames).to(device))
+
+    def batch_features(x: Tensor) -> Array:
         with torch.inference_mode():
             return np.asarray(network(x).double().cpu().numpy())
 
     return FeatureNetwork(
-        name="inception-2015",
-        file_hash=sha256,
+        name=name,
+        file_hash=file_hash,
         value_range="[-1, 1), (x - 128) / 128",
         resize="squash to 299x299, TensorFlow 1 bilinear, no antialias",
         frames_needed=1,
         layer="pool3",
         width=2048,
-        compute=lambda frames: in_batches(batch_features, frames),
+        compute=lambda frames: overlapped(prepared, batch_features, frames),
     )
+
+
+def inception_input(frames: Tensor) -> Tensor:
+    """uint8 [n, 3, h, w] to Inception's float [n, 3, 299, 299] in [-1, 1)."""
+    squashed = (tf1_bilinear(frames.float(), SIZE_PX) - 128) / 128
+    return squashed.contiguous(memory_format=torch.channels_last)
 
 
 def tf1_bilinear(frames: Tensor, size: int) -> Tensor:
@@ -66,7 +91,7 @@ def tf1_bilinear(frames: Tensor, size: int) -> Tensor:
 
 
 def fid_inception(state: dict[str, Tensor]) -> nn.Module:
-    """FID's Inception from its state dict: uint8 [n, 3, h, w] -> float [n, 2048].
+    """FID's Inception from its state dict: prepared frames [n, 3, 299, 299] -> float [n, 2048].
 
     torchvision's blocks, with the pooling of the 2015 TensorFlow graph: averages leave the padding out, and the last
     block takes a maximum.
@@ -76,9 +101,10 @@ def fid_inception(state: dict[str, Tensor]) -> nn.Module:
     """
     from torchvision.models.inception import Inception3  # slow to import
 
-    network = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
+    with torch.device("meta"):  # none is drawn at random before
+        network: nn.Module = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise BadCheckpoint(
             f"the Inception weights do not fit the 2015 network: {error}. Get the file from {WEIGHTS.source}."
@@ -88,7 +114,7 @@ def fid_inception(state: dict[str, Tensor]) -> nn.Module:
         setattr(network, f"Mixed_{block}", _Repooled(getattr(network, f"Mixed_{block}"), _average_inside))
     network.Mixed_7c = _Repooled(network.Mixed_7c, _maximum)
     network.fc = nn.Identity()
-    return _FidInput(network).eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 class _Repooled(nn.Module):
@@ -100,16 +126,6 @@ class _Repooled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([*self.block._forward(x)[:-1], self.block.branch_pool(self.pool(x))], dim=1)
-
-
-class _FidInput(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> Tensor:
-        features: Tensor = self.network((tf1_bilinear(frames.float(), 299) - 128) / 128)
-        return features
 
 
 def _average_inside(x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ GIANT = WeightsFile(
     kind="sha256",
     digest="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
 )
-GIANT_CONFIG = {
+GIANT_CONFIG: dict[str, Any] = {
     "image_size": SIZE_PX,
     "patch_size": 14,
     "num_frames": WINDOW_FRAMES,

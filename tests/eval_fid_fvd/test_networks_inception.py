@@ -50,6 +50,12 @@ def test_inception_agrees_with_torch_fidelity(random_inception, rng, tmp_path, m
     assert network.file_hash == file_sha256(weights)
 
 
+def test_files_from_before_batches_were_counted_are_read(random_inception):
+    state = {name: value for name, value in random_inception.items() if not name.endswith("num_batches_tracked")}
+    assert len(state) < len(random_inception)
+    assert not any(value.is_meta for value in fid_inception(state).state_dict().values())
+
+
 def test_inception_refuses_weights_that_do_not_fit(random_inception):
     state = {name: value for name, value in random_inception.items() if name != "fc.bias"}
     with pytest.raises(BadCheckpoint, match=r"do not fit(.|\n)*fc\.bias(.|\n)*Get the file from https"):
