@@ -36,8 +36,8 @@ def grounding_scores(heatmap: Float[Array, "h w"], mask: Bool[Array, "h w"]) -> 
     """
     heat, inside = _checked(heatmap, mask)
     order = np.argsort(-heat, kind="stable")
-    top = int(inside[order[: len(heat) // TOP_PART]].sum())
-    size, wanted = len(heat) // TOP_PART, int(inside.sum())
+    chosen = order[: len(heat) // TOP_PART]
+    top, size, wanted = int(inside[chosen].sum()), len(chosen), int(inside.sum())
     return {
         "pm": pointing_mass(heat, inside),
         "ap": _average_precision(heat[order], inside[order]),

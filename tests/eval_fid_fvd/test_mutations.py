@@ -161,6 +161,100 @@ MUTATIONS = (
         new="np.polynomial.Polynomial.fit(1.0 / np.arange(1, len(distances) + 1), distances, degree)",
         tests=("test_extrapolation.py::test_removes_the_bias_of_few_samples_and_knows_its_error",),
     ),
+    Mutation(
+        what="no exclusion rule",
+        file="collisions.py",
+        old="return _columns(raster_hits(p, taken) & ~excused)",
+        new="return _columns(raster_hits(p, taken))",
+        tests=(
+            "test_collisions.py::test_where_the_driven_path_collides_the_plan_is_excused_but_counted",
+            "test_collisions.py::test_the_published_count_agrees_with_its_published_steps",
+        ),
+    ),
+    Mutation(
+        what="cells rounded instead of cut",
+        file="collisions.py",
+        old="np.trunc(y / CELL_M + ROWS)",
+        new="np.round(y / CELL_M + ROWS)",
+        tests=(
+            "test_collisions.py::test_cells_are_cut_towards_zero_and_held_at_the_edge",
+            "test_collisions.py::test_the_published_count_agrees_with_its_published_steps",
+        ),
+    ),
+    Mutation(
+        what="lateral mirrored",
+        file="collisions.py",
+        old="np.trunc(x / CELL_M + COLUMNS)",
+        new="np.trunc(-x / CELL_M + COLUMNS)",
+        tests=("test_collisions.py::test_right_is_right_and_forward_is_forward",),
+    ),
+    Mutation(
+        what="the ego never turned",
+        file="collisions.py",
+        old="own = corners(np.array([middle[1], -middle[0], pose[2]]), ego.length_m, ego.width_m)",
+        new="own = corners(np.array([middle[1], -middle[0], 0.0]), ego.length_m, ego.width_m)",
+        tests=(
+            "test_collisions.py::test_a_turned_ego_reaches_where_the_published_one_does_not",
+            "test_collisions.py::test_box_counts_do_not_depend_on_the_frame",
+        ),
+    ),
+    Mutation(
+        what="samples that are not whole kept",
+        file="planning.py",
+        old="whole = error[valid.all(axis=1)]",
+        new="whole = error",
+        tests=(
+            "test_planning.py::test_masked_steps_count_as_zero_for_uniad_and_drop_the_sample_for_stp3",
+            "test_planning.py::test_both_conventions_agree_with_loops",
+        ),
+    ),
+    Mutation(
+        what="signed pointing mass",
+        file="grounding.py",
+        old="positive = np.maximum(heat, 0.0)",
+        new="positive = heat",
+        tests=(
+            "test_grounding.py::test_pointing_mass_is_of_the_positive_part_alone",
+            "test_grounding.py::test_a_map_without_positive_part_points_nowhere_but_still_ranks",
+        ),
+    ),
+    Mutation(
+        what="quantile instead of exact K",
+        file="grounding.py",
+        old="chosen = order[: len(heat) // TOP_PART]",
+        new="chosen = np.flatnonzero(heat >= np.quantile(heat, 1 - 1 / TOP_PART))",
+        tests=(
+            "test_grounding.py::test_exactly_a_fifth_is_selected_even_among_equals",
+            "test_grounding.py::test_scores_agree_with_loops",
+        ),
+    ),
+    Mutation(
+        what="trapezoid AP",
+        file="grounding.py",
+        old="return float((np.diff(recall, prepend=0.0) * found / (last + 1)).sum())",
+        new="return float(np.trapezoid(np.append(1.0, found / (last + 1)), np.append(0.0, recall)))",
+        tests=(
+            "test_grounding.py::test_a_constant_map_has_the_prevalence_as_precision",
+            "test_grounding.py::test_scores_agree_with_loops",
+        ),
+    ),
+    Mutation(
+        what="every flaw of the human forgives",
+        file="pdm_scores.py",
+        old="np.where(theirs == 0.0, 1.0, columns[name])",
+        new="np.where(theirs < 1.0, 1.0, columns[name])",
+        tests=("test_pdm_scores.py::test_the_filter_forgives_exact_zeros_only_and_never_extended_comfort",),
+    ),
+    Mutation(
+        what="the product of means",
+        file="carla.py",
+        old='"mean_ds": float(score.mean())',
+        new='"mean_ds": float(penalty.mean() * np.mean([one.completion_percent for one in checked]))',
+        tests=(
+            "test_carla.py::test_the_mean_is_of_products_not_the_product_of_means",
+            "test_carla.py::test_every_version_agrees_with_the_leaderboards_loop",
+        ),
+    ),
 )
 
 
