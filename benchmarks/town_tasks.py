@@ -29,7 +29,7 @@ KINDS = ("vehicles", "on foot or bicycle", "things in the way")
 COUNT_STEP = 4  # frames between those whose road users are counted
 SMALLEST_PX, COVERED, HIDDEN = 2.0, 0.3, 0.6  # what counts as visible: size, share of road users' pixels, share hidden
 GRID = (4, 8)
-DAMAGED = 0.55  # share of the clips
+DAMAGED, STILL = 0.6, 0.12  # share of the clips that are damaged, and that stand still as pictures do
 MOTION = ("frozen", "shuffled")  # damages after which the true motion is no longer shown
 
 
@@ -141,7 +141,7 @@ class Draws:
         self.random = np.random.default_rng(self.seed)
 
     def batch(self, count: int, frames: int) -> dict[str, Tensor]:
-        """Clips [n, 3, frames, h, w] in [-1, 1] (a single frame: pictures) and their labels."""
+        """Clips [n, 3, frames, h, w] in [-1, 1] and their labels."""
         found = [self._one(frames) for _ in range(count)]
         clips = fitted(np.concatenate([clip for clip, _ in found])).unflatten(0, (count, frames)).transpose(1, 2)
         labels = {name: torch.from_numpy(np.stack([one[name] for _, one in found])) for name in found[0][1]}
@@ -150,20 +150,27 @@ class Draws:
     def _one(self, frames: int) -> tuple[Array, dict[str, Array]]:
         store, random = self.scenes.data.store, self.random
         scene, camera = int(random.choice(self.rows)), int(random.integers(len(store.rig)))
-        kind, amount = self._damage(frames)
+        still = self.damage > 0 and random.random() < STILL
+        kind, amount = self._damage(frames, still)
         rate = amount if kind == SPEED else 1.0
         length = int((frames - 1) * rate + 0.5) + 1
         first = int(random.integers(store.video.shape[1] - length + 1))
         video = np.asarray(store.video[scene, first : first + length, camera])
+        if still:
+            video = np.repeat(video[:1], frames, axis=0)
         if kind:
             video = corrupted(video, kind, amount, frames=frames, generator=random)
         severity = np.zeros(len(CORRUPTIONS), np.float32)
+        severity[list(CORRUPTIONS).index("frozen")] = still
         if kind:
             severity[list(CORRUPTIONS).index(kind)] = np.log2(amount) if kind == SPEED else amount / WORST[kind]
-        return video, {**self._facts(scene, camera, first, frames, rate, kind), "severity": severity}
+        return video, {
+            **self._facts(scene, camera, first, frames, rate, "frozen" if still else kind),
+            "severity": severity,
+        }
 
-    def _damage(self, frames: int) -> tuple[str, float]:
-        kinds = list(CORRUPTIONS) if frames > 1 else [k for k in CORRUPTIONS if k not in (*MOTION, SPEED)]
+    def _damage(self, frames: int, still: bool) -> tuple[str, float]:
+        kinds = list(CORRUPTIONS) if not still else [k for k in CORRUPTIONS if k not in (*MOTION, SPEED)]
         if self.random.random() >= self.damage:
             return "", 0.0
         kind = str(self.random.choice(kinds))
@@ -177,7 +184,7 @@ class Draws:
         middle = first + int((frames - 1) * rate / 2)
         users = store.objects[scene, middle, camera].astype(np.float32)
         tiles = users.reshape(GRID[0], users.shape[0] // GRID[0], GRID[1], users.shape[1] // GRID[1]).mean((1, 3))
-        speed, turn, lateral, longitudinal = self.scenes.driven(scene, first, max(frames, 2))
+        speed, turn, lateral, longitudinal = self.scenes.driven(scene, first, frames)
         return {
             "motion": np.array([speed * rate / 5, turn * rate / 0.1], np.float32),
             "decisions": np.array([lateral, longitudinal]),
@@ -187,8 +194,8 @@ class Draws:
                 self.scenes.counts[scene, min(middle // COUNT_STEP, self.scenes.counts.shape[1] - 1), camera]
             ).astype(np.float32),
             "grid": tiles,
-            "moves": np.float32(frames > 1 and kind not in MOTION),
-            "decides": np.float32(frames > 1 and not kind),
+            "moves": np.float32(kind not in MOTION),
+            "decides": np.float32(not kind),
         }
 
 
@@ -197,7 +204,7 @@ class Tasks(nn.Module):
 
     def __init__(self, situations: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
         sizes = {
             "motion": 2,
             "lateral": len(LATERAL),
@@ -219,13 +226,13 @@ class Tasks(nn.Module):
 
 WEIGHTS = {
     "motion": 2.0,
-    "lateral": 0.5,
-    "longitudinal": 0.5,
+    "lateral": 1.0,
+    "longitudinal": 1.0,
     "weather": 0.5,
     "situation": 0.25,
     "counts": 1.0,
     "grid": 1.5,
-    "severity": 6.0,
+    "severity": 25.0,
 }
 
 
@@ -250,5 +257,5 @@ def losses(said: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tenso
         "situation": functional.cross_entropy(said["situation"], batch["situation"]),
         "counts": functional.smooth_l1_loss(said["counts"], batch["counts"], beta=0.3),
         "grid": grid,
-        "severity": functional.smooth_l1_loss(said["severity"], batch["severity"], beta=0.1),
+        "severity": functional.mse_loss(said["severity"], batch["severity"]),
     }

@@ -25,8 +25,7 @@ from worldmodel.decisions import LATERAL, LONGITUDINAL
 from worldmodel.town.scene import WEATHERS
 
 HELD_OUT = 10  # every so many-th part of the scenes, the last ones
-LENGTHS = (16, 8, 16, 8, 1)  # frames of the clips, batch after batch
-CLIPS = {16: 16, 8: 32, 1: 96}  # in a batch
+CLIPS = {16: 16, 8: 32}  # frames of the clips, batch after batch in turn, and how many of them are in a batch
 SAVE_S, SPREAD_SHARE = 300.0, 0.1
 MEASURED = 60  # batches for the scores of the finished network; a fifth of them in between
 
@@ -47,16 +46,15 @@ def train(network: TownR2p1d, tasks: Tasks, draws: Draws, *, minutes: float, rat
     while (spent := time.process_time() - since) < limit:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * spent / limit))
-        frames = LENGTHS[step % len(LENGTHS)]
+        frames = list(CLIPS)[step % len(CLIPS)]
         batch = draws.batch(CLIPS[frames], frames)
         found = losses(answers(network, tasks, batch["clips"], fast=fast), batch)
         torch.stack([WEIGHTS[name] * value for name, value in found.items()]).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 2.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        if frames > 1:
-            values = {name: float(value.detach()) for name, value in found.items()}
-            smooth = {name: 0.97 * smooth.get(name, v) + 0.03 * v for name, v in values.items()}
+        values = {name: float(value.detach()) for name, value in found.items()}
+        smooth = {name: 0.97 * smooth.get(name, v) + 0.03 * v for name, v in values.items()}
         step += 1
         if step % 50 == 0:
             print(step, f"{spent:.0f} s", {name: round(value, 3) for name, value in smooth.items()}, flush=True)
@@ -67,9 +65,9 @@ def train(network: TownR2p1d, tasks: Tasks, draws: Draws, *, minutes: float, rat
 def standardise(network: TownR2p1d, draws: Draws, batches: int) -> None:
     """Set mean and spread of the features from undamaged clips and pictures."""
     network.eval()
-    for name, frames in (("clip", 16), ("picture", 1)):
-        found = [network(draws.batch(CLIPS[frames], frames)["clips"]).mean(dim=(2, 3, 4)) for _ in range(batches)]
-        rows = torch.cat(found)
+    clips = [draws.batch(CLIPS[16], 16)["clips"] for _ in range(batches)]
+    for name, frames in (("clip", slice(None)), ("picture", slice(0, 1))):
+        rows = torch.cat([network(batch[:, :, frames]).mean(dim=(2, 3, 4)) for batch in clips])
         spread = rows.std(0)
         getattr(network, f"{name}_mean").copy_(rows.mean(0))
         getattr(network, f"{name}_spread").copy_(spread.clamp(min=SPREAD_SHARE * float(spread.mean())))
@@ -144,7 +142,7 @@ def main() -> None:
         "--work", type=Path, default=Path("runs/town-features"), help="Keeps counts and the network so far."
     )
     parser.add_argument("--minutes", type=float, default=20.0, help="Of the process's own time.")
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     scenes = TownScenes.open(args.store, args.work)
@@ -187,7 +185,7 @@ def card(scenes: TownScenes, args: argparse.Namespace, steps: int, scores: dict[
             "",
             f"Trained from scratch by `benchmarks/train_town_features.py` on {len(scenes.data) - held} town scenes of training seeds",
             f"{min(seeds):,} to {max(seeds):,} ({held} more held out) at {store.frequency_hz:g} Hz, {steps:,} batches of clips of 16 and 8 frames",
-            f"and of pictures, {args.minutes:g} minutes of one processor core; no recorded data. Asked at once: mean speed and yaw rate,",
+            f"(some of them still), {args.minutes:g} minutes of one processor core; no recorded data. Asked at once: mean speed and yaw rate,",
             "decisions over the clip, weather, situation, numbers of visible road users, where they are, and how strongly a clip was",
             "damaged (`eval_fid_fvd/corruptions.py`; a little more than half of the clips were, one way each). So it has seen the",
             "kinds of damage that `benchmarks/corruptions.py` measures it with, on other scenes.",

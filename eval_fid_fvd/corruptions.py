@@ -49,7 +49,7 @@ def corrupted(
         ClipTooShort: if there are fewer frames than are wanted.
     """
     if kind not in CORRUPTIONS:
-        raise UnknownName(f"'{kind}' is no kind of damage; there are {', '.join(CORRUPTIONS)}. Choose one of these.")
+        raise UnknownName("kind of damage", kind, CORRUPTIONS)
     if video.dtype != np.uint8 or video.ndim != 4 or video.shape[1] != 3:
         raise BadVideo(f"got {video.dtype} {video.shape}; damage needs uint8 RGB [time, 3, h, w]. Convert first.")
     if not (np.isfinite(amount) and amount >= 0):

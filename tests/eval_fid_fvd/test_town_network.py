@@ -39,7 +39,8 @@ def test_features_have_the_width_that_is_said_and_do_not_depend_on_the_batch(fol
     networks = town_r2p1d(folder)
     pictures = frames(24)
     rows = networks.pictures.features(pictures)
-    assert rows.shape == (24, networks.pictures.width) and rows.dtype == np.float64
+    assert rows.shape == (24, networks.pictures.width)
+    assert rows.dtype == np.float64
     assert_allclose(networks.pictures.features(pictures[-3:]), rows[-3:], atol=1e-5)
     videos = np.tile(pictures.reshape(3, 8, 3, 64, 128), (8, 1, 1, 1, 1))  # more than one batch
     clips = networks.clips.features(videos)
