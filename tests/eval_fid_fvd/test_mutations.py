@@ -19,6 +19,9 @@ FIXTURES = """
 import numpy as np
 import pytest
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: as in the project")
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
