@@ -4,7 +4,6 @@ Each companion takes the same decoded pairs, keeps features or a few numbers per
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -155,7 +154,10 @@ class Windows:
         return tuple(horizon.trend(metric, MADE, floor=HALVES) for metric in metrics if metric in horizon.metrics(MADE))
 
 
+SHARED = ("frames", "frequency_hz", "condition_frames", "condition_rule", "cameras", "size", "conversion", "codec")
+SHARED += ("pairing", "reference", "preset", "device")
+
+
 def _lines(card: MetricCard) -> dict[str, Any]:
-    """Lines of a card that any of its siblings shares."""
-    own = ("metric", "rule", "covariance", "interval_rule", "floor_rule", "notes", "part", "frames_rule")
-    return {name: value for name, value in asdict(card).items() if name not in own}
+    """Lines of a card that do not depend on its metric."""
+    return {name: getattr(card, name) for name in SHARED}

@@ -11,6 +11,7 @@ from eval_fid_fvd.images import psnr, ssim
 from eval_fid_fvd.kernel import polynomial_mmd
 from eval_fid_fvd.networks.tokenizer import tokenizer_features
 from eval_fid_fvd.options import ScoreOptions
+from eval_fid_fvd.results import Scores
 from eval_fid_fvd.videos import score_folders, score_videos
 from worldmodel.errors import BadDataset, BadRequest, BadVideo, ClipTooShort, OutputExists, UnknownName
 from worldmodel.io.video import write_video
@@ -251,3 +252,98 @@ def test_features_that_are_not_finite_are_refused(pair, networks):
 def test_an_unknown_score_name_offers_the_closest(pair):
     with pytest.raises(UnknownName, match="Did you mean 'PSNR'"):
         score_videos(*pair, ["psnr"], options=QUICK)["PSNRR"]
+
+
+def test_each_camera_can_be_scored_alone(pair, networks):
+    options = replace(QUICK, per_camera=True)
+    scores = score_videos(*pair, ["fid", "fvd", "psnr"], networks, options=options)
+    assert len(scores.scores) == 9
+    for camera in range(2):
+        alone = score_videos(*(side[:, :, [camera]] for side in pair), ["fid", "fvd", "psnr"], networks, options=QUICK)
+        for one in alone.scores:
+            part = scores[f"{one.name} camera {camera}"]
+            assert part.value == pytest.approx(one.value, rel=1e-9)
+            assert (part.n_a, part.card.cameras) == (one.n_a, "1 of 2")
+    whole = score_videos(*pair, ["fid", "fvd", "psnr"], networks, options=QUICK)
+    assert [scores[one.name].value for one in whole.scores] == pytest.approx([one.value for one in whole.scores])
+
+
+def test_sets_of_unlike_numbers_and_names_are_scored_when_asked_for(pair, networks):
+    sets = replace(QUICK, paired=False)
+    fake, real = pair[0][:4], pair[1]
+    scores = score_videos(fake, real, ["fid", "kid", "fvd", "kvd"], networks, options=sets)
+    rows = [networks.pictures.features(side.reshape(-1, 3, 32, 48)) for side in (fake, real)]
+    assert scores.scores[0].value == pytest.approx(frechet_distance(*rows))
+    assert scores.scores[1].value == pytest.approx(polynomial_mmd(*rows))
+    assert (scores.scores[2].n_a, scores.scores[2].n_b) == (8, 10)
+    assert scores.scores[0].card.pairing == "none, two sets"
+    for score in scores.scores:
+        assert score.interval[0] <= score.value <= score.interval[1]
+    with pytest.raises(BadRequest, match="psnr compares frames of the same moment"):
+        score_videos(fake, real, ["psnr"], options=sets)
+    with pytest.raises(BadRequest, match="windows, drift"):
+        score_videos(fake, real, ["fid"], networks, options=replace(sets, drift=True))
+
+
+def test_more_features_than_are_kept_give_the_same_distances(pair, networks, monkeypatch):
+    from eval_fid_fvd import evidence
+
+    whole = score_videos(*pair, ["fid", "fvd"], networks, options=replace(QUICK, per_camera=True))
+    monkeypatch.setattr(evidence.FeatureSet.__init__, "__defaults__", (0, 2000))
+    streamed = score_videos(*pair, ["fid", "fvd"], networks, options=replace(QUICK, per_camera=True))
+    for a, b in zip(whole.scores[:3], streamed.scores[:3], strict=True):
+        assert b.card.rule.endswith("streamed statistics")
+        assert b.value == pytest.approx(a.value, rel=1e-8)
+        assert b.floor == pytest.approx(a.floor, rel=1e-8)
+        assert (b.n_a, b.n_b) == (a.n_a, a.n_b)
+        assert b.interval[0] < b.value < b.interval[1]
+
+
+def test_unlike_sizes_and_rates_are_converted_when_asked_for_and_the_card_says_how(pair, networks):
+    from eval_fid_fvd.picture_steps import Resize
+
+    options = replace(QUICK, steps=(Resize(width_px=24, height_px=16),))
+    score = score_videos(*pair, ["psnr"], options=options)["PSNR"]
+    assert (score.card.size, score.card.conversion) == ("24x16", "to 24x16, antialiased bilinear")
+    thinned = score_videos(*pair, ["psnr"], frequency_hz=8, options=replace(QUICK, frequency_hz=4.0))["PSNR"]
+    direct = score_videos(*(side[:, ::2] for side in pair), ["psnr"], options=QUICK)["PSNR"]
+    assert thinned.value == direct.value
+    assert (thinned.card.frames, thinned.card.conversion) == (3, "nearest frames of 8 Hz")
+
+
+def test_clips_can_be_scored_with_their_condition_frames_and_pictures_without(pair, networks):
+    options = replace(QUICK, condition_frames=1, frames=4, clips_with_condition=True)
+    scores = score_videos(*pair, ["fid", "fvd", "psnr"], networks, options=options)
+    without = score_videos(*pair, ["fid", "psnr"], networks, options=replace(QUICK, condition_frames=1, frames=4))
+    whole = score_videos(*pair, ["fvd"], networks, options=replace(QUICK, frames=5))
+    values = [scores.scores[i].value for i in (0, 2, 1)]
+    assert values == pytest.approx([without.scores[0].value, without.scores[1].value, whole.scores[0].value])
+    assert [score.card.frames for score in scores.scores] == [4, 5, 4]
+    assert scores.scores[1].card.condition_rule == "scored with the others"
+
+
+def test_windows_and_drift_come_beside_the_scores(pair, networks, tmp_path):
+    options = replace(QUICK, window_s=0.25, drift=True)
+    scores = score_videos(*pair, ["fid", "psnr"], networks, frequency_hz=8, options=options)
+    assert [trend.metric for trend in scores.trends] == ["fid", "psnr"]
+    assert len(scores.trends[0].scores) == 3
+    assert "DRIFT OF SHARPNESS" in {score.name for score in scores.scores}
+    assert "slope" in scores.table()
+    scores.write(tmp_path / "scores.json")
+    assert Scores.read(tmp_path / "scores.json") == scores
+    with pytest.raises(BadRequest, match="rate is unknown"):
+        score_videos(*pair, ["psnr"], options=options)
+
+
+def test_the_agreement_of_cameras_needs_a_rig(pair):
+    with pytest.raises(BadRequest, match="neither side is a dataset"):
+        score_videos(*pair, ["psnr"], options=replace(QUICK, consistency=True))
+
+
+def test_the_reference_is_on_the_card(pair):
+    one, same, other = (
+        score_videos(pair[0], real, ["psnr"], options=QUICK).scores[0] for real in (pair[1], pair[1].copy(), pair[0])
+    )
+    assert one.card.reference == same.card.reference
+    with pytest.raises(BadRequest, match=r"reference: 5 clips, pixels \w{12} against 5 clips, pixels"):
+        check_comparable(one, other)
