@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from worldmodel.errors import BadRequest
 
@@ -89,6 +88,8 @@ def wilcoxon_p(a: Float[Array, " n"], b: Float[Array, " n"]) -> float:
             f"a paired test needs two equally long lists of finite values; got {x.shape} and {y.shape}. "
             "Pair the clips first and leave failed ones out on both sides."
         )
+    from scipy import stats  # takes seconds to import
+
     return float(stats.wilcoxon(x, y).pvalue) if (x != y).any() else 1.0
 
 
