@@ -145,6 +145,7 @@ def _videos(run: Path) -> list[str]:
 
 def _clip_of(run: Path) -> str:
     try:
-        return str(json.loads((run / RUN).read_text(encoding="utf-8"))["request"]["clip"])
+        clip = str(json.loads((run / RUN).read_text(encoding="utf-8"))["request"]["clip"])
+        return clip if "@" in clip else f"{clip}@SECONDS"
     except (OSError, ValueError, KeyError, TypeError):
         return "DATASET:EPISODE@SECONDS"
