@@ -25,10 +25,11 @@ from worldmodel.errors import BadRequest
 
 Array = np.ndarray
 BLOCK_VALUES = 2**22  # entries of the distance matrix held at once
+PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5
 
 
 def precision_recall(
-    features_real: Float[Array, "n d"], features_generated: Float[Array, "m d"], neighbours: int = 3
+    features_real: Float[Array, "n d"], features_generated: Float[Array, "m d"], neighbours: int = PRECISION_NEIGHBOURS
 ) -> dict[str, float]:
     """Precision and recall, each 0 to 1.
 
@@ -47,7 +48,7 @@ def precision_recall(
 
 
 def density_coverage(
-    features_real: Float[Array, "n d"], features_generated: Float[Array, "m d"], neighbours: int = 5
+    features_real: Float[Array, "n d"], features_generated: Float[Array, "m d"], neighbours: int = DENSITY_NEIGHBOURS
 ) -> dict[str, float]:
     """Density (0 and up, 1 expected for equal distributions) and coverage (0 to 1).
 
@@ -75,15 +76,17 @@ def values_per_sample(
         BadRequest: as the scores themselves.
     """
     if name in ("precision", "recall"):
-        real, generated = _checked_sets(features_real, features_generated, 3, balls_of_both=True)
+        k = PRECISION_NEIGHBOURS
+        real, generated = _checked_sets(features_real, features_generated, k, balls_of_both=True)
         centres, rows = (real, generated) if name == "precision" else (generated, real)
-        return np.asarray(_inside(centres, _squared_radii(centres, 3), rows)[0] > 0, np.float64)
-    real, generated = _checked_sets(features_real, features_generated, 5, balls_of_both=False)
-    hits, held = _inside(real, _squared_radii(real, 5), generated)
-    return hits / 5.0 if name == "density" else np.asarray(held > 0, np.float64)
+        return np.asarray(_inside(centres, _squared_radii(centres, k), rows)[0] > 0, np.float64)
+    k = DENSITY_NEIGHBOURS
+    real, generated = _checked_sets(features_real, features_generated, k, balls_of_both=False)
+    hits, held = _inside(real, _squared_radii(real, k), generated)
+    return np.asarray(hits / k if name == "density" else held > 0, np.float64)
 
 
-def expected_coverage(real: int, generated: int, neighbours: int = 5) -> float:
+def expected_coverage(real: int, generated: int, neighbours: int = DENSITY_NEIGHBOURS) -> float:
     """Coverage that two sets of one distribution have in the mean: what a perfect generator can hope for.
 
     Source: Naeem et al. 2020, lemma 2.

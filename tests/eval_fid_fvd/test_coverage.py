@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eval_fid_fvd import coverage
-from eval_fid_fvd.coverage import density_coverage, expected_coverage, precision_recall
+from eval_fid_fvd.coverage import density_coverage, expected_coverage, precision_recall, values_per_sample
 from worldmodel.errors import BadRequest
 
 
@@ -48,6 +48,16 @@ def test_defaults_are_those_of_the_papers(rng):
     real, fake = rng.normal(size=(40, 3)), rng.normal(size=(40, 3)) + 1
     assert precision_recall(real, fake) == precision_recall(real, fake, 3)
     assert density_coverage(real, fake) == density_coverage(real, fake, 5)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("precision", 31), ("recall", 40), ("density", 31), ("coverage", 40)])
+def test_scores_are_means_of_a_value_per_sample(rng, name, rows):
+    real, fake = rng.normal(size=(40, 3)), rng.normal(size=(31, 3)) + 0.7
+    values = values_per_sample(name, real, fake)
+    assert values.shape == (rows,)
+    assert (precision_recall(real, fake) | density_coverage(real, fake))[name] == pytest.approx(
+        values.mean(), abs=1e-15
+    )
 
 
 def test_points_on_a_line_have_their_closed_form():

@@ -175,12 +175,28 @@ def test_below_at_and_above_the_width_the_distance_is_that_of_exact_arithmetic(r
     a, b = rng.normal(size=(n, d)) * np.logspace(0, -4, d), rng.normal(size=(m, d)) @ rng.normal(size=(d, d)) + 2
     with mpmath.workdps(60):
         ca, cb = (mpmath.matrix((x - 0.0).tolist()) for x in (a, b))
-        expected = exact_distance(ca, cb, mpmath)
-    assert abs(frechet_distance(a, b) - float(expected)) < 1e-13 * scale_of(a, b)
+        expected, scale = exact_distance(ca, cb, mpmath)
+    assert abs(frechet_distance(a, b) - float(expected)) < 1e-14 * scale
+
+
+@pytest.mark.parametrize("case", range(30))
+def test_hard_sets_are_exact_streamed_or_not(case):
+    # Far from zero, near singular, constant, few: n from 2 to 11, d from 1 to 6, deviations from 1e-9 to 10.
+    mpmath, rng = pytest.importorskip("mpmath"), np.random.default_rng(case)
+    d = rng.integers(1, 7)
+    a, b = (rng.normal(size=(rng.integers(2, 12), d)) * 10.0 ** rng.uniform(-9, 1, d) for _ in range(2))
+    a, b = a + rng.choice([0, 1e7, -3.3e6]), b + rng.choice([0, 1e7])
+    if case % 3 == 0:
+        a[:, 0] = b[0, 0]
+    with mpmath.workdps(80):
+        expected, scale = exact_distance(mpmath.matrix(a.tolist()), mpmath.matrix(b.tolist()), mpmath)
+        streamed = [sum((FeatureStats.of(row[None]) for row in side), FeatureStats.empty(d)) for side in (a, b)]
+        for value in (frechet_distance(a, b), frechet_distance(b, a), frechet_distance_of_stats(*streamed)):
+            assert abs(value - expected) < 1e-14 * scale
 
 
 def exact_distance(a, b, mp):
-    """The definition with eigenvalues of the symmetric form, at 60 digits."""
+    """The definition with eigenvalues of the symmetric form, in mpmath's digits, and its scale |dm|^2 + tr S_a + tr S_b."""
 
     def moments(x):
         mean = [mp.fsum(x[:, j]) / x.rows for j in range(x.cols)]
@@ -194,8 +210,8 @@ def exact_distance(a, b, mp):
     cross = x * y.T
     small = cross * cross.T if cross.rows <= cross.cols else cross.T * cross
     roots = mp.fsum(mp.sqrt(max(value, 0)) for value in mp.eigsy(small, eigvals_only=True))
-    traces = mp.fsum(value**2 for value in [*x, *y])
-    return mp.fsum((p - q) ** 2 for p, q in zip(mean_a, mean_b, strict=True)) + traces - 2 * roots
+    scale = mp.fsum([value**2 for value in [*x, *y]] + [(p - q) ** 2 for p, q in zip(mean_a, mean_b, strict=True)])
+    return scale - 2 * roots, scale
 
 
 def test_lists_and_integers_are_read_as_numbers():
