@@ -25,13 +25,13 @@ def per_clip_score(
     """The mean over clips, with a bootstrap interval over clips from two clips on.
 
     Args:
-        values: One value per clip, [n]. Clips that are not finite (not defined there) are left out, and counted in the card.
+        values: One value per clip, [n]. Clips that are NaN (not defined there) are left out, and counted in the card.
         card: Lines of the card; those on interval and floor are written here, notes are kept.
         level: The same of real clips, [m]; its mean is the score's floor.
         level_rule: What the level is.
         resamples, seed: Of the interval.
     Raises:
-        BadRequest: if no clip is defined.
+        BadRequest: if no clip is defined, or one is infinite.
     """
     rows, real = _defined(values), None if level is None else _defined(level)
     if not len(rows):
@@ -62,4 +62,4 @@ def per_clip_score(
 
 def _defined(values: Array) -> Array:
     rows = np.asarray(values, np.float64).reshape(-1)
-    return rows[np.isfinite(rows)]
+    return rows[~np.isnan(rows)]
