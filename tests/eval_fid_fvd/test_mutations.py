@@ -290,7 +290,7 @@ def run(folder, *tests):
     environment = os.environ | {"PYTHONPATH": found_first, "PYTHONDONTWRITEBYTECODE": "1"}
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--tb=line", "--rootdir", str(folder), "-c", os.devnull]
     command = [sys.executable, "-m", "pytest", *options, *tests]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
 
 
 @pytest.mark.slow
