@@ -18,6 +18,7 @@ Source: `leaderboard/utils/statistics_manager.py` of carla-simulator/leaderboard
 -2.1, and of Thinklab-SJTU/Bench2Drive; `MinimumSpeedRouteTest` of scenario_runner (stretches at or above 100 % are no event).
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from worldmodel.errors import BadRequest, UnknownName
 
 Array = np.ndarray
 INFRACTIONS = ("pedestrian", "vehicle", "static", "red_light", "stop", "scenario_timeout", "yield_emergency")
+WITHOUT_COST = ("route_dev", "vehicle_blocked", "route_timeout")  # they end a route, which is cost enough
 ROUTE_KEYS = ("counts", "route_completion", "outside_lanes_percent", "min_speed_percent", "length_m")
 BENCH2DRIVE_ROUTES = 220
 LEAST_KM = 0.001  # the leaderboards' guard against division by nothing driven
@@ -92,7 +94,7 @@ def carla_driving_score(routes: Sequence[Mapping[str, Any]], version: str) -> di
     """CARLA's driving score of a set of routes.
 
     Args:
-        routes: Per route `counts` (infractions by kind of INFRACTIONS; kinds left out are 0), `route_completion` (%),
+        routes: Per route `counts` (by kind of INFRACTIONS or WITHOUT_COST; kinds left out are 0), `route_completion` (%),
             and, where known, `outside_lanes_percent` (0), `min_speed_percent` (own speed in % of the traffic's, one
             per stretch judged; may be empty) and `length_m`.
         version: "1.0", "2.0", "2.1" or "b2d".
@@ -100,7 +102,8 @@ def carla_driving_score(routes: Sequence[Mapping[str, Any]], version: str) -> di
         `penalty` and `driving_score` (0 to 100), float64 [n], and `mean_ds`, their mean over the routes given.
         (Bench2Drive's own table divides by 220 whatever was run: `bench2drive_table`.)
     Raises:
-        UnknownName: for a version, an infraction or a key of a route that does not exist.
+        UnknownName: for a version or an infraction that does not exist, or a key of a route that is nearly one of these
+            (others are not looked at).
         BadRequest: without routes, or with numbers that make no sense.
     """
     rule, checked = penalty_of(version), _checked_routes(routes)
@@ -123,7 +126,9 @@ def carla_infractions_per_km(routes: Sequence[Mapping[str, Any]]) -> dict[str, f
         )
     metres = sum((one.length_m or 0.0) * one.completion_percent / 100 for one in checked)
     kilometres = max(metres / 1000, LEAST_KM)
-    return {kind: sum(one.counts.get(kind, 0) for one in checked) / kilometres for kind in INFRACTIONS}
+    return {
+        kind: sum(one.counts.get(kind, 0) for one in checked) / kilometres for kind in (*INFRACTIONS, *WITHOUT_COST)
+    }
 
 
 def bench2drive_table(routes: Sequence[Mapping[str, Any]], *, expected: int = BENCH2DRIVE_ROUTES) -> dict[str, float]:
@@ -165,15 +170,15 @@ def _checked_routes(routes: Sequence[Mapping[str, Any]]) -> list[_Route]:
 
 def _checked(number: int, route: Mapping[str, Any]) -> _Route:
     for key in route:
-        if key not in ROUTE_KEYS:
+        if key not in ROUTE_KEYS and difflib.get_close_matches(key, ROUTE_KEYS):
             raise UnknownName(f"key of route {number}", key, ROUTE_KEYS)
     for key in ("counts", "route_completion"):
         if key not in route:
             raise BadRequest(f"route {number} has no '{key}'; every route needs it. Add it.")
     counts: dict[str, float] = {}
     for kind, count in route["counts"].items():
-        if kind not in INFRACTIONS:
-            raise UnknownName(f"infraction of route {number}", kind, INFRACTIONS)
+        if kind not in (*INFRACTIONS, *WITHOUT_COST):
+            raise UnknownName(f"infraction of route {number}", kind, (*INFRACTIONS, *WITHOUT_COST))
         counts[kind] = _number(f"{kind} of route {number}", count, np.inf)
         if counts[kind] % 1:
             raise BadRequest(

@@ -2,8 +2,9 @@
 
 What differs from the benchmark, so that nobody mixes the tables: the scene is as long as it is (NAVSIM: 4 s), the
 others react (NAVSIM v1: they follow the log), the ego is driven by our bicycle (NAVSIM: an LQR one), progress is
-compared with the town's expert in the same scene (NAVSIM: PDM-Closed), and 'on the route' means in a lane of the ego's
-direction. Score every scene, then take the mean; the product of mean sub-scores is another number.
+compared with the town's expert in the same scene (NAVSIM: PDM-Closed) and normalised as in v1 for both totals, and 'on
+the route' means in a lane of the ego's direction. The totals themselves are those of `pdm_scores`. Score every scene,
+then take the mean; the product of mean sub-scores is another number.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ DECISION_PARTS = ("lateral", "longitudinal")
 __all__ = [
     "COLUMN_STEPS", "MISS_M", "PUBLISHED_TIMES_S", "ade_fde", "box_collision_rates", "collision_rates",
     "decision_accuracy", "displacement_errors", "forward_left", "headings_along", "min_ade_fde", "motion_correlation",
-    "occupancy_of", "pearson", "published_points", "right_forward",
+    "occupancy_of", "pearson", "published_points", "published_poses", "right_forward",
 ]  # fmt: skip
 
 
@@ -48,7 +48,13 @@ def published_points(trajectory: Trajectory) -> Float[Array, "6 2"]:
     Raises:
         BadMotion: if the trajectory does not cover these times.
     """
-    return right_forward(trajectory.resampled(PUBLISHED_TIMES_S).poses[:, :2])
+    return published_poses(trajectory)[:, :2]
+
+
+def published_poses(trajectory: Trajectory) -> Float[Array, "6 3"]:
+    """`published_points` with the heading, counter-clockwise from straight ahead (the same number in both frames), radians."""
+    poses = trajectory.resampled(PUBLISHED_TIMES_S).poses
+    return np.concatenate([right_forward(poses[:, :2]), poses[:, 2:]], axis=-1)
 
 
 def displacement_errors(

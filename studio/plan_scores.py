@@ -15,7 +15,7 @@ from eval_fid_fvd.planning import (
     collision_rates,
     decision_accuracy,
     displacement_errors,
-    right_forward,
+    published_poses,
 )
 from eval_fid_fvd.statistics import bootstrap_interval
 from studio.demo import plan_errors
@@ -83,11 +83,6 @@ class Answer:
             "timing_s": self.plan.timing,
         }
 
-    @property
-    def poses(self) -> Float[Array, "6 3"]:
-        """Planned poses at 0.5, 1.0, ... 3.0 s."""
-        return np.asarray(self.plan.trajectory.poses[: len(PUBLISHED_TIMES_S)])
-
     @cached_property
     def decisions(self) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
         """What the plan and what the driver decided, at 1, 2 and 3 s, both read off the paths."""
@@ -145,13 +140,11 @@ def _collisions(answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _paths(answers: Sequence[Answer]) -> tuple[Float[Array, "n 6 3"], Float[Array, "n 6 3"]]:
     """Planned and driven poses in the published frame."""
-    pred, truth = ([answer.poses for answer in answers], [answer.future.poses for answer in answers])
-    return np.stack([_published(poses) for poses in pred]), np.stack([_published(poses) for poses in truth])
-
-
-def _published(poses: Float[Array, "6 3"]) -> Float[Array, "6 3"]:
-    """Ours to x right, y forward; the heading is the same number in both."""
-    return np.concatenate([right_forward(poses[:, :2]), poses[:, 2:]], axis=-1)
+    driven = [answer.future.driven for answer in answers]
+    return (
+        np.stack([published_poses(answer.plan.trajectory) for answer in answers]),
+        np.stack([published_poses(path) for path in driven if path is not None]),
+    )
 
 
 def plan_lines(name: str, row: dict[str, Any]) -> list[str]:

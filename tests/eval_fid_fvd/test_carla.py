@@ -97,6 +97,13 @@ def test_faster_than_the_traffic_is_no_event() -> None:
         assert carla_driving_score([a_route(speeds=[100.0, 250.0])], version)["mean_ds"] == 100
 
 
+def test_what_only_ends_a_route_costs_nothing_more_and_other_facts_are_not_looked_at() -> None:
+    route = a_route(30.0, vehicle_blocked=1, route_dev=1) | {"name": "Town12", "seed": 3}
+    for version in VERSIONS:
+        assert carla_driving_score([route], version)["mean_ds"] == 30
+    assert bench2drive_table([route | {"route_completion": 100.0}])["success_rate"] == 0
+
+
 def test_infractions_per_km_pool_all_routes() -> None:
     routes = [a_route(50.0, vehicle=1, length=1000.0), a_route(100.0, vehicle=2, length=500.0)]
     found = carla_infractions_per_km(routes)
@@ -120,7 +127,7 @@ def test_bench2drive_divides_by_its_number_of_routes() -> None:
         ([a_route()], "3.0", UnknownName, r"Known: 1\.0, 2\.0, 2\.1, b2d"),
         ([], "1.0", BadRequest, "at least one"),
         ([a_route(vehicles=1)], "1.0", UnknownName, "vehicle"),
-        ([a_route() | {"completion": 1}], "1.0", UnknownName, "route_completion"),
+        ([a_route() | {"outside_lane_percent": 1}], "1.0", UnknownName, "outside_lanes_percent"),
         ([{"counts": {}}], "1.0", BadRequest, "no 'route_completion'"),
         ([a_route(120.0)], "1.0", BadRequest, "at most 100"),
         ([a_route(float("nan"))], "1.0", BadRequest, "must be from 0 on"),
