@@ -1,19 +1,19 @@
 """One object on one picture: an upright rectangle met by the rays of the pixels, its shadow, and what hides it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from studio.occlusion import Occluders
+from studio.placement import Stand
 from studio.sprites import Sprite, SpriteView
-from worldmodel.clips import Box
 from worldmodel.geometry import Array, Camera
 
 MIN_DEPTH_M = 1.0  # an object nearer than this along the optical axis is not drawn
+PLANE_M = 0.1  # what lies nearer to the camera's plane than this is in no picture
 SUBPIXELS = 4  # rays per pixel side
-SHADOW_REACH_M = 12.0  # shadows of the longest objects end this far behind their near side
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,84 +34,91 @@ class Layer:
     depth_m: float
 
 
-def draw(camera: Camera, place: Array, sprite: Sprite, boxes: Sequence[Box]) -> Layer | None:
+def draw(camera: Camera, stand: Stand, sprite: Sprite, occluders: Occluders) -> Layer | None:
     """The object on one picture; None where the camera does not see it."""
-    position = camera.ego_from_camera[:3, 3]
-    offset = np.array([place[0], place[1]]) - position[:2]
+    position, place = camera.ego_from_camera[:3, 3], stand.pose
+    offset = place[:2] - position[:2]
     distance = float(np.hypot(*offset))
-    _, depth, _ = camera.project(np.array([[place[0], place[1], 0.0]]))
-    if distance < MIN_DEPTH_M or depth[0] < MIN_DEPTH_M:
+    if distance < 1e-6:
         return None
-    window = _window(camera, place, sprite)
+    facing = -offset / distance
+    reach = sprite.reach_m(math.atan2(-facing[1], -facing[0]) - float(place[2]))
+    foot = np.array([*(place[:2] + facing * reach / 2), stand.foot_m])  # where its near side stands
+    _, depth, _ = camera.project(foot[None])
+    if distance - reach / 2 < MIN_DEPTH_M or depth[0] < MIN_DEPTH_M:
+        return None
+    window = _window(camera, stand, sprite, facing)
     if window is None:
         return None
-    azimuth = math.atan2(-offset[1], -offset[0]) - float(place[2])
-    view = sprite.view(azimuth, math.atan2(position[2], distance))
-    return _cast(camera, place, sprite, view, boxes, window, float(depth[0]))
+    azimuth = math.atan2(facing[1], facing[0]) - float(place[2])
+    view = sprite.view(azimuth, math.atan2(position[2] - stand.foot_m, distance - reach / 2))
+    return _cast(camera, stand, sprite, _Board(view=view, foot=foot, facing=facing), occluders, window, float(depth[0]))
 
 
-def _window(camera: Camera, place: Array, sprite: Sprite) -> tuple[int, int, int, int] | None:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Board:
+    """The upright rectangle: its picture, the middle of its lower edge [3], and the direction on the ground it faces [2]."""
+
+    view: SpriteView
+    foot: Array
+    facing: Array
+
+
+def _window(camera: Camera, stand: Stand, sprite: Sprite, facing: Array) -> tuple[int, int, int, int] | None:
     """Left, top, right, bottom of the pixels that object and shadow can touch; None when there are none."""
-    facing = _facing(camera.ego_from_camera[:3, 3], place)
     across = np.array([-facing[1], facing[0]])
-    half, deep = 0.55 * sum(sprite.footprint_m) + 0.2, _deep(sprite, place, facing)
-    nearer = 0.6 * max(sprite.footprint_m) + 0.2 - deep / 2
-    ends = np.array([place[:2] + a * facing + b * across for a in (nearer, -deep - nearer) for b in (-half, half)])
-    ground = np.concatenate([ends, np.zeros((4, 1))], axis=1)
-    points = np.concatenate([ground, ground + np.array([0.0, 0.0, 1.02 * sprite.height_m + 0.1 * deep])])
-    pixels, depth, _ = camera.project(points)
-    if (depth < 0.1).any():  # straddles the camera plane: look everywhere
-        return (0, 0, camera.width_px, camera.height_px)
+    half = 0.55 * sum(sprite.footprint_m) + 0.2
+    deep = 0.6 * max(sprite.footprint_m) + 0.2
+    ends = np.array([stand.pose[:2] + a * facing + b * across for a in (deep, -deep) for b in (-half, half)])
+    ground = np.column_stack([ends, stand.ground.under(ends)])
+    base = np.column_stack([ends, np.full(4, stand.foot_m)])
+    points = np.concatenate([ground, base, base + np.array([0.0, 0.0, 1.02 * sprite.height_m + 0.2 * deep])])
+    points = _in_front(camera, points)
+    if not len(points):
+        return None
+    pixels, _, _ = camera.project(points)
     low, high = np.floor(pixels.min(axis=0)) - 1, np.ceil(pixels.max(axis=0)) + 2
     left, top = max(0, int(low[0])), max(0, int(low[1]))
     right, bottom = min(camera.width_px, int(high[0])), min(camera.height_px, int(high[1]))
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _facing(position: Array, place: Array) -> Array:
-    """Unit direction on the ground from the object to the camera."""
-    offset = position[:2] - place[:2]
-    return offset / np.hypot(*offset)
-
-
-def _deep(sprite: Sprite, place: Array, facing: Array) -> float:
-    """How far the footprint reaches along the line of sight, metres."""
-    angle = math.atan2(facing[1], facing[0]) - place[2]
-    length, width = sprite.footprint_m
-    return length * abs(math.cos(angle)) + width * abs(math.sin(angle))
+def _in_front(camera: Camera, points: Array) -> Array:
+    """Corners of the part of a convex body that lies in front of the camera's plane, from the body's corners [n, 3]."""
+    _, depth, _ = camera.project(points)
+    front = points[depth >= PLANE_M]
+    one, two = np.nonzero((depth[:, None] >= PLANE_M) & (depth[None] < PLANE_M))
+    share = ((depth[one] - PLANE_M) / (depth[one] - depth[two]))[:, None]
+    return np.concatenate([front, points[one] + share * (points[two] - points[one]) * (1 - 1e-9)])
 
 
 def _cast(
     camera: Camera,
-    place: Array,
+    stand: Stand,
     sprite: Sprite,
-    view: SpriteView,
-    boxes: Sequence[Box],
+    board: _Board,
+    occluders: Occluders,
     window: tuple[int, int, int, int],
     depth_m: float,
 ) -> Layer:
     """Meet the rays of a window of pixels with the upright rectangle and with the ground."""
     origin, rays = _rays(camera, window)
-    facing = _facing(origin, place)
+    view, facing = board.view, board.facing
     across = np.array([-facing[1], facing[0]])  # to the right as the camera sees it
     with np.errstate(divide="ignore", invalid="ignore"):
-        reach = ((place[:2] - origin[:2]) @ facing) / (rays[..., :2] @ facing)  # ray parameter at the rectangle
-        fall = -origin[2] / rays[..., 2]  # ray parameter at the ground
+        reach = ((board.foot[:2] - origin[:2]) @ facing) / (rays[..., :2] @ facing)  # ray parameter at the rectangle
     reach = np.where(np.isfinite(reach) & (reach > 0), reach, np.inf)
-    fall = np.where(np.isfinite(fall) & (fall > 0), fall, np.inf)
+    fall = stand.ground.met_by(origin, rays)
     on_plane = origin + np.where(np.isfinite(reach), reach, 0.0)[..., None] * rays
-    side = (on_plane[..., :2] - place[:2]) @ across / view.width_m + 0.5
-    up = on_plane[..., 2] / view.height_m
+    side = (on_plane[..., :2] - board.foot[:2]) @ across / view.width_m + 0.5
+    up = (on_plane[..., 2] - board.foot[2]) / view.height_m
     texel = view.width_m / _pixels_across(camera, depth_m, view.width_m) / SUBPIXELS
     rgba = _sampled(_shrunk(view, texel), side, 1 - up) * np.isfinite(reach)[..., None]
     on_ground = origin[:2] + np.where(np.isfinite(fall), fall, 0.0)[..., None] * rays[..., :2]
-    middle = np.array(
-        [*(place[:2] - facing * _deep(sprite, place, facing) / 2), place[2]]
-    )  # the place is where its near side stands
-    shadow = _shadow(on_ground, middle, sprite.footprint_m) * np.isfinite(fall)
-    nearest = _nearest(origin, rays, _before(boxes, origin, place))
-    color = _pooled(rgba[..., :3] * (reach < nearest)[..., None])
-    solid = _pooled(rgba[..., 3:] * (reach < nearest)[..., None])[..., 0]
+    shadow = _shadow(on_ground, stand.pose, sprite.footprint_m) * np.isfinite(fall)
+    nearest = occluders.nearest(camera, window, rays, stand.pose)
+    free = (reach <= nearest)[..., None]
+    color, solid = _pooled(rgba[..., :3] * free), _pooled(rgba[..., 3:] * free)[..., 0]
     layer = Layer(
         color=color,
         coverage=solid,
@@ -175,32 +182,6 @@ def _shadow(ground: Array, place: Array, footprint_m: tuple[float, float]) -> Fl
     length, width = footprint_m
     radius = np.hypot(along / (length * 0.6 + 0.2), left / (width * 0.6 + 0.2))
     return np.clip(1.6 * (1 - radius), 0, 1) ** 1.5
-
-
-def _before(boxes: Sequence[Box], origin: Array, place: Array) -> list[Box]:
-    """The boxes that reach between camera and object; the others cannot hide it."""
-    sight = place[:2] - origin[:2]
-    distance = float(np.hypot(*sight))
-    found = []
-    for box in boxes:
-        offset, reach = box.center[:2] - origin[:2], float(np.hypot(*box.size[:2])) / 2
-        if np.hypot(*offset) - reach < distance + SHADOW_REACH_M and offset @ sight / distance > -reach:
-            found.append(box)
-    return found
-
-
-def _nearest(origin: Array, rays: Array, boxes: Sequence[Box]) -> Float[Array, "rows columns"]:
-    """Distance along each ray to the first box it enters, infinite where it meets none (slab method)."""
-    nearest = np.full(rays.shape[:2], np.inf)
-    for box in boxes:
-        cos, sin = math.cos(box.yaw_rad), math.sin(box.yaw_rad)
-        box_from_ego = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        start, directions = box_from_ego @ (origin - box.center), rays @ box_from_ego.T
-        safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
-        one, two = (-box.size / 2 - start) / safe, (box.size / 2 - start) / safe
-        enter, leave = np.minimum(one, two).max(axis=-1), np.maximum(one, two).min(axis=-1)
-        nearest = np.minimum(nearest, np.where((enter <= leave) & (leave > 0), np.maximum(enter, 0), np.inf))
-    return nearest
 
 
 def _pooled(values: Array) -> Array:

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+from jaxtyping import Float
+
 from policy.planner import Planner
 from studio.sprites import Sprite
 from studio.stitch import StitchedClip, stitch
 from worldmodel.clips import Clip, Instruction
 from worldmodel.edits import ChangeInstruction, Edit, StitchSprite
 from worldmodel.errors import BadEdit
+from worldmodel.geometry import Array
 from worldmodel.plans import Plan, Response
 
 
@@ -51,15 +54,25 @@ def response_row(response: Response) -> dict[str, float | None]:
     }
 
 
-def apply_edit(clip: Clip, edit: Edit, *, sprite: Sprite | None = None) -> EditedClip:
+def apply_edit(
+    clip: Clip,
+    edit: Edit,
+    *,
+    sprite: Sprite | None = None,
+    depth_m: Float[Array, "time camera height width"] | None = None,
+) -> EditedClip:
     """The clip with one thing changed. Recordings can be stitched and told something else; the rest needs the town.
 
+    Args:
+        clip: The recording.
+        edit: What to change.
+        sprite, depth_m: As for `stitch`.
     Raises:
         BadEdit: for an edit that only a simulated scene can answer, or a sprite that no camera sees.
         UnknownName, MissingMotion, ClipTooShort: as `stitch`.
     """
     if isinstance(edit, StitchSprite):
-        stitched = stitch(clip, edit, sprite=sprite)
+        stitched = stitch(clip, edit, sprite=sprite, depth_m=depth_m)
         return EditedClip(clip=stitched.clip, stitched=stitched)
     if isinstance(edit, ChangeInstruction):
         said = Instruction(text=edit.text, start_s=edit.at_s)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from worldmodel.errors import BadEdit, BadVideo, UnknownName
 from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.scene import Body
+from worldmodel.town.scene import Body, Prop
 
 MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -19,6 +19,7 @@ MAX_HEIGHT_M = 20.0
 TRACE = 16  # alpha up to this counts as nothing
 RENDER_HEIGHT_PX = 160
 ANGLE_STEP_RAD = math.radians(3.0)  # views closer than this share one rendered picture
+LOOKALIKE_STYLE = 1  # of the bush that harmless lookalikes are
 
 # kind: length, width, height in metres; colour. Sizes of common models.
 KINDS: dict[str, tuple[float, float, float, tuple[float, float, float]]] = {
@@ -65,6 +66,10 @@ class Sprite(Protocol):
         """Real height, metres."""
         ...
 
+    def reach_m(self, angle_rad: float) -> float:
+        """How far it reaches along a line of sight at this angle to its heading, front to back, metres."""
+        ...
+
     def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
         """The picture for a viewer at this azimuth (0 in front of the object, counter-clockwise) and elevation."""
         ...
@@ -96,9 +101,14 @@ class PictureSprite:
 
     @property
     def footprint_m(self) -> tuple[float, float]:
-        """A circle-like footprint as wide as the picture."""
+        """As wide as the picture, and as deep up to 2 m."""
         width = self.height_m * self.rgba.shape[1] / self.rgba.shape[0]
         return (min(width, 2.0), width)
+
+    def reach_m(self, angle_rad: float) -> float:
+        """The same from all sides, as the picture is."""
+        del angle_rad
+        return self.footprint_m[0]
 
     def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
         """The one picture."""
@@ -178,6 +188,10 @@ class BodySprite:
         """Height of the body."""
         return self.body.height_m
 
+    def reach_m(self, angle_rad: float) -> float:
+        """Between the two parallels across the line of sight that touch its footprint."""
+        return self.body.length_m * abs(math.cos(angle_rad)) + self.body.width_m * abs(math.sin(angle_rad))
+
     def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
         """The body seen from there, to the nearest 3 degrees."""
         steps = [round(angle / ANGLE_STEP_RAD) for angle in (azimuth_rad, elevation_rad)]
@@ -217,3 +231,47 @@ def sprite_of(kind: str) -> BodySprite:
     return BodySprite(
         body=Body(track=f"stitched-{kind}", kind=kind, length_m=length, width_m=width, height_m=height, color_rgb=color)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookalike:
+    """Something harmless, as large in the picture as another object from wherever it is seen: a bush."""
+
+    other: Sprite
+
+    @property
+    def name(self) -> str:
+        """What it is, and as large as what."""
+        return f"bush as large as a {self.other.name}"
+
+    @property
+    def footprint_m(self) -> tuple[float, float]:
+        """Of the other."""
+        return self.other.footprint_m
+
+    @property
+    def height_m(self) -> float:
+        """Of the other."""
+        return self.other.height_m
+
+    def reach_m(self, angle_rad: float) -> float:
+        """Of the other."""
+        return self.other.reach_m(angle_rad)
+
+    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+        """The bush, stretched to the other's picture."""
+        size = self.other.view(azimuth_rad, elevation_rad)
+        return SpriteView(rgba=_bush(), width_m=size.width_m, height_m=size.height_m)
+
+
+@lru_cache(maxsize=1)
+def _bush() -> Array:
+    from worldmodel.town.looks.portrait import render_prop_rgba
+
+    bush = Prop(kind="bush", x_m=0.0, y_m=0.0, height_m=1.2, radius_m=0.7, style=LOOKALIKE_STYLE)
+    return _cut(np.asarray(render_prop_rgba(bush, 0.1, RENDER_HEIGHT_PX)))
+
+
+def lookalike_of(sprite: Sprite) -> Lookalike:
+    """A harmless thing of equal size."""
+    return Lookalike(other=sprite)

@@ -1,32 +1,34 @@
 """Put an object into a recording: at the right place, size and angle, in every camera and frame that sees it.
 
-The object stands at a fixed place in the world, given in the ego frame of one moment: there its near side touches the
-ground. In each frame it is drawn on an upright rectangle that stands on the ground there and faces the camera; each
-pixel's ray is met with that rectangle, so any pinhole camera is served exactly, however it is mounted. Rays that meet
-a labelled box before they meet the rectangle are occluded. A sky twin is the same drawing, frame by frame, moved
-straight up out of the road.
+The object stands at a fixed place in the world, or moves along it, given in the ego frame of one moment: there its near
+side touches the ground. In each frame it is drawn on an upright rectangle that stands on the ground at its near side and
+faces the camera; each pixel's ray is met with that rectangle, so any pinhole camera is served exactly, however it is
+mounted. What is nearer hides it, where depth or labelled boxes tell. A sky twin is the same drawing, frame by frame,
+moved straight up out of the road. A lookalike is something harmless of equal size beside the road.
 
-Not represented: hills (the ground is flat), light and shadow of the scene on the object, mirrors, glare.
+Not represented: hills (the ground is a plane), light and shadow of the scene on the object, mirrors, glare.
 
 Source: own derivation; the variants and their distances follow the stitching protocol of paper 003.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from zlib import crc32
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from studio.billboard import Layer, draw
-from studio.sprites import Sprite, sprite_of
-from worldmodel.clips import Box, Clip
+from studio.blending import Look, composite, dressed, look_of
+from studio.ground import ground_of
+from studio.occlusion import Occluders, Scenery, holds
+from studio.placement import ROAD_TWINS, Stand, place_of_edit, stands
+from studio.sprites import Sprite, lookalike_of, sprite_of
+from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadEdit, ClipTooShort, MissingMotion, UnknownName
-from worldmodel.geometry import Array, Camera, relative
+from worldmodel.errors import BadEdit
+from worldmodel.geometry import Array, Camera
 
-DISTANCES_M = {"near": 12.0, "far": 30.0, "sky_near": 12.0, "sky_far": 30.0, "empty": 12.0}
-SHADOW_STRENGTH = 0.55  # how much of the ground's light the middle of the contact shadow takes
-LUMA = np.array([0.299, 0.587, 0.114])
 SOLID = 0.5  # coverage from which a pixel counts as the object's
 
 
@@ -39,7 +41,7 @@ class Placement:
         rectangle_px: Left, top, right, bottom of its solid pixels (right and bottom exclusive); None when it covers none.
         shift_px: How far a sky twin was moved up; 0 on the road.
         depth_m: Along the optical axis.
-        occluded_share: Share of its pixels hidden by labelled boxes; None when nobody labelled the clip.
+        occluded_share: Share of its pixels hidden by something nearer; None where nothing is known of that.
         clamped: A sky twin that does not fit above the horizon and was moved up only to the picture's edge.
     """
 
@@ -60,7 +62,8 @@ class StitchedClip:
         clip: The edited clip; everything but the video is the original's.
         masks: Where the object's solid pixels are, shape [time, camera, height, width].
         placements: One entry per frame and camera that was drawn on.
-        provenance: What was done, for the run's record: sprite, variant, place, occlusion 'known' or 'unknown', notes.
+        provenance: What was done, for the run's record: sprite, variant, place, heading, speed, ground, occlusion ('known
+            from depth', 'known from boxes', 'unknown' or 'not applicable'), look per camera, notes.
     """
 
     clip: Clip
@@ -69,84 +72,95 @@ class StitchedClip:
     provenance: dict[str, object] = field(default_factory=dict)
 
 
-def stitch(clip: Clip, edit: StitchSprite, *, sprite: Sprite | None = None) -> StitchedClip:
+def stitch(
+    clip: Clip,
+    edit: StitchSprite,
+    *,
+    sprite: Sprite | None = None,
+    depth_m: Float[Array, "time camera height width"] | None = None,
+) -> StitchedClip:
     """Put a sprite into all frames and cameras of a clip.
 
     Args:
         clip: With motion, unless it has a single frame.
-        edit: The variant, the kind and the moment whose ego frame the place (12 m or 30 m ahead) refers to.
+        edit: The variant, the kind, the moment whose ego frame the place refers to, and the place if it is not the variant's.
         sprite: The object; None for the town's own of `edit.kind`.
+        depth_m: Depth along the optical axis of everything but the ground, infinite where there is nothing else; None
+            where it is unknown: then labelled boxes tell what hides the object.
 
     Raises:
         UnknownName: if there is no such variant or kind.
         MissingMotion: if the clip has several frames and no motion: the object could not stay fixed in the world.
         ClipTooShort: if the clip has no frame at `edit.at_s`.
-        BadEdit: if no camera sees the object in any frame up to `edit.at_s`.
+        BadEdit: if the place is impossible, or no camera sees the object in any frame up to `edit.at_s`.
     """
-    if edit.variant not in DISTANCES_M:
-        raise UnknownName("variant", edit.variant, DISTANCES_M)
-    sprite = sprite or sprite_of(edit.kind)
-    places = _places(clip, edit)
+    sprite = _shown(edit, sprite or sprite_of(edit.kind))
+    ground = ground_of(clip)
+    where = stands(clip, edit, sprite, ground)
+    sky, empty = edit.variant in ROAD_TWINS, edit.variant == "empty"
+    scenery = None if sky else Scenery(clip=clip, depth_m=depth_m)
     now = round(edit.at_s * clip.frequency_hz)
-    sky, empty = edit.variant.startswith("sky"), edit.variant == "empty"
     video, masks = clip.video.copy(), np.zeros((len(clip), len(clip.rig), *clip.video.shape[3:]), bool)
     placements: list[Placement] = []
+    looks: dict[str, Look] = {}
     for c, camera in enumerate(clip.rig.cameras):
-        layers = {
-            t: draw(camera, place, sprite, [] if sky else _hiding(clip, t, place)) for t, place in enumerate(places)
-        }
+        layers = _layers(camera, c, where, sprite, scenery)
         look = _look(clip, c, layers, now)
         for t, layer in layers.items():
-            if layer is None:
-                continue
+            # a twin in the sky wears what the one on the road wears: same look, same noise
+            layer = dressed(layer, look, _noise_seed(clip, camera, t))
             layer, shift, clamped = _raised(layer, camera) if sky else (layer, 0, False)
             if not empty:
-                video[t, c] = _composite(video[t, c], layer, look)
+                looks[camera.name] = look
+                video[t, c] = composite(video[t, c], layer)
                 masks[t, c] = layer.coverage >= SOLID
-            placements.append(
-                _placement(t, camera, layer, masks[t, c], shift, clamped, clip.boxes is not None and not sky)
-            )
+            known = scenery is not None and scenery.known != "unknown"
+            placements.append(_placement(t, camera, layer, masks[t, c], shift, clamped, known))
     if not empty and not masks[: now + 1].any():
-        raise BadEdit(
-            f"no camera of clip '{clip.id}' sees a {sprite.name} {DISTANCES_M[edit.variant]:g} m ahead at {edit.at_s:g} s "
-            f"(cameras: {', '.join(clip.rig.names)}). It is out of view, too small, or hidden by labelled boxes; "
-            "choose another moment, variant or kind."
-        )
-    provenance = _provenance(clip, edit, sprite, places[now], placements)
+        raise BadEdit(_unseen(clip, edit, sprite, where[now]))
+    provenance = _provenance(clip, edit, sprite, where[now], placements)
+    provenance |= {
+        "occlusion": "not applicable" if scenery is None else scenery.known,
+        "look": {name: asdict(look) for name, look in looks.items()},
+    }
     return StitchedClip(
         clip=replace(clip, video=video), masks=masks, placements=tuple(placements), provenance=provenance
     )
 
 
-def _places(clip: Clip, edit: StitchSprite) -> Float[Array, "time 3"]:
-    """The object's planar pose in the ego frame of every frame; it is fixed in the world."""
-    now = round(edit.at_s * clip.frequency_hz)
-    if not 0 <= now < len(clip):
-        raise ClipTooShort(
-            f"the object is placed at {edit.at_s:g} s, but clip '{clip.id}' has frames from 0 to "
-            f"{(len(clip) - 1) / clip.frequency_hz:.2f} s. Choose a moment inside it."
-        )
-    ahead = np.array([DISTANCES_M[edit.variant], 0.0, 0.0])
-    if len(clip) == 1:
-        return ahead[None]
-    if clip.motion is None:
-        raise MissingMotion(
-            f"clip '{clip.id}' has {len(clip)} frames and no ego motion, so an object cannot be kept at one place in the "
-            "world. Use a clip with motion, or a single frame of this one."
-        )
-    ego = clip.motion.trajectory().seen_from(clip.motion.trajectory().poses[now]).poses
-    return relative(ego, ahead)
+def _shown(edit: StitchSprite, sprite: Sprite) -> Sprite:
+    return lookalike_of(sprite) if edit.variant == "lookalike" else sprite
 
 
-def _hiding(clip: Clip, frame: int, place: Array) -> list[Box]:
-    """The boxes of a frame that can hide the object: all but those that it stands in."""
-    boxes = () if clip.boxes is None else clip.boxes[frame]
-    return [box for box in boxes if not _holds(box, place)]
+def _layers(
+    camera: Camera, c: int, where: Sequence[Stand], sprite: Sprite, scenery: Scenery | None
+) -> dict[int, Layer]:
+    """The drawing of each frame in which the camera can see the object."""
+    found = {}
+    for t, stand in enumerate(where):
+        layer = draw(camera, stand, sprite, Occluders() if scenery is None else scenery.of(t, c, stand.pose))
+        if layer is not None:
+            found[t] = layer
+    return found
 
 
-def _holds(box: Box, place: Array) -> bool:
-    inside = relative(np.array([*box.center[:2], box.yaw_rad]), place)
-    return bool((np.abs(inside[:2]) <= box.size[:2] / 2).all())
+def _noise_seed(clip: Clip, camera: Camera, frame: int) -> int:
+    return crc32(f"{clip.id}/{camera.name}/{frame}".encode())
+
+
+def _unseen(clip: Clip, edit: StitchSprite, sprite: Sprite, stand: Stand) -> str:
+    """Why no camera sees the object, in words."""
+    x, y = place_of_edit(edit)
+    foot = np.array([[x, y, stand.foot_m], [x, y, stand.foot_m + sprite.height_m]])
+    _, depths, _ = clip.rig.project(foot)
+    why = "It is out of view, too small, or hidden by something nearer"
+    if (depths <= 0).all():
+        why = "It lies behind every camera"
+    beside = "" if y == 0 else f" and {abs(y):g} m to the {'left' if y > 0 else 'right'}"
+    return (
+        f"no camera of clip '{clip.id}' sees a {sprite.name} {x:g} m ahead{beside} at {edit.at_s:g} s "
+        f"(cameras: {', '.join(clip.rig.names)}). {why}; choose another moment, place, variant or kind."
+    )
 
 
 def horizon_rows(camera: Camera) -> Float[Array, " width"]:
@@ -183,51 +197,16 @@ def _up(values: Array, rows: int) -> Array:
     return np.concatenate([values[rows:], np.zeros_like(values[:rows])])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Look:
-    """How the object's colours are brought towards its surroundings': brightness factor, and how much colour is kept."""
-
-    gain: float = 1.0
-    chroma: float = 1.0
-
-
-def _look(clip: Clip, c: int, layers: dict[int, Layer | None], now: int) -> _Look:
-    """One look per camera, from the frame nearest to now in which the object is drawn: a third of the way in brightness,
-    half of the way in colourfulness (never more colourful than the object is)."""
-    frames = sorted((t for t, layer in layers.items() if layer is not None), key=lambda t: abs(t - now))
-    for t in frames:
-        layer = layers[t]
-        assert layer is not None
-        seen = layer.coverage if layer.coverage.sum() > 0.5 else layer.unoccluded
-        if layer.unoccluded.sum() < 1 or not layer.color.any():
-            continue
-        own, own_chroma = _brightness(layer.color.sum(axis=(0, 1))[None] / seen.sum(), layer.color / seen.sum())
-        picture = clip.video[t, c].transpose(1, 2, 0).astype(np.float64)
-        around, chroma = _brightness(picture.mean(axis=(0, 1))[None], picture / picture[..., 0].size)
-        return _Look(
-            gain=float(np.clip((max(around, 1.0) / max(own, 1.0)) ** (1 / 3), 0.7, 1.3)),
-            chroma=float(np.clip((max(chroma, 1.0) / max(own_chroma, 1.0)) ** 0.5, 0.4, 1.0)),
-        )
-    return _Look()
-
-
-def _brightness(mean: Array, weighted: Array) -> tuple[float, float]:
-    """Luma of a mean colour, and the summed distance of (already weighted) colours from their own grey."""
-    grey = weighted @ LUMA
-    return float((mean @ LUMA)[0]), float(np.abs(weighted - grey[..., None]).sum())
-
-
-def _composite(picture: UInt8[Array, "3 h w"], layer: Layer, look: _Look) -> UInt8[Array, "3 h w"]:
-    """Darken the ground, then lay the object over it; pixels without either keep their exact value."""
-    ground = picture.astype(np.float64) * (1 - SHADOW_STRENGTH * layer.shadow)
-    grey = (layer.color @ LUMA)[..., None]
-    color = np.clip((grey + (layer.color - grey) * look.chroma) * look.gain, 0.0, 255.0 * layer.coverage[..., None])
-    mixed = ground * (1 - layer.coverage) + color.transpose(2, 0, 1)
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+def _look(clip: Clip, c: int, layers: dict[int, Layer], now: int) -> Look:
+    """One look per camera, from the frame nearest to now in which the object is drawn."""
+    for t in sorted(layers, key=lambda t: abs(t - now)):
+        if layers[t].coverage.sum() > 0.5:
+            return look_of(clip.video[t, c], layers[t])
+    return Look()
 
 
 def _placement(
-    frame: int, camera: Camera, layer: Layer, mask: Array, shift: int, clamped: bool, boxes_known: bool
+    frame: int, camera: Camera, layer: Layer, mask: Array, shift: int, clamped: bool, known: bool
 ) -> Placement:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     rectangle = (
@@ -241,39 +220,50 @@ def _placement(
         rectangle_px=rectangle,
         shift_px=shift,
         depth_m=layer.depth_m,
-        occluded_share=max(0.0, hidden) if boxes_known else None,
+        occluded_share=max(0.0, hidden) if known else None,
         clamped=clamped,
     )
 
 
 def _provenance(
-    clip: Clip, edit: StitchSprite, sprite: Sprite, place: Array, placements: Sequence[Placement]
+    clip: Clip, edit: StitchSprite, sprite: Sprite, stand: Stand, placements: Sequence[Placement]
 ) -> dict[str, object]:
-    sky = edit.variant.startswith("sky")
+    return {
+        "sprite": sprite.name,
+        "variant": edit.variant,
+        "at_s": edit.at_s,
+        "place_m": list(place_of_edit(edit)),
+        "foot_m": stand.foot_m,
+        "yaw_rad": edit.yaw_rad,
+        "speed_mps": edit.speed_mps,
+        "ground": stand.ground.source,
+        "cameras": sorted({p.camera for p in placements if p.rectangle_px}),
+        "notes": _notes(clip, edit, stand, placements),
+    }
+
+
+def _notes(clip: Clip, edit: StitchSprite, stand: Stand, placements: Sequence[Placement]) -> list[str]:
     notes = []
     if any(p.clamped for p in placements):
         notes.append(
             "the object is taller than the sky in some frames; there it was moved up to the picture's edge only"
         )
-    taken = [] if sky else _standing_in(clip, edit, place)
+    taken = [] if edit.variant in ROAD_TWINS else _standing_in(clip, edit, stand)
     if taken:
         notes.append(f"the place is already taken by: {', '.join(taken)}")
-    return {
-        "sprite": sprite.name,
-        "variant": edit.variant,
-        "at_s": edit.at_s,
-        "place_m": [float(place[0]), float(place[1])],
-        "occlusion": "not applicable" if sky else "unknown" if clip.boxes is None else "known",
-        "cameras": sorted({p.camera for p in placements if p.rectangle_px}),
-        "notes": notes,
-    }
+    if clip.rig.nominal:
+        notes.append(
+            "the recording has no calibration; a usual camera is assumed, so the object's size and place are rough"
+        )
+    return notes
 
 
-def _standing_in(clip: Clip, edit: StitchSprite, place: Array) -> list[str]:
-    """Labelled objects whose footprint holds the place at the moment of the edit."""
+def _standing_in(clip: Clip, edit: StitchSprite, stand: Stand) -> list[str]:
+    """Labelled objects whose footprint holds the object's middle or near side at the moment of the edit."""
     now = round(edit.at_s * clip.frequency_hz)
     boxes = clip.boxes[now] if clip.boxes is not None else ()
-    return [f"{box.kind} {box.track}" for box in boxes if _holds(box, place)]
+    near = np.array([*place_of_edit(edit), 0.0])
+    return [f"{box.kind} {box.track}" for box in boxes if holds(box, near) or holds(box, stand.pose)]
 
 
 def place_of(stitched: StitchedClip) -> tuple[float, float] | None:

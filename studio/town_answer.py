@@ -8,9 +8,9 @@ import numpy as np
 from studio.counterfactual import response_row
 from studio.moments import Moment
 from studio.overlays import COLORS, PathLayer
+from studio.placement import ON_THE_ROAD, middle_of
 from studio.runs import RunWriter
-from studio.sprites import KINDS
-from studio.stitch import DISTANCES_M
+from studio.sprites import sprite_of
 from worldmodel.edits import InsertActor, StitchSprite
 from worldmodel.errors import BadEdit, BadRequest, DetourError
 from worldmodel.geometry import wrap_angle
@@ -63,11 +63,22 @@ def _response(moment: Moment, edit: StitchSprite) -> Response:
 
     at_s = moment.start_s + moment.at_s
     factual = recorded_scene(moment, float(PLAN_TIMES_S[-1]))
-    if edit.variant not in ("near", "far"):
+    if edit.variant not in ON_THE_ROAD:
         plan = plan_of(factual, at_s)
         return Response(factual=plan, edited=plan)
-    ahead = DISTANCES_M[edit.variant] + KINDS[edit.kind][0] / 2
-    return Oracle().truth(factual, InsertActor(kind=edit.kind, x_m=ahead, y_m=0.0, at_s=at_s)).response
+    return Oracle().truth(factual, real_obstacle(edit, at_s)).response
+
+
+def real_obstacle(edit: StitchSprite, at_s: float) -> InsertActor:
+    """The obstacle of a stitch as the town can really put it there, at a moment of the scene.
+
+    Raises:
+        UnknownName, BadEdit: as `placement.place_of_edit`; BadEdit too for an object above the road.
+    """
+    x, y, yaw = (float(value) for value in middle_of(edit, sprite_of(edit.kind)))
+    if edit.z_m > 0:
+        raise BadEdit("its obstacles stand on the road and this one hangs above it. Choose a height of 0.")
+    return InsertActor(kind=edit.kind, x_m=x, y_m=y, yaw_rad=yaw, speed_mps=edit.speed_mps, at_s=at_s)
 
 
 def recorded_scene(moment: Moment, seconds: float) -> "Scene":
@@ -120,17 +131,17 @@ def _check_same(scene: "Scene", moment: Moment) -> None:
 
 
 def _sentence(edit: StitchSprite, response: Response) -> str:
-    if edit.variant not in ("near", "far"):
+    if edit.variant not in ON_THE_ROAD:
         return "The town's own answer: nothing stands on the road, so its driver changes nothing."
     change, onset = response.path_length_change_m, response.braking_onset_s
     if response.endpoint_shift_m < 0.005:
         return (
-            f"The town's own answer: a {edit.kind} that really stands there changes nothing; its driver's way does not lead "
+            f"The town's own answer: a {edit.kind} that is really there changes nothing; its driver's way does not lead "
             "through that place, or it stands anyway."
         )
     slower = "it is never clearly slower" if onset is None else f"it is clearly slower after {onset:g} s"
     return (
-        f"The town's own answer: with a {edit.kind} that really stands there, its driver covers {abs(change):.2f} m "
+        f"The town's own answer: with a {edit.kind} that is really there, its driver covers {abs(change):.2f} m "
         f"{'less' if change < 0 else 'more'} in 4 s; {slower}."
     )
 

@@ -10,17 +10,27 @@ from worldmodel.errors import BadEdit, UnknownName
 
 @dataclass(frozen=True, kw_only=True)
 class StitchSprite:
-    """Paste a picture of an object into the frames, fixed in the world.
+    """Paste a picture of an object into the frames, at a place in the world or moving along it.
 
     Attributes:
-        variant: 'near', 'far', 'sky_near', 'sky_far' or 'empty'.
+        variant: 'near', 'far', 'very_far', their twins in the sky 'sky_near', 'sky_far' and 'sky', 'lookalike' or 'empty'.
         kind: Which sprite, e.g. 'car'.
         at_s: The moment whose ego frame the placement refers to, seconds from the clip's start.
+        x_m, y_m: Where the middle of the side that faces the ego touches the ground at that moment, metres ahead and to
+            the left; None for the variant's own place.
+        z_m: Height of its feet above the ground, metres; 0 stands.
+        yaw_rad: Its heading against the ego's; 0 shows the ego its back.
+        speed_mps: How fast it moves along its heading; 0 stands.
     """
 
     variant: str = "near"
     kind: str = "car"
     at_s: float = 0.0
+    x_m: float | None = None
+    y_m: float | None = None
+    z_m: float = 0.0
+    yaw_rad: float = 0.0
+    speed_mps: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +134,8 @@ def _checked(edit: str, field: Field[Any], value: Any) -> Any:
         good, need = isinstance(value, str), "a text"
     elif field.type is float:
         good, need = _is_number(value), "a finite number"
+    elif field.type == float | None:
+        good, need = value is None or _is_number(value), "a finite number or null"
     else:
         good, need = isinstance(value, list) and all(map(_is_step, value)), "rows of three finite numbers"
         value = tuple(tuple(map(float, row)) for row in value) if good else value

@@ -40,7 +40,7 @@ def test_the_whole_story(tmp_path: Path, drives, world) -> None:
     record = json.loads((result.folder / "run.json").read_text())
     assert record["seed"] == 7
     assert record["request"]["seconds"] == 2.0
-    assert record["stitch"]["occlusion"] == "known"
+    assert record["stitch"]["occlusion"] == "known from boxes"
     assert set(record["videos"]) == {"seen", "followed", "imagined-1", "imagined-2", "imagined-as-driven", "stitched"}
     assert [name for name, entry in record["videos"].items() if not entry["imagined"]] == [
         "seen",

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from studio.placement import ROAD_TWINS
 from studio.sprites import PictureSprite
 from studio.stitch import horizon_rows, stitch
 from worldmodel.clips import Box, Clip
@@ -64,9 +65,11 @@ def test_it_stays_at_one_place_in_the_world(step: tuple[float, float, float]) ->
         left, _, right, bottom = placement.rectangle_px
         if left == 0 or right == camera.width_px:
             continue
-        assert placement.depth_m == pytest.approx(depth[0])
-        assert (left + right - 1) / 2 == pytest.approx(pixels[0, 0], abs=1.01)
-        assert bottom - 0.5 == pytest.approx(pixels[0, 1], abs=1.01)
+        assert placement.depth_m == pytest.approx(
+            depth[0], abs=0.1
+        )  # its middle stands still, its near side turns with us
+        assert (left + right - 1) / 2 == pytest.approx(pixels[0, 0], abs=1.2)
+        assert bottom - 0.5 == pytest.approx(pixels[0, 1], abs=1.2)
         seen += 1
     assert seen >= 6
 
@@ -78,7 +81,7 @@ def _inside(mask: np.ndarray) -> np.ndarray:
     return inner
 
 
-@pytest.mark.parametrize(("sky", "road"), [("sky_near", "near"), ("sky_far", "far")])
+@pytest.mark.parametrize(("sky", "road"), list(ROAD_TWINS.items()))
 def test_sky_twin_has_the_same_pixels_above_the_horizon(sky: str, road: str) -> None:
     clip = drive()
     clip = replace(clip, video=np.full_like(clip.video, 120))
@@ -174,7 +177,7 @@ def test_a_nearer_box_hides_it_and_a_farther_one_does_not() -> None:
     whole = stitch(behind, StitchSprite(variant="far"), sprite=POST)
     assert free.provenance["occlusion"] == "unknown"
     assert front(free, 0).occluded_share is None
-    assert partly.provenance["occlusion"] == "known"
+    assert partly.provenance["occlusion"] == "known from boxes"
     assert 0.2 < front(partly, 0).occluded_share < 0.95
     assert partly.masks.sum() < free.masks.sum()
     np.testing.assert_array_equal(whole.masks, free.masks)
@@ -183,7 +186,7 @@ def test_a_nearer_box_hides_it_and_a_farther_one_does_not() -> None:
 
 def test_wholly_hidden_is_refused() -> None:
     clip = replace(drive(1), boxes=((box(15.0, 0.0),),))
-    with pytest.raises(BadEdit, match="hidden by labelled boxes"):
+    with pytest.raises(BadEdit, match="hidden by something nearer"):
         stitch(clip, StitchSprite(variant="far"), sprite=POST)
 
 

@@ -1,4 +1,4 @@
-"""A cut-out picture of one road user: what is stitched into recordings."""
+"""A cut-out picture of one road user, or of one thing beside the road: what is stitched into recordings."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from worldmodel.town.looks.casting import GROUND, Views, cast
 from worldmodel.town.looks.edges import subsamples
 from worldmodel.town.looks.picture import Batch, Shot, nothing, prepared, shaded
 from worldmodel.town.looks.world import World
-from worldmodel.town.scene import Body, Cause, Light, Scene, Stage
+from worldmodel.town.scene import Body, Cause, Light, Prop, Scene, Stage
 
 STRIP_PX = 2**18  # rays worked on at once
 SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side
@@ -36,16 +36,43 @@ def render_body_rgba(
     Raises:
         BadRequest: if the height or the elevation is out of range.
     """
+    _check(elevation_rad, height_px)
+    size = (body.length_m, body.width_m, body.height_m)
+    return _portrayed(_alone((body,), (), _sun(view_azimuth_rad)), size, view_azimuth_rad, elevation_rad, height_px)
+
+
+def render_prop_rgba(prop: Prop, elevation_rad: float, height_px: int) -> UInt8[Array, "height width 4"]:
+    """A cut-out picture of one thing that stands beside the road, seen along its x axis; else as `render_body_rgba`.
+
+    Raises:
+        BadRequest: if the height or the elevation is out of range.
+    """
+    _check(elevation_rad, height_px)
+    size = (2 * prop.radius_m, 2 * prop.radius_m, prop.height_m)
+    middle = replace(prop, x_m=0.0, y_m=0.0)
+    return _portrayed(_alone((), (middle,), _sun(0.0)), size, 0.0, elevation_rad, height_px)
+
+
+def _check(elevation_rad: float, height_px: int) -> None:
     if not 1 <= height_px <= 2048:
         raise BadRequest(
             f"a sprite of {height_px} px is asked for; it must be 1 to 2048 px high. Choose another height."
         )
     if not -0.2 <= elevation_rad <= 1.4:
         raise BadRequest(f"the elevation is {elevation_rad:g} rad; sprites need -0.2 to 1.4. Choose one in between.")
-    light = Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
-    world = World.of(_alone(body, light), "cpu")
+
+
+def _sun(view_azimuth_rad: float) -> Light:
+    """In the viewer's back, to the right."""
+    return Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
+
+
+def _portrayed(
+    scene: Scene, size_m: tuple[float, float, float], azimuth_rad: float, elevation_rad: float, height_px: int
+) -> UInt8[Array, "height width 4"]:
+    world = World.of(scene, "cpu")
     world = replace(world, mood=replace(world.mood, haze_m=1e9))
-    camera = _portrait(body, view_azimuth_rad, elevation_rad)
+    camera = _portrait(size_m, azimuth_rad, elevation_rad)
     left, top, right, bottom = _outline(world, camera)
     scale = height_px / (bottom - top)
     width_px = max(1, math.ceil((right - left) * scale - 1e-6))
@@ -61,23 +88,24 @@ def render_body_rgba(
     return np.concatenate(rows)
 
 
-def _alone(body: Body, light: Light) -> Scene:
-    """A scene with nothing but one body at the origin."""
+def _alone(bodies: tuple[Body, ...], props: tuple[Prop, ...], light: Light) -> Scene:
+    """A scene with nothing but these, bodies at the origin."""
+    count = len(bodies)
     return Scene(
         id="sprite",
         situation="sprite",
         seed=0,
         frequency_hz=1.0,
-        stage=Stage(lanes=(), buildings=(), props=()),
+        stage=Stage(lanes=(), buildings=(), props=props),
         light=light,
         ego_poses=np.zeros((1, 3)),
         ego_speeds_mps=np.zeros(1),
-        bodies=(body,),
-        body_poses=np.zeros((1, 1, 3)),
-        body_present=np.ones((1, 1), dtype=bool),
-        body_speeds_mps=np.full((1, 1), 0.35),
-        body_braking=np.zeros((1, 1), dtype=bool),
-        body_indicators=np.zeros((1, 1), dtype=np.int8),
+        bodies=bodies,
+        body_poses=np.zeros((1, count, 3)),
+        body_present=np.ones((1, count), dtype=bool),
+        body_speeds_mps=np.full((1, count), 0.35),
+        body_braking=np.zeros((1, count), dtype=bool),
+        body_indicators=np.zeros((1, count), dtype=np.int8),
         signal_states=np.zeros((1, 0), dtype=np.int8),
         route=np.zeros((1, 2)),
         route_s=np.zeros(1),
@@ -88,11 +116,11 @@ def _alone(body: Body, light: Light) -> Scene:
     )
 
 
-def _portrait(body: Body, azimuth_rad: float, elevation_rad: float) -> Camera:
-    """A camera about seven body sizes away whose square picture holds the whole body."""
-    size = float(np.hypot(np.hypot(body.length_m, body.width_m), body.height_m))
+def _portrait(size_m: tuple[float, float, float], azimuth_rad: float, elevation_rad: float) -> Camera:
+    """A camera about seven sizes away whose square picture holds the whole thing."""
+    size = float(np.hypot(np.hypot(size_m[0], size_m[1]), size_m[2]))
     away = np.array([math.cos(azimuth_rad), math.sin(azimuth_rad), 0.0]) * math.cos(elevation_rad)
-    eye = np.array([0, 0, body.height_m / 2]) - 7 * size * (away - np.array([0, 0, math.sin(elevation_rad)]))
+    eye = np.array([0, 0, size_m[2] / 2]) - 7 * size * (away - np.array([0, 0, math.sin(elevation_rad)]))
     focal = 0.9 * 6.5 * PROBE_PX
     middle = (PROBE_PX - 1) / 2
     return Camera(
