@@ -8,7 +8,8 @@ heading, and forgives each step at which even the driven path is counted as a co
 `box_collision_rates` does what one would expect: the ego turns with the plan, boxes are boxes, nobody is forgiven.
 """
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,11 @@ COLUMN_STEPS = (1, 3, 5)  # 0-based steps at 1, 2 and 3 s
 CELLS, CELL_M = 200, 0.5
 ROWS, COLUMNS = np.meshgrid(np.arange(97, 105), np.arange(98, 102), indexing="ij")  # the ego's 32 cells at the origin
 EDGE_M = -CELLS * CELL_M / 2
-WALKERS = ("pedestrian",)
+# As nuScenes, whose 'vehicle' is what the published raster holds: two-wheelers too, nobody on foot.
+VEHICLE_WORDS = {
+    "car", "van", "truck", "lorry", "bus", "coach", "tram", "trailer", "vehicle", "motorcycle", "motorbike", "bicycle",
+    "bike", "cyclist", "scooter",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,15 +153,24 @@ def occupancy_of(boxes: Float[Array, "n 5"]) -> Bool[Array, "200 200"]:
     return raster
 
 
+def is_vehicle(kind: str) -> bool:
+    """Whether a kind of box, in whatever words a data set has, belongs into the published raster.
+
+    >>> [is_vehicle(kind) for kind in ("car", "Medium-sized Truck", "vehicle.bicycle", "Pedestrian with Object", "cone")]
+    [True, True, True, False, False]
+    """
+    return any({word, word.removesuffix("s")} & VEHICLE_WORDS for word in re.findall("[a-z]+", kind.lower()))
+
+
 def boxes_ahead(
-    boxes: Sequence[Sequence[Box]], poses: Float[Array, "t 3"], *, without: Collection[str] = ()
+    boxes: Sequence[Sequence[Box]], poses: Float[Array, "t 3"], *, which: Callable[[str], bool] | None = None
 ) -> list[Float[Array, "n 5"]]:
     """Boxes of later frames, as arrays in the published frame of now: x right, y forward, heading, length, width.
 
     Args:
         boxes: Per later frame, each box in the ego frame of its own frame (as a `Clip` has them).
         poses: Where the ego was in these frames, in its frame of now (x forward, y left, heading).
-        without: Kinds that are left out.
+        which: Says of a kind whether it counts; everybody does by default.
     """
     found = []
     for there, (x, y, yaw) in zip(boxes, np.asarray(poses, np.float64), strict=True):
@@ -169,7 +183,7 @@ def boxes_ahead(
                 b.size[1],
             )
             for b in there
-            if b.kind not in without
+            if which is None or which(b.kind)
         ]
         found.append(np.array(rows, np.float64).reshape(-1, 5))
     return found

@@ -1,6 +1,6 @@
 """How good were plans? What followed a moment, and the planning scores of plans against it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eval_fid_fvd.collisions import WALKERS, EgoBox, box_collision_rates, boxes_ahead, occupancy_of
+from eval_fid_fvd.collisions import EgoBox, box_collision_rates, boxes_ahead, is_vehicle, occupancy_of
 from eval_fid_fvd.planning import (
     DECISION_PARTS,
     PUBLISHED_TIMES_S,
@@ -23,10 +23,9 @@ from studio.moments import Moment
 from worldmodel.decisions import decide_all, decisions_of
 from worldmodel.geometry import Array, Trajectory
 from worldmodel.plans import Decision, Plan
-from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M, THINGS
+from worldmodel.town.scene import EGO_BODY, REAR_AXLE_M
 
 EGO = EgoBox(length_m=EGO_BODY.length_m, width_m=EGO_BODY.width_m, ahead_m=REAR_AXLE_M)
-NO_VEHICLES = (*WALKERS, *THINGS)  # what the published raster leaves out
 INPUTS = "frames, ego motion up to now (speed and yaw rate with it), instruction"
 
 
@@ -52,14 +51,14 @@ class Future:
         assert self.driven is not None
         return self.driven.resampled(PUBLISHED_TIMES_S).poses
 
-    def boxes(self, without: Sequence[str] = ()) -> list[Float[Array, "n 5"]] | None:
+    def boxes(self, which: Callable[[str], bool] | None = None) -> list[Float[Array, "n 5"]] | None:
         """Who is there at 0.5, 1.0, ... 3.0 s (the nearest frames), as `collisions` takes it; None where nobody knows."""
         clip = self.moment.clip
         if clip.boxes is None or self.driven is None or not self.whole:
             return None
         ahead = np.round(PUBLISHED_TIMES_S * clip.frequency_hz).astype(int)
         there = [clip.boxes[self.moment.now + step] for step in ahead]
-        return boxes_ahead(there, self.driven.poses[ahead], without=without)
+        return boxes_ahead(there, self.driven.poses[ahead], which=which)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,7 +125,7 @@ def _labels(decisions: Sequence[Sequence[Decision]]) -> dict[str, Array]:
 
 def _collisions(answers: Sequence[Answer]) -> dict[str, Any]:
     pred, truth = _paths(answers)
-    vehicles = [answer.future.boxes(NO_VEHICLES) or [] for answer in answers]
+    vehicles = [answer.future.boxes(is_vehicle) or [] for answer in answers]
     occupancy = np.stack([[occupancy_of(step) for step in steps] for steps in vehicles])
     everybody = [answer.future.boxes() or [] for answer in answers]
     published = collision_rates(pred[..., :2], truth[..., :2], occupancy)

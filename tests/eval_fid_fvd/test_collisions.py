@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval_fid_fvd.collisions import EgoBox, boxes_ahead, headings_along, occupancy_of, raster_hits
+from eval_fid_fvd.collisions import EgoBox, boxes_ahead, headings_along, is_vehicle, occupancy_of, raster_hits
 from eval_fid_fvd.planning import box_collision_rates, collision_rates, published_points
 from worldmodel.clips import Box
 from worldmodel.errors import BadRequest
@@ -194,7 +194,21 @@ def test_boxes_of_later_frames_are_seen_from_now() -> None:
     np.testing.assert_allclose(first, [[-1.0, 15.0, 0.3, 4.0, 2.0]])
     np.testing.assert_allclose(second[0], [-10.0, 9.0, 0.3 + np.pi / 2, 4.0, 2.0])
     assert len(second) == 2
-    assert len(boxes_ahead(frames, poses, without=("pedestrian",))[1]) == 1
+    assert len(boxes_ahead(frames, poses, which=is_vehicle)[1]) == 1
+
+
+def test_kinds_are_understood_in_the_words_of_several_data_sets() -> None:
+    vehicles = (
+        "car",
+        "Cars",
+        "Bus",
+        "Other Vehicle - Construction Vehicle",
+        "vehicle.bicycle",
+        "Motorcycle",
+        "cyclist",
+    )
+    assert all(is_vehicle(kind) for kind in vehicles)
+    assert not any(is_vehicle(kind) for kind in ("pedestrian", "human.pedestrian.adult", "Cones", "barrier", "cart"))
 
 
 def test_our_plans_reach_the_raster_through_the_converter() -> None:
