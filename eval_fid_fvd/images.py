@@ -1,14 +1,16 @@
 """Full-reference picture scores: PSNR and SSIM of two pictures of the same moment."""
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy import ndimage
 
 from worldmodel.errors import BadRequest
 
 Array = np.ndarray
 WINDOW_PX, SIGMA_PX = 11, 1.5
 K1, K2 = 0.01, 0.03
+TILE_PX = 16  # a third of the time of a filter that walks over the picture
 PSNR_CAP_DB = 100.0  # what an identical frame counts as when dB are averaged over frames
 ROUNDING = 1e-6  # by which float32 arithmetic may leave [0, 1]
 
@@ -44,8 +46,7 @@ def ssim(a: Float[Array, "h w 3"], b: Float[Array, "h w 3"]) -> float:
     """
     x, y = _checked_pair(a, b)
     _check_window(x.shape[1], x.shape[0])
-    planes = (np.ascontiguousarray(side.transpose(2, 0, 1)) for side in (x, y))  # twice as fast to filter
-    return _ssim_of_planes(*planes)
+    return _ssim_of_planes(x.transpose(2, 0, 1), y.transpose(2, 0, 1))
 
 
 def psnr_of_frames(a: UInt8[Array, "n 3 h w"], b: UInt8[Array, "n 3 h w"]) -> Float[Array, " n"]:
@@ -71,27 +72,39 @@ def ssim_of_frames(a: UInt8[Array, "n 3 h w"], b: UInt8[Array, "n 3 h w"]) -> Fl
 
 
 def _ssim_of_planes(x: Float[Array, "3 h w"], y: Float[Array, "3 h w"]) -> float:
-    """Mean SSIM of float64 channels; the two variances are only needed as a sum, which saves a filter."""
-    mean_x, mean_y = _local_means(x), _local_means(y)
-    squares, product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
-    variances = _local_means(x * x + y * y) - squares
-    covariance = _local_means(x * y) - product
+    """Mean SSIM of float64 channels; of the two variances only the sum is needed."""
+    mean_x, mean_y, squares, product = _local_means(np.stack([x, y, x * x + y * y, x * y]))
+    energy, both = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    variances, covariance = squares - energy, product - both
     c1, c2 = K1**2, K2**2
-    similar = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+    similar = (2 * both + c1) * (2 * covariance + c2) / ((energy + c1) * (variances + c2))
     return float(similar.mean())
 
 
-def _window() -> Float[Array, " 11"]:
-    offsets = np.arange(WINDOW_PX) - WINDOW_PX // 2
-    weights = np.exp(-0.5 * (offsets / SIGMA_PX) ** 2)
-    return np.asarray(weights / weights.sum())
+def _local_means(x: Float[Array, "... h w"]) -> Float[Array, "... h-10 w-10"]:
+    """Gaussian means of every window that lies inside the picture: products with a narrow banded matrix, tile by tile."""
+    band, edge = _band(), WINDOW_PX - 1
+    height, width = x.shape[-2] - edge, x.shape[-1] - edge
+    rows, means = np.empty((*x.shape[:-2], height, x.shape[-1])), np.empty((*x.shape[:-2], height, width))
+    for start in range(0, height, TILE_PX):
+        size = min(TILE_PX, height - start)
+        tile = x[..., start : start + size + edge, :]
+        np.matmul(band[:size, : size + edge], tile, out=rows[..., start : start + size, :])
+    for start in range(0, width, TILE_PX):
+        size = min(TILE_PX, width - start)
+        tile = rows[..., start : start + size + edge]
+        np.matmul(tile, band[:size, : size + edge].T, out=means[..., start : start + size])
+    return means
 
 
-def _local_means(x: Float[Array, "3 h w"]) -> Float[Array, "3 h-10 w-10"]:
-    """Gaussian means of every window that lies inside the picture."""
-    edge = WINDOW_PX // 2
-    rows = ndimage.correlate1d(x, _window(), axis=1)[:, edge:-edge]
-    return np.asarray(ndimage.correlate1d(rows, _window(), axis=2)[..., edge:-edge])
+@cache
+def _band() -> Float[Array, "tile tile+10"]:
+    """Row i holds the window's weights from column i on."""
+    weights = np.exp(-0.5 * ((np.arange(WINDOW_PX) - WINDOW_PX // 2) / SIGMA_PX) ** 2)
+    band = np.zeros((TILE_PX, TILE_PX + WINDOW_PX - 1))
+    for i in range(TILE_PX):
+        band[i, i : i + WINDOW_PX] = weights / weights.sum()
+    return band
 
 
 def _check_window(width_px: int, height_px: int) -> None:
