@@ -159,7 +159,7 @@ def metric_name(metric: str, network: str) -> str:
     >>> metric_name("kid", "inception-2015"), metric_name("kid", "tokenizer-1a2b3c4d")
     ('KID', 'KD')
     """
-    other = {"fid": "FD", "kid": "KD"}
+    other = {"fid": "FD", "kid": "KD", "fid_inf": "FD_INF"}
     return other[metric] if metric in other and network != "inception-2015" else metric.upper()
 
 

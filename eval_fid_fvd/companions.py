@@ -4,6 +4,7 @@ Each companion takes the same decoded pairs, keeps features or a few numbers per
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,7 +99,11 @@ class Consistency:
             resamples=self._options.resamples,
             seed=self._options.seed,
         )
-        return tuple(score for name, score in found.items() if name == "pooled" or self._options.per_camera)
+        each = found if self._options.per_camera else {"pooled": found["pooled"]}
+        return tuple(
+            score if name == "pooled" else replace(score, card=replace(score.card, part=f"cameras {name}"))
+            for name, score in each.items()
+        )
 
     def _found(self, width: int, height: int) -> Overlaps:
         if self._overlaps is None:

@@ -8,6 +8,7 @@ from eval_fid_fvd.images import PSNR_CAP_DB
 from worldmodel.errors import BadRequest, UnknownName
 
 FRECHET = "squared Frechet distance"
+ENDLESS = "squared Frechet distance, line in 1/N through n, n/2, n/3, n/4, at 1/N = 0"
 KERNEL = "unbiased MMD^2, (x.y/d + 1)^3, not times 1000"
 UNBIASED = "N - 1, float64"
 
@@ -38,6 +39,8 @@ ALL = (
     Metric(name="kid", of="pictures", rule=KERNEL),
     Metric(name="fvd", of="clips", rule=FRECHET, covariance=UNBIASED),
     Metric(name="kvd", of="clips", rule=KERNEL),
+    Metric(name="fid_inf", of="pictures", rule=ENDLESS, covariance=UNBIASED),
+    Metric(name="fvd_inf", of="clips", rule=ENDLESS, covariance=UNBIASED),
     _neighbours("precision", "Kynkaanniemi 2019", 3),
     _neighbours("recall", "Kynkaanniemi 2019", 3),
     _neighbours("density", "Naeem 2020", 5),
@@ -48,6 +51,7 @@ ALL = (
 )
 METRICS = {metric.name: metric for metric in ALL}
 FRECHET_METRICS, KERNEL_METRICS = ("fid", "fvd"), ("kid", "kvd")
+ENDLESS_METRICS = ("fid_inf", "fvd_inf")
 SHARE_METRICS = ("precision", "recall", "density", "coverage")
 
 

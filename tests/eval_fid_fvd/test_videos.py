@@ -340,6 +340,32 @@ def test_the_agreement_of_cameras_needs_a_rig(pair):
         score_videos(*pair, ["psnr"], options=replace(QUICK, consistency=True))
 
 
+def test_cameras_of_datasets_are_compared_with_each_other(pair, tmp_path):
+    from worldmodel.io.lerobot import write_dataset
+
+    for name, side in zip("ab", pair, strict=True):
+        write_dataset(as_clips(side), tmp_path / name, name=name)
+    options = replace(QUICK, consistency=True, per_camera=True)
+    scores = score_folders(tmp_path / "a", tmp_path / "b", ["psnr"], options=options)
+    names = [score.name for score in scores.scores]
+    assert len(set(names)) == len(names)
+    assert "VIEW DISAGREEMENT" in names
+    assert scores["VIEW DISAGREEMENT cameras front+left"].value == scores["VIEW DISAGREEMENT"].value  # the only pair
+
+
+def test_distances_can_be_continued_to_infinitely_many_samples(moving_clips, networks):
+    from eval_fid_fvd.extrapolation import frechet_distance_at_infinity
+
+    fake, real = moving_clips(8), moving_clips(8)
+    score = score_videos(fake, real, ["fid_inf"], networks, options=QUICK).scores[0]
+    rows = [networks.pictures.features(side.swapaxes(1, 2).reshape(-1, 3, 32, 48)) for side in (fake, real)]
+    found = frechet_distance_at_infinity(*rows)
+    assert score.name == "FD_INF[tokenizer-01234567]"
+    assert score.value == pytest.approx(found.value)
+    assert score.interval[1] - score.value == pytest.approx(1.96 * found.error, rel=1e-4)
+    assert "parabola" in score.card.notes[0]
+
+
 def test_the_reference_is_on_the_card(pair):
     one, same, other = (
         score_videos(pair[0], real, ["psnr"], options=QUICK).scores[0] for real in (pair[1], pair[1].copy(), pair[0])
