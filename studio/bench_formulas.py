@@ -7,6 +7,7 @@ not installed leaves its row with a word and no number.
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,24 +28,19 @@ def frechet_rows(request: ScoresBench) -> list[Compared]:
     rows = []
     for count, need in ((request.few, 100.0), (request.many, 2.0)):
         a, b = features(request.width, count)
-        seconds, value = timed(lambda a=a, b=b: frechet_distance(a, b), request)
+        seconds, value = timed(partial(frechet_distance, a, b), request)
         scale = float(((a.mean(0) - b.mean(0)) ** 2).sum() + a.var(0, ddof=1).sum() + b.var(0, ddof=1).sum())
+        apart = partial(_apart, value, scale)
         for peer, compute in _frechet_peers().items():
-            rows.append(
-                _compared(
-                    Compared(
-                        part="Fréchet distance",
-                        what=f"{request.width} features, {count} samples",
-                        seconds=seconds,
-                        peer=peer,
-                        scale="of |dm|²+trS+trS",
-                        need=need if peer.startswith("scipy") else None,
-                    ),
-                    compute and (lambda a=a, b=b, compute=compute: compute(a, b)),
-                    lambda theirs, value=value, scale=scale: abs(theirs - value) / scale,
-                    request,
-                )
+            row = Compared(
+                part="Fréchet distance",
+                what=f"{request.width} features, {count} samples",
+                seconds=seconds,
+                peer=peer,
+                scale="of |dm|²+trS+trS",
+                need=need if peer.startswith("scipy") else None,
             )
+            rows.append(_compared(row, compute and partial(compute, a, b), apart, request))
     return rows
 
 
@@ -74,7 +70,7 @@ def kernel_rows(request: ScoresBench) -> list[Compared]:
         peer="torch-fidelity",
         scale="of KID",
     )
-    return [_compared(row, kid and theirs, lambda value: abs(value - mean) / abs(mean), request)]
+    return [_compared(row, theirs if kid else None, partial(_apart, mean, abs(mean)), request)]
 
 
 def coverage_rows(request: ScoresBench) -> list[Compared]:
@@ -92,14 +88,13 @@ def coverage_rows(request: ScoresBench) -> list[Compared]:
         return prc.calculate_precision_recall_full(torch.from_numpy(fake), torch.from_numpy(real), NEIGHBOURS)
 
     size = f"{request.width} features, {len(real)} samples"
+
+    def apart(two: tuple[float, float]) -> float:
+        return max(abs(x - y) for x, y in zip(two, ours.values(), strict=True))
+
     row = Compared(part="coverage", what=f"precision, recall; {size}", seconds=seconds, peer="torch-fidelity")
     return [
-        _compared(
-            row,
-            prc and theirs,
-            lambda two: max(abs(x - y) for x, y in zip(two, ours.values(), strict=True)),
-            request,
-        ),
+        _compared(row, theirs if prc else None, apart, request),
         Compared(part="coverage", what=f"density, coverage; {size}", seconds=both, peer="no library here"),
     ]
 
@@ -119,11 +114,10 @@ def picture_rows(request: ScoresBench) -> list[Compared]:
     }
     rows = []
     for name, ours in {"SSIM": ssim, "PSNR": psnr}.items():
-        seconds, value = timed(lambda ours=ours: ours(a, b), request)
-        row = Compared(part="pictures", what=f"{name}, {PICTURE[1]}x{PICTURE[0]}", seconds=seconds, peer="scikit-image")
-        rows.append(
-            _compared(row, metrics and theirs[name], lambda found, value=value: abs(float(found) - value), request)
-        )
+        seconds, value = timed(partial(ours, a, b), request)
+        what = f"{name}, {PICTURE[1]}x{PICTURE[0]}"
+        row = Compared(part="pictures", what=what, seconds=seconds, peer="scikit-image")
+        rows.append(_compared(row, theirs[name] if metrics else None, partial(_apart, value, 1.0), request))
     return [*rows, _lpips_row(request)]
 
 
@@ -147,7 +141,7 @@ def _lpips_row(request: ScoresBench) -> Compared:
         return total
 
     row = Compared(part="pictures", what="LPIPS head, AlexNet's layers", seconds=seconds, peer="lpips")
-    return _compared(row, lpips and theirs, lambda found: abs(found - float(value[0])), request)
+    return _compared(row, theirs if lpips else None, partial(_apart, float(value[0]), 1.0), request)
 
 
 FORMULAS: dict[str, Callable[[ScoresBench], list[Compared]]] = {
@@ -178,6 +172,10 @@ def _compared(
     return replace(row, peer_seconds=seconds, difference=apart(value))
 
 
+def _apart(ours: float, scale: float, theirs: float) -> float:
+    return abs(float(theirs) - ours) / scale
+
+
 def _frechet_peers() -> dict[str, Callable[[Array, Array], float] | None]:
     fidelity, metrics = library("torch_fidelity.metric_fid"), library("torchmetrics.image.fid")
 
@@ -202,6 +200,6 @@ def _frechet_peers() -> dict[str, Callable[[Array, Array], float] | None]:
 
     return {
         "scipy sqrtm (pytorch-fid, clean-fid)": with_sqrtm,
-        "torch-fidelity": fidelity and with_torch_fidelity,
-        "torchmetrics": metrics and with_torchmetrics,
+        "torch-fidelity": with_torch_fidelity if fidelity else None,
+        "torchmetrics": with_torchmetrics if metrics else None,
     }

@@ -4,10 +4,10 @@ import importlib
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from studio.machine import about_machine
@@ -136,12 +136,14 @@ def limited_threads(threads: int) -> Iterator[None]:
             limits.restore_original_limits()
 
 
-def library(name: str) -> ModuleType | None:
-    """A module of a library that need not be installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+def library(name: str) -> Any:
+    """A module of a library that need not be installed, or None."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries about themselves
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            return None
 
 
 def timed(work: Callable[[], Any], request: ScoresBench) -> tuple[float, Any]:
