@@ -9,7 +9,7 @@ from eval_fid_fvd.frechet import FeatureStats
 from worldmodel.errors import BadRequest
 
 Array = np.ndarray
-KEPT_BYTES = 192 * 1024**2  # of features of one network on one side; beyond, statistics and a sample of clips are kept
+KEPT_BYTES = 64 * 1024**2  # of features of one network on one side; beyond, statistics and a sample of clips are kept
 BATCH_ROWS = 512  # rows gathered before they are merged into the statistics
 Halves = tuple[FeatureStats, FeatureStats]
 

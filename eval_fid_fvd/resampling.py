@@ -66,7 +66,7 @@ def linear_frechet_interval(
         value: The distance of all.
         clips: How many clips there are on each side.
     """
-    pulls_a, pulls_b = _pulls(stats[0], stats[1], a), _pulls(stats[1], stats[0], b)
+    pulls_a, pulls_b = _pulls(stats[0], stats[1], a), _pulls(stats[1], stats[0], b)  # one side's matrices at a time
     if paired:
         draws = generator.integers(0, len(a), size=(resamples, clips[0]))
         return _around((pulls_a + pulls_b)[draws].mean(axis=1), value)
@@ -81,10 +81,13 @@ def _pulls(own: FeatureStats, other: FeatureStats, clips: Clips) -> Float[Array,
     (T = S^(-1/2) (S^(1/2) S' S^(1/2))^(1/2) S^(-1/2)), taken on the range of S.
     """
     shift = (own.mean - other.mean) + (own.mean_low - other.mean_low)
-    whiten, root = _whitening(own)
-    left, values, _ = np.linalg.svd(root.T @ _whitening(other)[1], full_matrices=False)
+    vectors, scale = _axes(own)
+    others, other_scale = _axes(other)
+    cross = (vectors.T @ others) * scale[:, None] * other_scale
+    del others
+    left, values, _ = np.linalg.svd(cross, full_matrices=False)
     unbiased = own.count / (own.count - 1)
-    project = whiten @ (left * np.sqrt(values))
+    project = (vectors / scale) @ (left * np.sqrt(values))
     rows = []
     for clip in clips:
         centred = (clip - own.mean) - own.mean_low
@@ -93,12 +96,11 @@ def _pulls(own: FeatureStats, other: FeatureStats, clips: Clips) -> Float[Array,
     return np.array(rows)
 
 
-def _whitening(stats: FeatureStats) -> tuple[Float[Array, "d rank"], Float[Array, "d rank"]]:
-    """V L^(-1/2) and V L^(1/2) of the covariance V L V', without what is rounding noise."""
+def _axes(stats: FeatureStats) -> tuple[Float[Array, "d rank"], Float[Array, " rank"]]:
+    """Eigenvectors of the covariance and the standard deviations along them, without what is rounding noise."""
     values, vectors = np.linalg.eigh(stats.covariance)
     keep = values > RANK_CUT * len(values) * max(float(values[-1]), 0.0)
-    scale = np.sqrt(values[keep])
-    return vectors[:, keep] / scale, vectors[:, keep] * scale
+    return vectors[:, keep], np.sqrt(values[keep])
 
 
 def kernel_interval(
