@@ -78,8 +78,10 @@ class Collector:
             self._companions = list(self._asked_companions())
             self._windows = self._asked_windows(len(real))
         self._pairs.add(made, real)
-        for companion in [*self._companions, *([self._windows] if self._windows else [])]:
+        for companion in self._companions:
             companion.add(made, real)
+        if self._windows is not None:
+            self._windows.add(made, real)
 
     def _asked_companions(self) -> Iterator[Companion]:
         if self._options.drift:

@@ -159,8 +159,10 @@ class Windows:
         return tuple(horizon.trend(metric, MADE, floor=HALVES) for metric in metrics if metric in horizon.metrics(MADE))
 
 
-SHARED = ("frames", "frequency_hz", "condition_frames", "condition_rule", "cameras", "size", "conversion", "codec")
-SHARED += ("pairing", "reference", "preset", "device")
+SHARED = (
+    *("frames", "frequency_hz", "condition_frames", "condition_rule", "cameras", "size"),
+    *("conversion", "codec", "pairing", "reference", "preset", "device"),
+)
 
 
 def _lines(card: MetricCard) -> dict[str, Any]:
