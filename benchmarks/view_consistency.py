@@ -60,9 +60,9 @@ def cases(videos: Sequence[Array], rig: Rig, number: int) -> Iterator[tuple[str,
         for degrees in DEGREES:
             both = [measured(videos, turned(rig, number, sign * degrees, axis)) for sign in (-1, 1)]
             yield f"calibration {axis} {degrees:g} deg", np.mean(both, axis=0)
-    for name, axis in (("sideways", SIDEWAYS), ("down", DOWN)):
+    for name, side in (("sideways", SIDEWAYS), ("down", DOWN)):
         for pixels in PIXELS:
-            pushed = [measured([moved(v, number, sign * pixels, axis) for v in videos], rig) for sign in (-1, 1)]
+            pushed = [measured([moved(v, number, sign * pixels, side) for v in videos], rig) for sign in (-1, 1)]
             yield f"pictures {name} {pixels} px", np.mean(pushed, axis=0)
     yield "cameras in reverse order", measured([video[:, ::-1] for video in videos], rig)
     overlaps = overlaps_of(rig)
