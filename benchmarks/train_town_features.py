@@ -27,7 +27,7 @@ from worldmodel.town.scene import WEATHERS
 HELD_OUT = 10  # every so many-th part of the scenes, the last ones
 CLIPS = {16: 16, 8: 32}  # frames of the clips, batch after batch in turn, and how many of them are in a batch
 SAVE_S, SPREAD_SHARE = 300.0, 0.1
-MEASURED = 60  # batches for the scores of the finished network; a fifth of them in between
+MEASURED = 20  # batches for the scores of the finished network; half of them in between
 
 
 def answers(network: TownR2p1d, tasks: Tasks, clips: Tensor, *, fast: bool) -> dict[str, Tensor]:
@@ -41,11 +41,13 @@ def answers(network: TownR2p1d, tasks: Tasks, clips: Tensor, *, fast: bool) -> d
 def train(network: TownR2p1d, tasks: Tasks, draws: Draws, *, minutes: float, rate: float, fast: bool) -> Iterator[int]:
     """Train by the process's own clock; yields the number of steps after each."""
     parameters = [*network.parameters(), *tasks.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.02)
+    groups = [{"params": list(module.parameters()), "times": times} for module, times in ((network, 1.0), (tasks, 3.0))]
+    optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=0.02)
     step, limit, since, smooth = 0, 60 * minutes, time.process_time(), dict[str, float]()
     while (spent := time.process_time() - since) < limit:
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 100) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * spent / limit))
+            now = min(1, (step + 1) / 60) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * spent / limit))
+            group["lr"] = rate * group["times"] * now
         frames = list(CLIPS)[step % len(CLIPS)]
         batch = draws.batch(CLIPS[frames], frames)
         found = losses(answers(network, tasks, batch["clips"], fast=fast), batch)
@@ -144,13 +146,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="Of the process's own time.")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="A network to go on from; what its card says is kept.")
     args = parser.parse_args()
     scenes = TownScenes.open(args.store, args.work)
     count = len(scenes.data) - len(scenes.data) // HELD_OUT
     draws = Draws(scenes=scenes, rows=range(count), seed=args.seed)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(args.seed)
-        network = TownR2p1d().to(memory_format=torch.channels_last_3d)
+        network = TownR2p1d() if args.start is None else TownR2p1d.from_pretrained(args.start)
+        network = network.train().requires_grad_(True).to(memory_format=torch.channels_last_3d)
         tasks = Tasks(len(scenes.names))
     saved, step, fast = time.monotonic(), 0, bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
@@ -162,7 +166,7 @@ def main() -> None:
 
     for step in train(network, tasks, draws, minutes=args.minutes, rate=args.rate, fast=fast):
         if time.monotonic() - saved > SAVE_S:
-            save(args.work / "so-far", step, MEASURED // 5)
+            save(args.work / "so-far", step, MEASURED // 2)
             saved = time.monotonic()
     save(args.out, step, MEASURED)
 
@@ -183,7 +187,7 @@ def card(scenes: TownScenes, args: argparse.Namespace, steps: int, scores: dict[
             "A small R(2+1)D: frames of one camera at 128x64, 8 frames or more (longer clips whole); the features are the means of",
             "its last map, in standard deviations of true town clips. A picture goes through as a clip that stands still.",
             "",
-            f"Trained from scratch by `benchmarks/train_town_features.py` on {len(scenes.data) - held} town scenes of training seeds",
+            f"Trained {'from scratch' if args.start is None else 'further (see below)'} by `benchmarks/train_town_features.py` on {len(scenes.data) - held} town scenes of training seeds",
             f"{min(seeds):,} to {max(seeds):,} ({held} more held out) at {store.frequency_hz:g} Hz, {steps:,} batches of clips of 16 and 8 frames",
             f"(some of them still), {args.minutes:g} minutes of one processor core; no recorded data. Asked at once: mean speed and yaw rate,",
             "decisions over the clip, weather, situation, numbers of visible road users, where they are, and how strongly a clip was",
@@ -194,6 +198,7 @@ def card(scenes: TownScenes, args: argparse.Namespace, steps: int, scores: dict[
             "|---|---|---|",
             *rows,
             "",
+            *([] if args.start is None else [f"It went on from a network of the same command, {args.start.name}.", ""]),
             "Limits: it knows the town at about 8 Hz and nothing else; on recorded video its numbers say little.",
             "",
         ]
