@@ -11,6 +11,8 @@ own widths. Legend of shapes: n clips, t frames, h rows, w columns.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +54,17 @@ class Factorised(nn.Module):
 
 
 class TownR2p1d(nn.Module):
-    """Four halvings of the picture and two of time; two blocks add to what they are given."""
+    """Four halvings of the picture and two of time; one block adds to what it is given."""
+
+    clip_mean: Tensor
+    clip_spread: Tensor
+    picture_mean: Tensor
+    picture_spread: Tensor
+
+    clip_mean: Tensor
+    clip_spread: Tensor
+    picture_mean: Tensor
+    picture_spread: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,8 +138,8 @@ def town_r2p1d(folder: Path | None = None, *, device: torch.device | str = "cpu"
         BadCheckpoint: as `TownR2p1d.from_pretrained`.
     """
     network = TownR2p1d.from_pretrained(SHIPPED if folder is None else folder)
-    reader = _Reader(network=network.to(device, memory_format=torch.channels_last_3d), device=torch.device(device))
-    common = {
+    reader = _Reader(network=network.to(device).to(memory_format=torch.channels_last_3d), device=torch.device(device))
+    common: dict[str, Any] = {
         "name": f"town-r2p1d-{network.hash[:8]}",
         "file_hash": network.hash,
         "value_range": "[-1, 1]",
@@ -151,11 +163,11 @@ class _Reader:
 
     def pictures(self, frames: Array) -> Array:
         pooled = self._pooled(frames[:, None], BATCH_FRAMES)
-        return ((pooled - self.network.picture_mean) / self.network.picture_spread).double().cpu().numpy()
+        return _rows((pooled - self.network.picture_mean) / self.network.picture_spread)
 
     def clips(self, videos: Array) -> Array:
         pooled = self._pooled(videos, max(1, BATCH_FRAMES // videos.shape[1]))
-        return ((pooled - self.network.clip_mean) / self.network.clip_spread).double().cpu().numpy()
+        return _rows((pooled - self.network.clip_mean) / self.network.clip_spread)
 
     @torch.inference_mode()
     def _pooled(self, videos: Array, batch: int) -> Tensor:
@@ -166,3 +178,7 @@ class _Reader:
         frames = fitted(videos.reshape(-1, *videos.shape[2:])).to(self.device)
         clips = frames.unflatten(0, videos.shape[:2]).transpose(1, 2)
         return clips.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _rows(values: Tensor) -> Array:
+    return np.asarray(values.double().cpu().numpy())
