@@ -12,7 +12,6 @@ own widths. Legend of shapes: n clips, t frames, h rows, w columns.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import numpy as np
 import torch
