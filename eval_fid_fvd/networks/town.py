@@ -60,11 +60,6 @@ class TownR2p1d(nn.Module):
     picture_mean: Tensor
     picture_spread: Tensor
 
-    clip_mean: Tensor
-    clip_spread: Tensor
-    picture_mean: Tensor
-    picture_spread: Tensor
-
     def __init__(self) -> None:
         super().__init__()
         self.stem = Factorised(3, STEM, size=5, stride=2)
