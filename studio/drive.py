@@ -10,18 +10,15 @@ import numpy as np
 
 from eval_fid_fvd.driving_score import DEFAULT_FORM, NO_FAULT, summary
 from eval_fid_fvd.navsim import mean_scores
-from policy.baselines import (
-    ConstantTurnRatePlanner,
-    ConstantVelocityPlanner,
-    PrivilegedExpert,
-    StandStillPlanner,
-)
+from policy.baselines import PrivilegedExpert
 from policy.driving import Drive, drive
-from policy.planner import JointPlanner, Planner
+from policy.learned import LearnedPlanner
+from policy.planner import Planner
 from policy.town_drive import WARMUP_S, Course
 from studio.demo import DEFAULT_MODEL
 from studio.html_report import Block, Section, Table, Video, write_report
 from studio.overlays import COLORS, labelled, mosaic, with_path
+from studio.planners import PLANNERS, USE_MODEL, check_planner, make_planner, model_for
 from studio.runs import RunWriter, new_folder, refuse_existing
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array, Rig, Trajectory, relative
@@ -31,7 +28,8 @@ from worldmodel.town.traffic import SITUATIONS
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
-DRIVERS = ("joint", "constant-velocity", "constant-turn-rate", "stand-still", "expert")
+EXPERT = "expert"
+DRIVERS = (*PLANNERS, EXPERT)
 MAX_SCENES = 10_000
 SHOWN = (224, 128)  # size of the pictures in the video, px
 FLASH_S = 1.5  # how long an infraction stays on the screen
@@ -42,7 +40,7 @@ class DriveRequest:
     """What `detour drive` is asked for.
 
     Attributes:
-        planner: One of DRIVERS.
+        planner: One of DRIVERS, or the checkpoint folder of a learned planner.
         situations: In turn; empty for all.
         seed: Of the first scene; the others follow. Also of the planner.
         scenes: How many.
@@ -64,8 +62,7 @@ class DriveRequest:
     form: str = DEFAULT_FORM
 
     def __post_init__(self) -> None:
-        if self.planner not in DRIVERS:
-            raise UnknownName("planner", self.planner, DRIVERS)
+        check_planner(self.planner, also=[EXPERT])
         if not 1 <= self.scenes <= MAX_SCENES:
             raise BadRequest(
                 f"{self.scenes} scenes are asked for; it must be 1 to {MAX_SCENES}. Choose a number in between."
@@ -95,30 +92,38 @@ class Driver:
 
 
 def make_driver(request: DriveRequest, model: "WorldModel | None" = None) -> Driver:
-    """The driver by its name; the joint planner brings the cameras and the past that its model was trained with.
+    """The driver by its name; those that look bring the cameras and the past that they were trained with.
 
     Raises:
-        BadCheckpoint: if the model cannot be loaded.
+        BadCheckpoint: if the model or planner cannot be loaded.
     """
-    simple: dict[str, Planner | PrivilegedExpert] = {
-        "constant-velocity": ConstantVelocityPlanner(),
-        "constant-turn-rate": ConstantTurnRatePlanner(),
-        "stand-still": StandStillPlanner(),
-        "expert": PrivilegedExpert(),
-    }
-    if request.planner in simple:
-        return Driver(who=simple[request.planner], rig=town_rig(1, 32, 16))
-    if model is None:
-        from worldmodel.model import WorldModel
-
-        model = WorldModel.from_pretrained(request.model)
+    if request.planner == EXPERT:
+        return Driver(who=PrivilegedExpert(), rig=town_rig(1, 32, 16))
+    model = model or model_for([request.planner], request.model)
+    who = make_planner(request.planner, model, request.samples)
+    if isinstance(who, LearnedPlanner):
+        return _learned_driver(who)
+    if request.planner not in USE_MODEL:
+        return Driver(who=who, rig=town_rig(1, 32, 16))
+    assert model is not None
     config = model.config
     return Driver(
-        who=JointPlanner(model, request.samples),
+        who=who,
         rig=town_rig(config.cameras, config.width_px, config.height_px),
         history=config.history_chunks * config.network.frames_per_chunk,
         frequency_hz=config.frequency_hz,
         about=f"{config.preset}, weights {model.hash}",
+    )
+
+
+def _learned_driver(who: LearnedPlanner) -> Driver:
+    config = who.config
+    return Driver(
+        who=who,
+        rig=town_rig(config.cameras, *who.eyes.picture_size),
+        history=who.eyes.frames_needed,
+        frequency_hz=config.frequency_hz,
+        about=f"{who.name}, weights {who.hash}",
     )
 
 

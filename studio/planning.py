@@ -1,13 +1,11 @@
 """`detour stitch` and `detour plan`: what planners answer, with and without an object in the way, and how close they come."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
-from policy.planner import JointPlanner, Planner
 from studio.counterfactual import apply_edit, pair_of, response_row
 from studio.demo import DEFAULT_MODEL, wish_of
 from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
@@ -15,48 +13,20 @@ from studio.html_report import Block, Figure, Note, Section, Video, write_report
 from studio.moments import Moment, Wish, find_moment, moment_of
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
 from studio.plan_scores import INPUTS, Answer, Future, plan_summary
+from studio.planners import DEFAULT_PLANNERS, make_planner, model_for
 from studio.runs import RunWriter, new_folder, refuse_existing
 from studio.sprites import read_sprite
 from studio.stitch import StitchedClip, place_of
 from studio.town_answer import TownAnswer, add_town_paths, town_answer, town_facts, town_layers
 from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion, UnknownName
+from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion
 from worldmodel.io.lerobot import Dataset, find_clip
 from worldmodel.plans import PLAN_TIMES_S, Plan
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
-PLANNERS = ("joint", "constant-velocity", "constant-turn-rate")
 WITHOUT_MODEL = Wish(history=8, chunk=2, future_s=float(PLAN_TIMES_S[-1]))
-
-
-def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Planner:
-    """A planner by its name on the command line.
-
-    Raises:
-        UnknownName: with the closest name.
-    """
-    if name not in PLANNERS:
-        raise UnknownName("planner", name, PLANNERS)
-    if name == "constant-velocity":
-        return ConstantVelocityPlanner()
-    if name == "constant-turn-rate":
-        return ConstantTurnRatePlanner()
-    if model is None:
-        raise BadRequest("planner 'joint' needs a world model; name a checkpoint with --model.")
-    return JointPlanner(model, samples)
-
-
-def _model_for(names: Sequence[str], folder: str) -> "WorldModel | None":
-    for name in names:
-        if name not in PLANNERS:
-            raise UnknownName("planner", name, PLANNERS)
-    if "joint" not in names:
-        return None
-    from worldmodel.model import WorldModel
-
-    return WorldModel.from_pretrained(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +50,7 @@ class StitchRequest:
     kind: str = "car"
     picture: Path | None = None
     height_m: float | None = None
-    planners: tuple[str, ...] = PLANNERS
+    planners: tuple[str, ...] = DEFAULT_PLANNERS
     samples: int = 8
     seed: int = 0
     model: str = DEFAULT_MODEL
@@ -96,7 +66,7 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
     if request.picture is not None and request.height_m is None:
         raise BadRequest(f"'{request.picture}' has no size in metres; say how high the object is with --height-m.")
     sprite = None if request.picture is None else read_sprite(request.picture, request.height_m or 0.0)
-    world = model or _model_for(request.planners, request.model)
+    world = model or model_for(request.planners, request.model)
     wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
     moment = find_moment(request.clip, wish)
     edit = StitchSprite(variant=request.variant, kind=request.kind, at_s=moment.at_s)
@@ -199,7 +169,7 @@ class PlanRequest:
     """
 
     clip: str
-    planners: tuple[str, ...] = PLANNERS
+    planners: tuple[str, ...] = DEFAULT_PLANNERS
     samples: int = 8
     seed: int = 0
     model: str = DEFAULT_MODEL
@@ -221,7 +191,7 @@ def run_plan(
         BadInput: if the request, dataset or checkpoint cannot be used.
     """
     dataset, episode, at_s = find_clip(request.clip)
-    world = model or _model_for(request.planners, request.model)
+    world = model or model_for(request.planners, request.model)
     wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
     named = not Path(request.clip).is_dir()
     episodes = [episode] if named else list(range(dataset.episodes))

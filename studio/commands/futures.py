@@ -103,7 +103,10 @@ def stitch(
     kind: Annotated[str, typer.Option(help="car, van, truck, pedestrian, cyclist, cone or box.")] = "car",
     picture: Annotated[Path | None, typer.Option(help="A PNG with transparency instead; needs --height-m.")] = None,
     height_m: Annotated[float | None, typer.Option(help="Real height of the object in --picture.")] = None,
-    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    planner: Annotated[
+        list[str] | None,
+        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, or a folder."),
+    ] = None,
     samples: Samples = 8,
     seed: Seed = 0,
     model: Model = "",
@@ -113,7 +116,8 @@ def stitch(
     from studio.runs import refuse_existing
 
     refuse_existing(out)
-    from studio.planning import PLANNERS, StitchRequest, run_stitch
+    from studio.planners import DEFAULT_PLANNERS
+    from studio.planning import StitchRequest, run_stitch
 
     request = StitchRequest(
         clip=clip,
@@ -121,7 +125,7 @@ def stitch(
         kind=kind,
         picture=picture,
         height_m=height_m,
-        planners=tuple(planner or PLANNERS),
+        planners=tuple(planner or DEFAULT_PLANNERS),
         samples=samples,
         seed=seed,
         model=model or default_model(),
@@ -142,7 +146,10 @@ def plan(
     clip: Annotated[
         str, typer.Argument(metavar="CLIP", help="DATASET for all episodes, or DATASET:EPISODE[@SECONDS].")
     ],
-    planner: Annotated[list[str] | None, typer.Option(help="joint, constant-velocity, constant-turn-rate.")] = None,
+    planner: Annotated[
+        list[str] | None,
+        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, or a folder."),
+    ] = None,
     samples: Samples = 8,
     seed: Seed = 0,
     model: Model = "",
@@ -151,13 +158,18 @@ def plan(
 ) -> None:
     """Plan on one clip or all of a dataset: distance to what was driven, collisions, decisions."""
     from studio.plan_scores import plan_lines
-    from studio.planning import PLANNERS, PlanRequest, run_plan
+    from studio.planners import DEFAULT_PLANNERS
+    from studio.planning import PlanRequest, run_plan
     from studio.runs import refuse_existing, write_json_file
 
     if out is not None:
         refuse_existing(out)
     request = PlanRequest(
-        clip=clip, planners=tuple(planner or PLANNERS), samples=samples, seed=seed, model=model or default_model()
+        clip=clip,
+        planners=tuple(planner or DEFAULT_PLANNERS),
+        samples=samples,
+        seed=seed,
+        model=model or default_model(),
     )
     result = run_plan(request, on_clip=counter("clips"))
     if out is not None:
@@ -169,7 +181,8 @@ def plan(
 def drive(
     out: Out,
     planner: Annotated[
-        str, typer.Option(help="joint, constant-velocity, constant-turn-rate, stand-still or expert.")
+        str,
+        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, expert, or a folder."),
     ] = "joint",
     situation: Annotated[
         list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")

@@ -1,0 +1,1 @@
+"""Training of planners: examples from stores, losses, and the run."""

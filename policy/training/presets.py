@@ -1,0 +1,102 @@
+"""Sizes and recipes for planners: `test` trains in seconds, `town-mini` on two processor cores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from policy.planner_config import PlannerConfig
+from worldmodel.errors import UnknownName
+from worldmodel.text_encoders import MINILM
+from worldmodel.training.presets import TRAINING_MIX
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyPreset:
+    """Everything that fixes a planner's training but its kind, its data and its length.
+
+    Attributes:
+        width, heads, scene_layers, state_layers, plan_layers: As in `PlannerConfig`.
+        text_encoder, text_width: As in `PlannerConfig`.
+        scenes: Town scenes rendered when no store is named.
+        situations: Their situations, in turn; None for all.
+        video_s, scene_s: Seconds of each scene that are rendered, and that are simulated.
+        cameras, width_px, height_px, frequency_hz: Of the pictures.
+        batch_size: Examples per step.
+        learning_rate, warmup_steps, ema_decay, steps: Of the training loop.
+    """
+
+    name: str
+    width: int = 64
+    heads: int = 4
+    scene_layers: int = 4
+    state_layers: int = 2
+    plan_layers: int = 2
+    text_encoder: str = MINILM
+    text_width: int = 384
+    scenes: int = 480
+    situations: tuple[str, ...] | None = TRAINING_MIX
+    video_s: float = 4.0
+    scene_s: float = 8.0
+    cameras: int = 3
+    width_px: int = 128
+    height_px: int = 64
+    frequency_hz: float = 8.0
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    ema_decay: float = 0.995
+    steps: int = 2000
+
+    def planner(self, kind: str) -> PlannerConfig:
+        """The planner of a kind in this size, without statistics."""
+        return PlannerConfig(
+            kind=kind,
+            width=self.width,
+            heads=self.heads,
+            scene_layers=self.scene_layers,
+            state_layers=self.state_layers,
+            plan_layers=self.plan_layers,
+            text_encoder=self.text_encoder,
+            text_width=self.text_width,
+        )
+
+
+def test() -> PolicyPreset:
+    """Tiny: trains in seconds, inside tests."""
+    return PolicyPreset(
+        name="test",
+        width=16,
+        heads=2,
+        scene_layers=1,
+        state_layers=1,
+        plan_layers=1,
+        text_encoder="hash-32",
+        text_width=32,
+        scenes=24,
+        situations=None,
+        video_s=2.0,
+        scene_s=6.0,
+        width_px=64,
+        height_px=32,
+        batch_size=4,
+        warmup_steps=2,
+        steps=4,
+    )
+
+
+def town_mini() -> PolicyPreset:
+    """For two processor cores: about 0.3 M parameters per planner, three cameras of 64x128."""
+    return PolicyPreset(name="town-mini")
+
+
+PRESETS: dict[str, Callable[[], PolicyPreset]] = {"test": test, "town-mini": town_mini}
+
+
+def find_preset(name: str) -> PolicyPreset:
+    """A preset by name.
+
+    Raises:
+        UnknownName: with the closest name.
+    """
+    if name not in PRESETS:
+        raise UnknownName("preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,100 @@
+"""How planners learn: imitate the expert's plans, and see what comes next."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from policy.answers import Draw, Output
+from policy.learned import make_network
+from policy.plan_diffusion import TRAIN_STEPS, noisy_plans, velocity_of
+from policy.planner_config import ROUTE_SCALE_M, PlannerConfig
+from policy.seeing import Seen
+from policy.training.examples import Example, ExampleReader
+from worldmodel.training.draws import batch_random
+
+Batch = dict[str, Tensor]
+NOISES = 4  # noisy plans per example: the decoder is cheap beside what it looks at
+WEIGHTS = {"lateral": 0.1, "longitudinal": 0.1}  # of losses beside the others; 1 for those not named
+
+
+class PlannerTask:
+    """Imitation of the expert (a `worldmodel.training.task.Task`).
+
+    Args:
+        batch_size: Examples per step, drawn anew for each.
+    """
+
+    def __init__(
+        self, config: PlannerConfig, reader: ExampleReader, examples: Sequence[Example], *, batch_size: int, seed: int
+    ) -> None:
+        self.name = config.kind
+        self.config, self.reader, self.examples = config, reader, examples
+        self.batch_size, self.seed = batch_size, seed
+
+    def module(self) -> nn.Module:
+        """A new network."""
+        return make_network(self.config)
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:  # noqa: ARG002
+        """Random examples."""
+        rows = batch_random(self.seed, step, rank).integers(len(self.examples), size=self.batch_size)
+        return self.reader.batch([self.examples[row] for row in rows])
+
+    def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of the losses of all that the planner says."""
+        draw, target = self._draw(batch, generator)
+        output: Output = module(Seen.of(batch), draw)
+        losses = losses_of(output, batch, target)
+        total = torch.stack([WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+        return total, {name: loss.detach() for name, loss in losses.items()}
+
+    def _draw(self, batch: Batch, generator: torch.Generator) -> tuple[Draw, Tensor | None]:
+        """Noise for the batch, and the velocity that is wanted of it (diffusion only)."""
+        plans, kind = batch["plan"], self.config.kind
+        count, device = len(plans), plans.device
+        if kind == "refiner":
+            factors = torch.randn(count, 2, generator=generator)
+            return Draw(factors=factors.to(device), time=torch.rand(count, generator=generator).to(device)), None
+        if not kind.startswith("ik"):
+            return Draw(), None
+        states = self.config.state_noise * torch.randn(*batch["states"].shape, generator=generator).to(device)
+        if kind == "ik-pooled":
+            return Draw(states=states), None
+        plans = plans[:, None].expand(-1, NOISES, -1, -1)
+        noise = torch.randn(*plans.shape, generator=generator).to(device)
+        times = torch.randint(TRAIN_STEPS, (count, NOISES), generator=generator).to(device)
+        noisy, velocity = (
+            path(plans.flatten(0, 1), noise.flatten(0, 1), times.flatten()).unflatten(0, (count, NOISES))
+            for path in (noisy_plans, velocity_of)
+        )
+        return Draw(plan=noisy, time=times, states=states), velocity
+
+
+def losses_of(output: Output, batch: Batch, velocity: Tensor | None) -> dict[str, Tensor]:
+    """Mean losses by name: plans and routes by absolute error, velocity and states by squared error, decisions by cross entropy."""
+    losses: dict[str, Tensor] = {}
+    for name, said in (("plan", output.poses), ("coarse", output.coarse)):
+        if said is not None:
+            losses[name] = (said - batch["plan"]).abs().mean()
+    if output.velocity is not None:
+        assert velocity is not None
+        losses["velocity"] = (output.velocity - velocity).square().mean()
+    if output.states is not None:
+        losses["states"] = _known_mean(
+            (output.states - batch["states"]).square().mean(dim=(2, 3, 4, 5)), "states", batch
+        )
+    for name, said in (("route", output.route), ("coarse_route", output.coarse_route)):
+        if said is not None:
+            losses[name] = _known_mean((said - batch["route"] / ROUTE_SCALE_M).abs().mean(dim=-1), "route", batch)
+    for index, (name, said) in enumerate((("lateral", output.lateral), ("longitudinal", output.longitudinal))):
+        if said is not None:
+            losses[name] = functional.cross_entropy(said.flatten(0, 1), batch["decisions"][..., index].flatten())
+    return losses
+
+
+def _known_mean(errors: Tensor, what: str, batch: Batch) -> Tensor:
+    """Mean of the entries that are known; 0 where none is."""
+    known = batch[f"{what}_known"].float()
+    return (errors * known).sum() / known.sum().clamp(min=1)
