@@ -204,7 +204,8 @@ def main() -> None:
             points = [measured((getattr(a, metric), getattr(b, metric)), pair, args.resamples) for a, b in made]
             points = [{"amount": x, **point} for x, point in zip(corruption.severities, points, strict=True)]
             curves[kind] = {"points": points, **check([point["value"] for point in points], floor)}
-        print(f"measured {kind}", flush=True)
+        curve = [round(point["value"], 1) for point in result["scores"]["fvd"][kind]["points"]]
+        print(f"{kind}: FVD {curve}, floor {result['floors']['fvd']['value']:.1f}", flush=True)
     print("\n".join(table_lines(result)))
     if args.plot:
         plot(result, args.plot)
