@@ -10,6 +10,9 @@ from worldmodel.errors import BadRequest
 
 Array = np.ndarray
 KEPT_BYTES = 64 * 1024**2  # of features of one network on one side; beyond, statistics and a sample of clips are kept
+BLOCK_BYTES = (
+    4 * 1024**2
+)  # features are kept in blocks: small arrays between large ones that come and go would pin memory
 BATCH_ROWS = 512  # rows gathered before they are merged into the statistics
 Halves = tuple[FeatureStats, FeatureStats]
 
@@ -30,6 +33,7 @@ class FeatureSet:
         self.seen = 0
         self.kept: list[Float[Array, "group samples width"]] = []
         self._numbers: list[int] = []
+        self._block: Array = np.empty(0)
         self._generator, self._budget = np.random.default_rng(seed), budget_bytes
         self._streams: list[tuple[_Stream, _Stream]] | None = None
 
@@ -55,7 +59,7 @@ class FeatureSet:
         number, self.seen = self.seen, self.seen + 1
         capacity = max(2, self._budget // max(rows.nbytes, 1))
         if len(self.kept) < capacity and not self.streamed:
-            self.kept.append(rows)
+            self.kept.append(self._place(rows))
             self._numbers.append(number)
             return
         if self._streams is None:
@@ -65,7 +69,15 @@ class FeatureSet:
         self._stream(number, rows)
         slot = int(self._generator.integers(self.seen))
         if slot < len(self.kept):
-            self.kept[slot], self._numbers[slot] = rows, number
+            self.kept[slot][...], self._numbers[slot] = rows, number
+
+    def _place(self, rows: Array) -> Array:
+        """The rows, copied into the newest block."""
+        place = len(self.kept) % max(1, BLOCK_BYTES // rows.nbytes)
+        if place == 0:
+            self._block = np.empty((max(1, BLOCK_BYTES // rows.nbytes), *rows.shape))
+        self._block[place] = rows
+        return np.asarray(self._block[place])
 
     def halves(self, group: int | None) -> Halves:
         """Statistics of clips with even and with odd numbers.
@@ -103,12 +115,15 @@ class _Stream:
     """Statistics that take rows in small pieces and merge them in larger ones."""
 
     def __init__(self, width: int) -> None:
-        self._total, self._waiting = FeatureStats.empty(width), list[Array]()
+        self._total, self._waiting, self._count = FeatureStats.empty(width), np.empty((BATCH_ROWS, width)), 0
 
     def add(self, rows: Array) -> None:
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= BATCH_ROWS:
-            self._merge()
+        for start in range(0, len(rows), BATCH_ROWS):
+            piece = rows[start : start + BATCH_ROWS]
+            if self._count + len(piece) > BATCH_ROWS:
+                self._merge()
+            self._waiting[self._count : self._count + len(piece)] = piece
+            self._count += len(piece)
 
     @property
     def total(self) -> FeatureStats:
@@ -116,9 +131,9 @@ class _Stream:
         return self._total
 
     def _merge(self) -> None:
-        if self._waiting:
-            self._total = self._total + FeatureStats.of(np.concatenate(self._waiting))
-            self._waiting = []
+        if self._count:
+            self._total = self._total + FeatureStats.of(self._waiting[: self._count])
+            self._count = 0
 
 
 @dataclass(eq=False)
