@@ -83,7 +83,7 @@ def test_all_libraries_agree_on_the_same_inputs():
     for name, row in rows.items():
         assert row["seconds"] > 0, name
         assert (row["peer_seconds"] is None) == (row["peer"] == "no library here"), name
-        limit = 1e-6 if "5 samples" in name else 1e-5 if "extraction" in name else 1e-9
+        limit = 1e-6 if "5 samples" in name or "coverage" in name else 1e-5 if "extraction" in name else 1e-9
         assert row["difference"] is None or row["difference"] < limit, name
     (extraction,) = (row for row in found["rows"] if row["part"] == "extraction")
     assert extraction["need"] == 1
