@@ -1,6 +1,6 @@
 """What is kept of clips that were read: features and paired scores, never pixels; bounded, however many clips there are."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -128,6 +128,8 @@ class _Stream:
     @property
     def total(self) -> FeatureStats:
         self._merge()
+        if len(self._total.root) > self._total.width:  # only root^T root counts: the triangle says the same in less
+            self._total = replace(self._total, root=np.asarray(np.linalg.qr(self._total.root, mode="r")))
         return self._total
 
     def _merge(self) -> None:
