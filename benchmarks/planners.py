@@ -19,7 +19,6 @@ from policy.answers import Ask
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.learned import LearnedPlanner
 from policy.planner import JointPlanner, Planner
-from policy.planner_config import KINDS
 from policy.training.labels import Label, known_motion, labels_of
 from worldmodel.decisions import LATERAL, LONGITUDINAL, decisions_of
 from worldmodel.geometry import Motion
@@ -52,7 +51,7 @@ def main() -> None:
     world = WorldModel.from_pretrained(args.model)
     planners: list[Planner] = [ConstantVelocityPlanner(), ConstantTurnRatePlanner(), JointPlanner(world, args.samples)]
     ask = Ask(samples=args.samples, steps=args.steps)
-    trained = [run / kind for run in args.runs for kind in KINDS if (run / kind / "config.json").exists()]
+    trained = [config.parent for run in args.runs for config in sorted(run.glob("*/config.json"))]
     planners += [LearnedPlanner.from_pretrained(folder, world.tokenizer, ask=ask) for folder in trained]
     moments = [moment for store in stores for moment in moments_of_store(store)][: args.scenes]
     results = {planner.name: measure(planner, moments) for planner in planners}
@@ -86,9 +85,9 @@ def moments_of_store(store: Store) -> list[tuple[Observation, Label]]:
         words = store.words
         text = store.texts[clip] if words is None else words[clip].at("instruction", now / store.frequency_hz)
         seen = Observation(
-            video=np.asarray(store.video[clip]),
+            video=np.array(store.video[clip]),
             rig=store.rig,
-            motion=Motion(deltas=np.asarray(store.deltas[clip, :now]), period_s=1 / store.frequency_hz),
+            motion=Motion(deltas=np.array(store.deltas[clip, :now]), period_s=1 / store.frequency_hz),
             frequency_hz=store.frequency_hz,
             instruction=text,
         )

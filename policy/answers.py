@@ -1,9 +1,9 @@
 """What a planner's network is asked, and what it says: in training (`Draw`, `Output`) and when it drives (`Ask`, `Answer`)."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from policy.seeing import Seen
 from worldmodel.errors import BadRequest
@@ -98,11 +98,13 @@ class Output:
     longitudinal: Tensor | None = None
 
 
-class PlannerNetwork(Protocol):
-    """A network that plans; an `nn.Module`."""
+class PlannerNetwork(nn.Module, ABC):
+    """A network that plans."""
 
-    def __call__(self, seen: Seen, draw: Draw) -> Output:
+    @abstractmethod
+    def forward(self, seen: Seen, draw: Draw) -> Output:
         """What it says in training."""
 
+    @abstractmethod
     def answer(self, seen: Seen, ask: Ask) -> Answer:
         """What it says of one observation, [1, ...] inputs."""

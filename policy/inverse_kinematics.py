@@ -10,7 +10,7 @@ place are one token, so that what changes where is in sight of the first layer.
 import torch
 from torch import Tensor, nn
 
-from policy.answers import Answer, Ask, Draw, Output
+from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
 from policy.blocks import CellTokens, Points, SelfBlock, time_waves
 from policy.next_state import NextStatePredictor
 from policy.plan_diffusion import drawn_plans
@@ -53,7 +53,7 @@ class DiffusionDecoder(nn.Module):
         return self.out(self.points(states, extra))
 
 
-class InverseKinematics(nn.Module):
+class InverseKinematics(PlannerNetwork):
     """Predictor, encoder and diffusion: the planners 'ik' and 'ik-current'."""
 
     def __init__(self, config: PlannerConfig) -> None:
@@ -84,7 +84,7 @@ class InverseKinematics(nn.Module):
         return drawn_plans(lambda plans, times: self.decoder(tokens, plans, times), ask, now.device)
 
 
-class PooledInverseKinematics(nn.Module):
+class PooledInverseKinematics(PlannerNetwork):
     """The ablation 'ik-pooled': learned queries pool the encoded states, and a linear head says the plan at once."""
 
     def __init__(self, config: PlannerConfig) -> None:

@@ -1,13 +1,14 @@
 """A learned planner: a network, what it sees through, and how it is saved."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from policy.answers import Answer, Ask
+from policy.answers import Answer, Ask, PlannerNetwork
 from policy.inverse_kinematics import InverseKinematics, PooledInverseKinematics
 from policy.planner_config import PlannerConfig
 from policy.refiner import RefiningPlanner
@@ -24,7 +25,7 @@ from worldmodel.tokenizer import Tokenizer, fill
 
 KIND = "detour-planner"
 
-NETWORKS: dict[str, type[nn.Module]] = {
+NETWORKS: dict[str, Callable[[PlannerConfig], PlannerNetwork]] = {
     "ego-only": EgoOnly,
     "direct": DirectRegression,
     "ik": InverseKinematics,
@@ -34,7 +35,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
-def make_network(config: PlannerConfig) -> nn.Module:
+def make_network(config: PlannerConfig) -> PlannerNetwork:
     """The network of a planner, with the weights that torch's global generator gives it."""
     return NETWORKS[config.kind](config)
 
@@ -52,7 +53,7 @@ class LearnedPlanner:
     def __init__(
         self,
         config: PlannerConfig,
-        network: nn.Module,
+        network: PlannerNetwork,
         tokenizer: Tokenizer | None,
         *,
         ask: Ask | None = None,
@@ -61,7 +62,7 @@ class LearnedPlanner:
         self.config, self.network = config, network.eval()
         self.eyes = Eyes(config, tokenizer if config.needs_pixels else None, text_encoder)
         self.ask = Ask() if ask is None else ask
-        self.name = f"{config.kind} ({config.mix})" if config.mix else config.kind
+        self.name = f"{config.label} ({config.mix})" if config.mix else config.label
         self.needs_pixels = config.needs_pixels
 
     @property
@@ -80,7 +81,7 @@ class LearnedPlanner:
         seen = self.eyes.look(observation)
         looked = time.perf_counter()
         asked = Ask(seed=seed, samples=self.ask.samples, steps=self.ask.steps, sampler=self.ask.sampler)
-        answer: Answer = self.network.answer(seen, asked)
+        answer = self.network.answer(seen, asked)
         check_finite("the plan", answer.poses)
         return answer, {"look_s": looked - started, "plan_s": time.perf_counter() - looked}
 

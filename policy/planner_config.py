@@ -35,6 +35,7 @@ class PlannerConfig:
         joint: Whether the plan's loss reaches the next-state predictor too, as in the paper.
         step_mean, step_std: Of a step: forward m, left m, yaw rad.
         plan_mean, plan_std: Of the poses at 0.5 ... 4 s.
+        shuffled: Whether it was trained with the pictures of other scenes: a control that cannot have learned to look.
         mix: What it was trained on.
     """
 
@@ -54,6 +55,7 @@ class PlannerConfig:
     tokenizer: str = ""
     state_noise: float = 0.2
     joint: bool = True
+    shuffled: bool = False
     step_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     step_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     plan_mean: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0),) * WAYPOINTS
@@ -72,6 +74,11 @@ class PlannerConfig:
                 f"a planner of width {self.width} with {self.heads} heads and {self.plan_layers} plan layers is described; the "
                 "width must be a multiple of the heads, and all of them positive. Use the config that came with the weights."
             )
+
+    @property
+    def label(self) -> str:
+        """Its kind, and how its training differed from the usual: 'ik', 'ik-apart', 'ik-shuffled'."""
+        return self.kind + ("" if self.joint else "-apart") + ("-shuffled" if self.shuffled else "")
 
     @property
     def history_frames(self) -> tuple[int, ...]:

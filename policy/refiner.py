@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from policy.answers import Answer, Ask, Draw, Output
+from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
 from policy.blocks import CellTokens, Points, SceneTokens, SelfBlock, time_waves
 from policy.plan_diffusion import TRAIN_STEPS
 from policy.planner_config import HISTORY_S, ROUTE_POINTS, ROUTE_SCALE_M, STEPS_SEEN, WAYPOINTS, PlannerConfig
@@ -95,7 +95,7 @@ class PlanRefiner(nn.Module):
         return poses, disturbed.route + self.place_out(points[:, WAYPOINTS:])
 
 
-class RefiningPlanner(nn.Module):
+class RefiningPlanner(PlannerNetwork):
     """Coarse planner and refiner."""
 
     mean: Tensor

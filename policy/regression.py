@@ -2,13 +2,13 @@
 
 from torch import Tensor, nn
 
-from policy.answers import Answer, Ask, Draw, Output
+from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
 from policy.blocks import Points, SceneTokens
 from policy.planner_config import STEPS_SEEN, WAYPOINTS, PlannerConfig
 from policy.seeing import Seen
 
 
-class EgoOnly(nn.Module):
+class EgoOnly(PlannerNetwork):
     """The planner 'ego-only': what can be known without looking. It reads ego status and instruction, never a pixel.
 
     Source: Zhai et al., "Rethinking the Open-Loop Evaluation of End-to-End Autonomous Driving in nuScenes"
@@ -36,7 +36,7 @@ class EgoOnly(nn.Module):
         return told.unflatten(-1, (WAYPOINTS, 3))
 
 
-class DirectRegression(nn.Module):
+class DirectRegression(PlannerNetwork):
     """The planner 'direct': pixels, ego status and text into one head. The known shortcut learner."""
 
     def __init__(self, config: PlannerConfig) -> None:

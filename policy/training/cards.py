@@ -28,7 +28,7 @@ def planner_card(
 ) -> str:
     """The card in Markdown: what it is, what it was trained on and how, how good it is, and what it is not for."""
     lines = [
-        f"# Detour planner '{config.kind}', mix {config.mix}",
+        f"# Detour planner '{config.label}', mix {config.mix}",
         "",
         SEES[config.kind],
         "",
@@ -40,6 +40,8 @@ def planner_card(
         f"| training | {run_line(result)} |",
         *([f"| plan's loss reaches the predictor | {'yes' if config.joint else 'no'} |"] if _predicts(config) else []),
     ]
+    if config.shuffled:
+        lines += ["", "A control: trained with the pictures of other scenes, so that it cannot have learned to look."]
     if scores:
         lines += [
             "",

@@ -4,7 +4,7 @@ No stitched frame gets in: a store holds rendered scenes and recordings alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,16 +64,17 @@ def _check(store: Store, config: PlannerConfig) -> None:
         )
 
 
-def statistics(examples: Sequence[Example], stores: Sequence[Store]) -> dict[str, tuple]:
-    """Means and standard deviations of steps and plans over examples, for `PlannerConfig`."""
+def with_statistics(config: PlannerConfig, examples: Sequence[Example], stores: Sequence[Store]) -> PlannerConfig:
+    """The config with means and standard deviations of steps and plans over examples."""
     steps = np.concatenate([_steps(stores, example) for example in examples[::7]])
     plans = np.stack([example.label.poses for example in examples])
-    return {
-        "step_mean": tuple(steps.mean(0).tolist()),
-        "step_std": tuple(np.maximum(steps.std(0), 1e-3).tolist()),
-        "plan_mean": tuple(map(tuple, plans.mean(0).tolist())),
-        "plan_std": tuple(map(tuple, np.maximum(plans.std(0), 1e-2).tolist())),
-    }
+    return replace(
+        config,
+        step_mean=tuple(steps.mean(0).tolist()),
+        step_std=tuple(np.maximum(steps.std(0), 1e-3).tolist()),
+        plan_mean=tuple(map(tuple, plans.mean(0).tolist())),
+        plan_std=tuple(map(tuple, np.maximum(plans.std(0), 1e-2).tolist())),
+    )
 
 
 def _steps(stores: Sequence[Store], example: Example) -> Array:

@@ -1,7 +1,7 @@
 """`detour train policy`: one planner on one mix, from scenes to a checkpoint.
 
 A run folder can serve many planners, so that all of them learn from the same data: `store/` (rendered once), and for each
-planner `PLANNER-run/` (state and log) and `PLANNER/` (the checkpoint).
+planner `PLANNER-run/` (state and log) and `PLANNER/` (the checkpoint); variants have names of their own (`PlannerConfig.label`).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from policy.learned import LearnedPlanner, make_network
 from policy.planner_config import KINDS, PlannerConfig
 from policy.training.cards import planner_card
-from policy.training.examples import Example, ExampleReader, find_examples, statistics
+from policy.training.examples import Example, ExampleReader, find_examples, with_statistics
 from policy.training.labels import critical_share
 from policy.training.presets import PolicyPreset, find_preset
 from policy.training.scores import held_out_scores
@@ -50,6 +50,7 @@ class PolicyConfig:
         steps, minutes: Length; None takes the preset's steps. With both, whichever ends first.
         learning_rate: Peak; None takes the preset's.
         joint: Whether the plan's loss reaches the next-state predictor too (planners 'ik...').
+        shuffled: Whether pictures come from other scenes than the rest: a control that cannot learn to look.
         seed: Of scenes, weights, data order and noise.
         workers: Processes that simulate and render scenes.
     """
@@ -65,6 +66,7 @@ class PolicyConfig:
     minutes: float | None = None
     learning_rate: float | None = None
     joint: bool = True
+    shuffled: bool = False
     seed: int = 0
     workers: int = 1
 
@@ -74,6 +76,12 @@ class PolicyConfig:
         if self.mix not in MIXES:
             raise UnknownName("mix", self.mix, MIXES)
         find_preset(self.preset)
+        if self.shuffled and self.planner == "ego-only":
+            raise BadRequest("shuffled pictures were asked for, but 'ego-only' sees none. Choose another planner.")
+        if not self.joint and not self.planner.startswith("ik"):
+            raise BadRequest(
+                f"'{self.planner}' has no next-state predictor to be trained apart. Leave `joint` as it is."
+            )
         if self.stores and self.scenes is not None:
             raise BadRequest(
                 f"{self.scenes} scenes and ready stores were both asked for. Name the stores, or let scenes be rendered."
@@ -98,16 +106,16 @@ def train_policy(
     examples, held_out = find_examples(stores, planner)
     share = critical_share([example.label for example in examples])
     _check_mix(config.mix, share)
-    planner = replace(planner, **statistics(examples, stores))
+    planner = with_statistics(planner, examples, stores)
     latents = in_turn(lambda: [store.latents(tokenizer) for store in stores]) if planner.needs_pixels else None
     reader = ExampleReader(stores, latents, planner, make_text_encoder(planner.text_encoder))
     task = PlannerTask(planner, reader, examples, batch_size=preset.batch_size, seed=config.seed)
-    say(f"{config.planner}: training on {len(examples)} examples, {share:.0%} of them vision-critical")
+    say(f"{planner.label}: training on {len(examples)} examples, {share:.0%} of them vision-critical")
     result = train(
         task,
         _loop(config, preset),
-        config.out / f"{config.planner}-run",
-        same={"preset": preset.name, "mix": config.mix, "joint": config.joint, "data": _data_lines(stores)},
+        config.out / f"{planner.label}-run",
+        same={"preset": preset.name, "mix": config.mix, "data": _data_lines(stores)},
         on_progress=on_progress,
     )
     if result.status == "stopped":
@@ -115,7 +123,7 @@ def train_policy(
     if first_process():
         _save(config, planner, tokenizer, result, (examples, held_out), reader)
     wait_for_all()
-    return config.out / config.planner
+    return config.out / planner.label
 
 
 def _stores(config: PolicyConfig, preset: PolicyPreset, say: Say) -> list[Store]:
@@ -166,6 +174,7 @@ def _planner_config(config: PolicyConfig, preset: PolicyPreset, store: Store, to
         frequency_hz=store.frequency_hz,
         tokenizer=tokenizer.hash if config.planner != "ego-only" else "",
         joint=config.joint,
+        shuffled=config.shuffled,
         mix=config.mix,
     )
 
@@ -211,7 +220,7 @@ def _save(
         parameters=sum(p.numel() for p in network.parameters()),
         scores=held_out_scores(learned, reader, held_out),
     )
-    learned.save_pretrained(config.out / config.planner, card, overwrite=True)
+    learned.save_pretrained(config.out / planner.label, card, overwrite=True)
 
 
 def _data_lines(stores: Sequence[Store]) -> list[Any]:

@@ -30,7 +30,7 @@ def held_out_scores(
     for example in chosen:
         answer = planner.network.answer(Seen.of(reader.batch([example])), ask)
         said.append(mean_pose(planner.poses(answer.poses)))
-    found = {planner.config.kind: np.stack(said)}
+    found = {planner.config.label: np.stack(said)}
     found["constant velocity"] = np.stack([_arc(reader, example, turning=False) for example in chosen])
     found["constant turn rate"] = np.stack([_arc(reader, example, turning=True) for example in chosen])
     return {name: errors_m(poses, truth) for name, poses in found.items()}

@@ -16,6 +16,7 @@ from worldmodel.training.draws import batch_random
 
 Batch = dict[str, Tensor]
 NOISES = 4  # noisy plans per example: the decoder is cheap beside what it looks at
+PICTURES = ("cells", "rays", "states", "states_known")  # what is exchanged between the examples of a control
 WEIGHTS = {"lateral": 0.1, "longitudinal": 0.1}  # of losses beside the others; 1 for those not named
 
 
@@ -40,7 +41,8 @@ class PlannerTask:
     def batch(self, step: int, rank: int, world: int) -> Batch:  # noqa: ARG002
         """Random examples."""
         rows = batch_random(self.seed, step, rank).integers(len(self.examples), size=self.batch_size)
-        return self.reader.batch([self.examples[row] for row in rows])
+        batch = self.reader.batch([self.examples[row] for row in rows])
+        return batch | {name: batch[name].roll(1, dims=0) for name in PICTURES} if self.config.shuffled else batch
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the losses of all that the planner says."""

@@ -34,6 +34,7 @@ def train(
         list[Path] | None, typer.Option(help="policy: a ready store instead of rendering; may be repeated.")
     ] = None,
     joint: Annotated[bool, typer.Option(help="policy: the plan's loss trains the next-state predictor, too.")] = True,
+    shuffled: Annotated[bool, typer.Option(help="policy: pictures of other scenes, as a control.")] = False,
     model: Annotated[str, typer.Option(help="policy: the world model whose tokenizer it sees through.")] = "",
     seed: Seed = 0,
     as_json: Json = False,
@@ -54,6 +55,7 @@ def train(
             minutes=minutes,
             learning_rate=learning_rate,
             joint=joint,
+            shuffled=shuffled,
             seed=seed,
             workers=workers,
             as_json=as_json,
@@ -83,8 +85,8 @@ def train(
         seed=seed,
     )
     if data_only:
-        store = prepare_store(config, find_preset(preset), say)
-        emit({"store": store.folder, "clips": len(store)}, as_json, f"data: {len(store)} clips in {store.folder}")
+        made = prepare_store(config, find_preset(preset), say)
+        emit({"store": made.folder, "clips": len(made)}, as_json, f"data: {len(made)} clips in {made.folder}")
         return
     first = first_process()
     checkpoint = train_stage(config, say=say if first else lambda _: None, on_progress=_training_line)

@@ -11,7 +11,7 @@ import torch
 
 from policy.answers import Output
 from policy.planner_config import KINDS, PlannerConfig
-from policy.training.examples import ExampleReader, find_examples, statistics
+from policy.training.examples import ExampleReader, find_examples, with_statistics
 from policy.training.labels import critical_share, known_motion, labels_of
 from policy.training.presets import find_preset
 from policy.training.run import PolicyConfig, train_policy
@@ -98,7 +98,7 @@ def test_batches_are_what_the_store_says(tmp_path) -> None:
     examples, held_out = find_examples([store], config)
     assert {example.frame for example in examples} == set(range(4, 16))
     assert held_out == []
-    config = replace(config, **statistics(examples, [store]))
+    config = with_statistics(config, examples, [store])
     latents = np.random.default_rng(1).normal(size=(3, 16, 3, 4, 2, 4)).astype(np.float16)
     reader = ExampleReader([store], [latents], config, HashTextEncoder(32))
     chosen = [example for example in examples if example.clip == 1][:10]
@@ -124,6 +124,22 @@ def test_unknown_states_and_route_points_cost_nothing() -> None:
     losses = losses_of(Output(states=said, route=torch.ones(2, 20, 2)), batch, None)
     assert float(losses["states"]) == 4.0
     assert float(losses["route"]) == 0.0
+
+
+def test_the_shuffled_control_sees_other_scenes_and_keeps_the_rest(tmp_path) -> None:
+    store = store_of(tmp_path / "store", [steady(), braking(), steady()])
+    config = replace(find_preset("test").planner("ik"), channels=4, rows=2, columns=4)
+    examples, _ = find_examples([store], config)
+    latents = np.random.default_rng(1).normal(size=(3, 16, 3, 4, 2, 4)).astype(np.float16)
+    reader = ExampleReader([store], [latents], config, HashTextEncoder(32))
+    plain, shuffled = (
+        PlannerTask(replace(config, shuffled=value), reader, examples, batch_size=6, seed=0).batch(3, 0, 1)
+        for value in (False, True)
+    )
+    for name in ("ego", "text", "plan", "route", "decisions"):
+        torch.testing.assert_close(shuffled[name], plain[name], atol=0, rtol=0)
+    for name in ("cells", "states"):
+        torch.testing.assert_close(shuffled[name][1:], plain[name][:-1], atol=0, rtol=0)
 
 
 def test_wandering_drives_and_stores_that_do_not_fit_are_left_out_or_refused(tmp_path) -> None:
@@ -204,6 +220,10 @@ def test_requests_that_make_no_sense_are_explained(tmp_path) -> None:
         PolicyConfig(**{**good, "mix": "nature"})
     with pytest.raises(UnknownName, match="preset"):
         PolicyConfig(**{**good, "preset": "huge"})
+    with pytest.raises(BadRequest, match="'ego-only' sees none"):
+        PolicyConfig(**{**good, "planner": "ego-only", "shuffled": True})
+    with pytest.raises(BadRequest, match="no next-state predictor"):
+        PolicyConfig(**{**good, "planner": "direct", "joint": False})
     with pytest.raises(BadRequest, match="ready stores were both"):
         PolicyConfig(**{**good, "stores": (tmp_path,), "scenes": 3})
 
@@ -215,7 +235,7 @@ def test_losses_fall_on_a_few_examples(tmp_path) -> None:
         find_preset("test").planner("ego-only"), channels=4, rows=2, columns=4, text_encoder="hash-32", text_width=32
     )
     examples, _ = find_examples([store], config)
-    config = replace(config, **statistics(examples, [store]))
+    config = with_statistics(config, examples, [store])
     task = PlannerTask(
         config, ExampleReader([store], None, config, HashTextEncoder(32)), examples, batch_size=8, seed=0
     )

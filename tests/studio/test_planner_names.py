@@ -75,7 +75,7 @@ def test_imagining_plans_what_its_own_pictures_explain(tiny_model, observation) 
     assert {"imagine_s", "explain_s"} == set(plan.timing)
 
 
-def test_a_planner_is_trained_and_used_from_the_command_line(tmp_path, tiny_model) -> None:
+def test_the_command_line_says_what_it_cannot_train_and_plans_by_name(tmp_path, tiny_model) -> None:
     world, out = tmp_path / "world", tmp_path / "run"
     tiny_model.save_pretrained(world, "# tiny\n")
     words = ["train", "policy", "--planner", "ego-only", "--preset", "test", "--steps", "2", "--model", str(world)]
@@ -91,4 +91,4 @@ def test_a_planner_is_trained_and_used_from_the_command_line(tmp_path, tiny_mode
     assert "is not a training store" in empty.stderr
     done = run(cli.main, ["plan", "assets/clips:0", "--planner", "stand-still", "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["plans"][0]["planner"] == "stand still"
+    assert json.loads(done.stdout)["plans"][0]["planner"] == "stand-still"
