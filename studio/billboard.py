@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from studio.occlusion import Occluders
 from studio.placement import Stand
-from studio.sprites import Sprite, SpriteView
+from studio.sprites import Eye, Sprite, SpriteView
 from worldmodel.geometry import Array, Camera
 
 MIN_DEPTH_M = 1.0  # an object nearer than this along the optical axis is not drawn
@@ -50,8 +50,13 @@ def draw(camera: Camera, stand: Stand, sprite: Sprite, occluders: Occluders) -> 
     window = _window(camera, stand, sprite, facing)
     if window is None:
         return None
-    azimuth = math.atan2(facing[1], facing[0]) - float(place[2])
-    view = sprite.view(azimuth, math.atan2(position[2] - stand.foot_m, distance - reach / 2))
+    eye = Eye(
+        azimuth_rad=math.atan2(facing[1], facing[0]) - float(place[2]),
+        distance_m=distance - reach / 2,
+        height_m=float(position[2]) - stand.foot_m,
+        pixels_per_m=float(camera.intrinsics[1, 1] / depth[0]),
+    )
+    view = sprite.view(eye)
     return _cast(camera, stand, sprite, _Board(view=view, foot=foot, facing=facing), occluders, window, float(depth[0]))
 
 
@@ -110,8 +115,8 @@ def _cast(
     reach = np.where(np.isfinite(reach) & (reach > 0), reach, np.inf)
     fall = stand.ground.met_by(origin, rays)
     on_plane = origin + np.where(np.isfinite(reach), reach, 0.0)[..., None] * rays
-    side = (on_plane[..., :2] - board.foot[:2]) @ across / view.width_m + 0.5
-    up = (on_plane[..., 2] - board.foot[2]) / view.height_m
+    side = ((on_plane[..., :2] - board.foot[:2]) @ across - view.middle_m) / view.width_m + 0.5
+    up = (on_plane[..., 2] - board.foot[2] - view.bottom_m) / view.height_m
     texel = view.width_m / _pixels_across(camera, depth_m, view.width_m) / SUBPIXELS
     rgba = _sampled(_shrunk(view, texel), side, 1 - up) * np.isfinite(reach)[..., None]
     on_ground = origin[:2] + np.where(np.isfinite(fall), fall, 0.0)[..., None] * rays[..., :2]

@@ -1,36 +1,20 @@
-"""What gets stitched: pictures of objects with real sizes, rendered by the town or given by the user."""
+"""What gets stitched: an object as it is seen from somewhere, with real sizes; or a user's picture of one."""
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
-from worldmodel.errors import BadEdit, BadVideo, UnknownName
-from worldmodel.geometry import Array, wrap_angle
-from worldmodel.town.scene import Body, Prop
+from worldmodel.errors import BadEdit, BadVideo
+from worldmodel.geometry import Array
 
 MIN_SIDE_PX, MAX_SIDE_PX = 4, 4096
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_HEIGHT_M = 20.0
 TRACE = 16  # alpha up to this counts as nothing
-RENDER_HEIGHT_PX = 160
-ANGLE_STEP_RAD = math.radians(3.0)  # views closer than this share one rendered picture
-LOOKALIKE_STYLE = 1  # of the bush that harmless lookalikes are
-
-# kind: length, width, height in metres; colour. Sizes of common models.
-KINDS: dict[str, tuple[float, float, float, tuple[float, float, float]]] = {
-    "car": (4.5, 1.8, 1.5, (0.62, 0.12, 0.10)),
-    "van": (5.2, 2.0, 2.1, (0.85, 0.85, 0.82)),
-    "truck": (8.0, 2.5, 3.2, (0.20, 0.32, 0.55)),
-    "pedestrian": (0.5, 0.6, 1.75, (0.20, 0.25, 0.50)),
-    "cyclist": (1.8, 0.6, 1.75, (0.15, 0.45, 0.30)),
-    "cone": (0.4, 0.4, 0.75, (0.95, 0.40, 0.08)),
-    "box": (1.2, 1.0, 1.0, (0.55, 0.40, 0.25)),
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,14 +22,35 @@ class SpriteView:
     """One picture of an object, seen from one side.
 
     Attributes:
-        rgba: Straight (not premultiplied) colours and coverage, uint8, shape [height, width, 4]; its lower edge
-            touches the ground.
-        width_m, height_m: What the picture's sides measure on a plane that faces the viewer at the object's distance.
+        rgba: Straight (not premultiplied) colours and coverage, uint8, shape [height, width, 4].
+        width_m, height_m: What the picture's sides measure on an upright sheet that faces the viewer at the object's near
+            side.
+        middle_m: The picture's middle on the sheet, to the right of the object's near side.
+        bottom_m: The picture's lower edge on the sheet, above the ground.
     """
 
     rgba: UInt8[Array, "height width 4"]
     width_m: float
     height_m: float
+    middle_m: float = 0.0
+    bottom_m: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eye:
+    """From where an object is looked at, and how finely.
+
+    Attributes:
+        azimuth_rad: 0 in front of the object, counter-clockwise.
+        distance_m: Along the ground, to its near side.
+        height_m: Above the ground that it stands on.
+        pixels_per_m: Of the picture that it is put into, at its near side.
+    """
+
+    azimuth_rad: float
+    distance_m: float
+    height_m: float
+    pixels_per_m: float = 20.0
 
 
 class Sprite(Protocol):
@@ -70,8 +75,8 @@ class Sprite(Protocol):
         """How far it reaches along a line of sight at this angle to its heading, front to back, metres."""
         ...
 
-    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
-        """The picture for a viewer at this azimuth (0 in front of the object, counter-clockwise) and elevation."""
+    def view(self, eye: Eye) -> SpriteView:
+        """The picture for this eye."""
         ...
 
 
@@ -110,9 +115,9 @@ class PictureSprite:
         del angle_rad
         return self.footprint_m[0]
 
-    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
+    def view(self, eye: Eye) -> SpriteView:
         """The one picture."""
-        del azimuth_rad, elevation_rad
+        del eye
         height, width = self.rgba.shape[:2]
         return SpriteView(rgba=self.rgba, width_m=self.height_m * width / height, height_m=self.height_m)
 
@@ -165,113 +170,3 @@ def _cut(rgba: Array) -> Array:
     solid = rgba[..., 3] > TRACE
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
     return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodySprite:
-    """An object of the town, rendered from the side it is seen from."""
-
-    body: Body
-
-    @property
-    def name(self) -> str:
-        """The body's kind."""
-        return self.body.kind
-
-    @property
-    def footprint_m(self) -> tuple[float, float]:
-        """Length and width of the body."""
-        return (self.body.length_m, self.body.width_m)
-
-    @property
-    def height_m(self) -> float:
-        """Height of the body."""
-        return self.body.height_m
-
-    def reach_m(self, angle_rad: float) -> float:
-        """Between the two parallels across the line of sight that touch its footprint."""
-        return self.body.length_m * abs(math.cos(angle_rad)) + self.body.width_m * abs(math.sin(angle_rad))
-
-    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
-        """The body seen from there, to the nearest 3 degrees."""
-        steps = [round(angle / ANGLE_STEP_RAD) for angle in (azimuth_rad, elevation_rad)]
-        return _rendered(self.body, steps[0] * ANGLE_STEP_RAD, steps[1] * ANGLE_STEP_RAD)
-
-
-@lru_cache(maxsize=256)
-def _rendered(body: Body, azimuth_rad: float, elevation_rad: float) -> SpriteView:
-    rgba = _cut(_pictured(body, azimuth_rad, elevation_rad, RENDER_HEIGHT_PX))
-    scale = _width_m(body, azimuth_rad) / rgba.shape[1]
-    return SpriteView(rgba=rgba, width_m=scale * rgba.shape[1], height_m=scale * rgba.shape[0])
-
-
-@lru_cache(maxsize=256)
-def _width_m(body: Body, azimuth_rad: float) -> float:
-    """How wide the body looks from there: seen level, its picture is exactly as high as the body."""
-    level = _cut(_pictured(body, azimuth_rad, 0.0, RENDER_HEIGHT_PX))
-    return body.height_m * level.shape[1] / level.shape[0]
-
-
-def _pictured(body: Body, azimuth_rad: float, elevation_rad: float, height_px: int) -> Array:
-    from worldmodel.town.looks.portrait import render_body_rgba
-
-    from_behind = float(wrap_angle(azimuth_rad - math.pi))  # the renderer counts from behind
-    return np.asarray(render_body_rgba(body, from_behind, min(max(elevation_rad, -0.2), 1.4), height_px))
-
-
-def sprite_of(kind: str) -> BodySprite:
-    """The town's own object of a kind.
-
-    Raises:
-        UnknownName: if there is none; the closest kind is offered.
-    """
-    if kind not in KINDS:
-        raise UnknownName("kind of sprite", kind, KINDS)
-    length, width, height, color = KINDS[kind]
-    return BodySprite(
-        body=Body(track=f"stitched-{kind}", kind=kind, length_m=length, width_m=width, height_m=height, color_rgb=color)
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lookalike:
-    """Something harmless, as large in the picture as another object from wherever it is seen: a bush."""
-
-    other: Sprite
-
-    @property
-    def name(self) -> str:
-        """What it is, and as large as what."""
-        return f"bush as large as a {self.other.name}"
-
-    @property
-    def footprint_m(self) -> tuple[float, float]:
-        """Of the other."""
-        return self.other.footprint_m
-
-    @property
-    def height_m(self) -> float:
-        """Of the other."""
-        return self.other.height_m
-
-    def reach_m(self, angle_rad: float) -> float:
-        """Of the other."""
-        return self.other.reach_m(angle_rad)
-
-    def view(self, azimuth_rad: float, elevation_rad: float) -> SpriteView:
-        """The bush, stretched to the other's picture."""
-        size = self.other.view(azimuth_rad, elevation_rad)
-        return SpriteView(rgba=_bush(), width_m=size.width_m, height_m=size.height_m)
-
-
-@lru_cache(maxsize=1)
-def _bush() -> Array:
-    from worldmodel.town.looks.portrait import render_prop_rgba
-
-    bush = Prop(kind="bush", x_m=0.0, y_m=0.0, height_m=1.2, radius_m=0.7, style=LOOKALIKE_STYLE)
-    return _cut(np.asarray(render_prop_rgba(bush, 0.1, RENDER_HEIGHT_PX)))
-
-
-def lookalike_of(sprite: Sprite) -> Lookalike:
-    """A harmless thing of equal size."""
-    return Lookalike(other=sprite)

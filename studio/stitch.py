@@ -23,7 +23,8 @@ from studio.blending import Look, composite, dressed, look_of
 from studio.ground import ground_of
 from studio.occlusion import Occluders, Scenery, holds
 from studio.placement import ROAD_TWINS, Stand, place_of_edit, stands
-from studio.sprites import Sprite, lookalike_of, sprite_of
+from studio.sprites import Sprite
+from studio.town_sprites import lookalike_of, sprite_of
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadEdit

@@ -10,7 +10,7 @@ from studio.moments import Moment
 from studio.overlays import COLORS, PathLayer
 from studio.placement import ON_THE_ROAD, middle_of
 from studio.runs import RunWriter
-from studio.sprites import sprite_of
+from studio.town_sprites import sprite_of
 from worldmodel.edits import InsertActor, StitchSprite
 from worldmodel.errors import BadEdit, BadRequest, DetourError
 from worldmodel.geometry import wrap_angle

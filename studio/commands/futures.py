@@ -99,10 +99,17 @@ def imagine(
 def stitch(
     clip: ClipName,
     out: Out,
-    variant: Annotated[str, typer.Option(help="near, far, sky_near, sky_far or empty.")] = "near",
+    variant: Annotated[
+        str, typer.Option(help="near, far, very_far; sky_near, sky_far, sky (controls); lookalike or empty.")
+    ] = "near",
     kind: Annotated[str, typer.Option(help="car, van, truck, pedestrian, cyclist, cone or box.")] = "car",
     picture: Annotated[Path | None, typer.Option(help="A PNG with transparency instead; needs --height-m.")] = None,
     height_m: Annotated[float | None, typer.Option(help="Real height of the object in --picture.")] = None,
+    x_m: Annotated[float | None, typer.Option(help="Metres ahead of now's ego; default: the variant's.")] = None,
+    y_m: Annotated[float | None, typer.Option(help="Metres to the left; negative: to the right.")] = None,
+    click: Annotated[str | None, typer.Option(help="Instead: CAMERA:COLUMN,ROW, where it touches the road.")] = None,
+    yaw_deg: Annotated[float, typer.Option(help="Its heading against the ego's, to the left; 0 shows its back.")] = 0.0,
+    speed_mps: Annotated[float, typer.Option(help="How fast it moves along its heading.")] = 0.0,
     planner: Annotated[
         list[str] | None,
         typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, or a folder."),
@@ -117,7 +124,7 @@ def stitch(
 
     refuse_existing(out)
     from studio.planners import DEFAULT_PLANNERS
-    from studio.planning import StitchRequest, run_stitch
+    from studio.stitching import StitchRequest, run_stitch
 
     request = StitchRequest(
         clip=clip,
@@ -125,6 +132,11 @@ def stitch(
         kind=kind,
         picture=picture,
         height_m=height_m,
+        x_m=x_m,
+        y_m=y_m,
+        click=click,
+        yaw_deg=yaw_deg,
+        speed_mps=speed_mps,
         planners=tuple(planner or DEFAULT_PLANNERS),
         samples=samples,
         seed=seed,

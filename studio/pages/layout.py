@@ -5,7 +5,7 @@ from typing import Any
 from studio.pages import shown
 from studio.pages.imagining import MAX_SECONDS, MAX_STEPS
 from studio.pages.whatif import VARIANTS
-from studio.sprites import KINDS
+from studio.town_sprites import KINDS
 
 EXAMPLES = (
     "follow the road",

@@ -10,9 +10,10 @@ import pytest
 from studio import demo
 from studio.demo import run_demo
 from studio.imagine import ImagineRequest, read_actions, run_imagine
-from studio.planning import PlanRequest, StitchRequest, run_plan, run_stitch
+from studio.planning import PlanRequest, run_plan
 from studio.sprites import PictureSprite
-from worldmodel.errors import BadRequest, BadTable, ClipTooShort, OutputExists
+from studio.stitching import StitchRequest, run_stitch
+from worldmodel.errors import BadInput, BadRequest, BadTable, ClipTooShort, OutputExists
 from worldmodel.sampling import Sampling
 
 RED = np.zeros((30, 30, 4), np.uint8)
@@ -169,6 +170,24 @@ def test_stitch_writes_pairs_and_placements(tmp_path: Path, drives, world) -> No
     assert record["stitch"]["cameras"] == ["front"]
     assert any(place["rectangle_px"] for place in record["placements"])
     assert (tmp_path / "run" / "videos" / "stitched" / "front_left.mp4").exists()
+    with np.load(tmp_path / "run" / "masks.npz") as masks:
+        assert set(masks) == {"front_left", "front", "front_right"}
+        assert masks["front"].any(axis=(1, 2))[16]
+        assert not masks["front_left"].any()
+
+
+def test_a_click_says_where_it_stands(tmp_path: Path, drives) -> None:
+    asked = {"clip": f"{drives.path}:one@2.0", "planners": ("constant-velocity",)}
+    record = run_stitch(StitchRequest(**asked, click="front:31.5,24"), tmp_path / "run")
+    x, y = record["stitch"]["place_m"]
+    camera = drives.clip(0).rig.cameras[1]
+    pixels, _, _ = camera.project(np.array([[x, y, 0.0]]))
+    np.testing.assert_allclose(pixels[0], [31.5, 24.0], atol=1e-6)
+    for click, message in (("front:31", "CAMERA:COLUMN,ROW"), ("front:31,2", "above the horizon")):
+        with pytest.raises(BadInput, match=message):
+            run_stitch(StitchRequest(**asked, click=click), tmp_path / "other")
+    with pytest.raises(BadRequest, match="one of them says where"):
+        run_stitch(StitchRequest(**asked, click="front:31.5,24", x_m=9.0), tmp_path / "other")
 
 
 def test_a_picture_needs_its_height(tmp_path: Path, drives) -> None:

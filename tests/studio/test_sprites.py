@@ -1,12 +1,14 @@
 """Users' pictures are checked before they are used; the town's own have true sizes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from studio.sprites import KINDS, read_sprite, sprite_of
+from studio.sprites import Eye, read_sprite
+from studio.town_sprites import KINDS, lookalike_of, sprite_of
 from worldmodel.errors import BadEdit, BadVideo, UnknownName
 
 
@@ -23,7 +25,7 @@ def outlined(height: int = 20, width: int = 30) -> np.ndarray:
 
 def test_a_picture_is_cut_to_what_is_visible(tmp_path: Path) -> None:
     sprite = read_sprite(saved(tmp_path / "crate.png", outlined()), 1.0)
-    view = sprite.view(0.3, 0.1)
+    view = sprite.view(Eye(azimuth_rad=0.3, distance_m=9.0, height_m=1.5))
     assert sprite.name == "crate"
     assert view.rgba.shape == (10, 15, 4)
     assert (view.width_m, view.height_m) == (1.5, 1.0)
@@ -73,10 +75,30 @@ def test_unknown_kinds_offer_the_closest() -> None:
 @pytest.mark.parametrize("kind", ["cone", "pedestrian"])
 def test_rendered_objects_have_their_size(kind: str) -> None:
     length, width, height, _ = KINDS[kind]
-    behind = sprite_of(kind).view(np.pi, 0.0)
-    assert behind.height_m == pytest.approx(height, rel=0.02)
+    behind = sprite_of(kind).view(Eye(azimuth_rad=np.pi, distance_m=12.0, height_m=height / 2))
+    assert behind.height_m + behind.bottom_m == pytest.approx(height, rel=0.05)
     assert behind.width_m == pytest.approx(width, rel=0.15)
-    beside = sprite_of(kind).view(np.pi / 2, 0.0)
+    beside = sprite_of(kind).view(Eye(azimuth_rad=np.pi / 2, distance_m=12.0, height_m=height / 2))
     assert beside.width_m == pytest.approx(length, rel=0.15)
-    above = sprite_of(kind).view(np.pi, 0.3)
-    assert above.width_m == pytest.approx(behind.width_m, rel=0.05)
+
+
+def test_pictures_are_as_fine_as_they_are_shown_and_near_views_share_one() -> None:
+    cone = sprite_of("cone")
+    coarse, fine = (
+        cone.view(Eye(azimuth_rad=0.0, distance_m=10.0, height_m=1.5, pixels_per_m=ppm)) for ppm in (10.0, 150.0)
+    )
+    assert coarse.rgba.shape[0] == 32
+    assert fine.rgba.shape[0] == 256
+    assert coarse.height_m == pytest.approx(fine.height_m, rel=0.05)
+    assert cone.view(Eye(azimuth_rad=0.01, distance_m=10.05, height_m=1.52, pixels_per_m=10.0)) is coarse
+
+
+def test_a_lookalike_is_as_large_as_the_other_from_everywhere() -> None:
+    cone = sprite_of("cone")
+    like = lookalike_of(cone)
+    eye = Eye(azimuth_rad=0.5, distance_m=9.0, height_m=1.5)
+    shown, other = like.view(eye), cone.view(replace(eye, azimuth_rad=np.pi))
+    assert (shown.width_m, shown.height_m, shown.bottom_m) == (other.width_m, other.height_m, other.bottom_m)
+    colour = (shown.rgba[..., :3] * (shown.rgba[..., 3:] > 200)).reshape(-1, 3).mean(axis=0)
+    assert colour[1] > 1.2 * colour[0]  # green, where a cone is orange
+    assert like.name == "bush as large as a cone"

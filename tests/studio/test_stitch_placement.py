@@ -9,8 +9,9 @@ from studio.blending import added_blur, noise_level
 from studio.ground import Ground
 from studio.occlusion import Scenery
 from studio.placement import DISTANCES_M, ROAD_TWINS, stands
-from studio.sprites import BodySprite, PictureSprite, sprite_of
+from studio.sprites import PictureSprite
 from studio.stitch import stitch
+from studio.town_sprites import BodySprite, sprite_of
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite, edit_from_json, edit_to_json
 from worldmodel.errors import BadEdit

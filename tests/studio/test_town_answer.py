@@ -13,8 +13,8 @@ from studio.demo import run_demo
 from studio.moments import Moment, Wish, find_moment
 from studio.pages.shelf import Choice
 from studio.pages.whatif import WhatIfRequest, what_if
-from studio.planning import StitchRequest, run_stitch
 from studio.sprites import PictureSprite
+from studio.stitching import StitchRequest, run_stitch
 from studio.town_answer import TownAnswer, scene_of, town_answer
 from worldmodel.clips import Clip
 from worldmodel.edits import StitchSprite

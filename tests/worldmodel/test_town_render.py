@@ -9,7 +9,7 @@ from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Rig, compose, invert
 from worldmodel.town import render as render_module
 from worldmodel.town.looks.lane_index import LaneIndex
-from worldmodel.town.looks.portrait import render_body_rgba
+from worldmodel.town.looks.portrait import Viewer, render_cutout
 from worldmodel.town.render import render, render_scenes
 from worldmodel.town.scene import KINDS, Body, Building, Cause, Lane, Light, Prop, Scene, Stage, town_rig
 
@@ -256,26 +256,49 @@ def test_impossible_settings_are_refused() -> None:
     with pytest.raises(UnknownName, match="kind of body"):
         render(street((replace(body("car"), kind="boat"), (10, 0, 0))), town_rig(1), [0])
     with pytest.raises(BadRequest, match="high"):
-        render_body_rgba(body("car"), 0.0, 0.1, 0)
-    with pytest.raises(BadRequest, match="elevation"):
-        render_body_rgba(body("car"), 0.0, 1.5, 32)
+        render_cutout(body("car"), Viewer(azimuth_rad=0.0, distance_m=9.0, eye_m=1.5), 0)
+    with pytest.raises(BadRequest, match="above the ground"):
+        render_cutout(body("car"), Viewer(azimuth_rad=0.0, distance_m=9.0, eye_m=-1.0), 32)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sprite_is_tight_and_stands_on_its_lower_edge(kind: str) -> None:
-    picture = render_body_rgba(body(kind), 0.4, 0.1, 40)
-    alpha = picture[..., 3]
-    assert picture.shape[0] == 40
-    assert picture.dtype == np.uint8
+def test_a_sprite_is_tight_and_stands_on_the_ground(kind: str) -> None:
+    cut = render_cutout(body(kind), Viewer(azimuth_rad=0.4, distance_m=10.0, eye_m=1.5), 40)
+    alpha = cut.rgba[..., 3]
+    assert alpha.shape[0] == 40
+    assert cut.rgba.dtype == np.uint8
     for edge in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]):
         assert edge.max() > 0
     assert alpha.max() == 255
     assert ((alpha > 0) & (alpha < 255)).any()
+    assert -0.02 < cut.bottom_m < 0.3  # its nearest foot may stand behind the near side, and is seen above its edge
+    assert cut.width_m / cut.height_m == pytest.approx(alpha.shape[1] / 40)
+
+
+def test_a_sprite_is_what_the_renderer_shows_of_the_body_in_a_street() -> None:
+    """Cut out for an eye 10 m behind, put back on the sheet at its near side: the same outline as in the scene."""
+    car, camera = body("car"), town_rig(1, 256, 128).cameras[0]
+    eye = camera.ego_from_camera[:3, 3]
+    near = 12.0
+    scene = street((car, (near + car.length_m / 2, -1.75, 0)))
+    seen = render(scene, Rig(cameras=(camera,)), [0]).instance[0, 0] == 0
+    cut = render_cutout(car, Viewer(azimuth_rad=0.0, distance_m=near - eye[0], eye_m=eye[2]), 64)
+    y = -(cut.left_m + np.array([0.0, cut.width_m]))  # right is -y
+    z = cut.bottom_m + np.array([0.0, cut.height_m])
+    corners, _, _ = camera.project(np.column_stack([np.full(2, near), y, z]))
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    assert corners[0, 0] == pytest.approx(columns[0] - 0.5, abs=0.6)
+    assert corners[1, 0] == pytest.approx(columns[-1] + 0.5, abs=0.6)
+    assert corners[1, 1] == pytest.approx(rows[0] - 0.5, abs=0.6)
+    assert corners[0, 1] == pytest.approx(rows[-1] + 0.5, abs=0.6)
 
 
 def test_a_sprite_from_behind_is_symmetric_and_shows_red_lights() -> None:
     blue = replace(body("car"), color_rgb=(0.1, 0.2, 0.9))
-    rear, front, side = (render_body_rgba(blue, azimuth, 0.0, 48) for azimuth in (0.0, np.pi, np.pi / 2))
+    rear, front, side = (
+        render_cutout(blue, Viewer(azimuth_rad=azimuth, distance_m=30.0, eye_m=1.0), 48).rgba
+        for azimuth in (0.0, np.pi, np.pi / 2)
+    )
     assert np.abs(rear[..., 3].astype(int) - rear[:, ::-1, 3].astype(int)).mean() < 6
 
     def red(picture: np.ndarray) -> int:

@@ -1,7 +1,7 @@
 """A cut-out picture of one road user, or of one thing beside the road: what is stitched into recordings."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,59 +20,62 @@ SPRITE_RAYS = 4  # rays per pixel of a sprite, along each side
 PROBE_PX = 400  # height of the trial picture that finds a sprite's outline
 
 
-def render_body_rgba(
-    body: Body, view_azimuth_rad: float, elevation_rad: float, height_px: int
-) -> UInt8[Array, "height width 4"]:
-    """A cut-out picture of one body, standing on the bottom edge, tightly cropped.
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """From where a thing is looked at.
+
+    Attributes:
+        azimuth_rad: 0 exactly from behind, positive for a viewer who walks counter-clockwise (seen from above) around it,
+            so pi / 2 sees its right side.
+        distance_m: From the eye to the nearest part of the thing's footprint, along the ground.
+        eye_m: Height of the eye above the ground that the thing stands on.
+    """
+
+    azimuth_rad: float
+    distance_m: float
+    eye_m: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cutout:
+    """A thing as it is seen through an upright sheet that touches the near side of its footprint and faces the viewer.
+
+    Attributes:
+        rgba: Straight (not premultiplied) colours and coverage, uint8, shape [height, width, 4], tightly cropped.
+        left_m: The picture's left edge on the sheet, to the right of the vertical line nearest to the viewer.
+        bottom_m: The picture's lower edge on the sheet, above the ground.
+        width_m, height_m: What the picture's sides measure on the sheet.
+    """
+
+    rgba: UInt8[Array, "height width 4"]
+    left_m: float
+    bottom_m: float
+    width_m: float
+    height_m: float
+
+
+def render_cutout(thing: Body | Prop, viewer: Viewer, height_px: int) -> Cutout:
+    """A cut-out picture of one road user, or of one thing that stands beside the road, in the viewer's own perspective.
 
     Args:
-        body: What to draw.
-        view_azimuth_rad: From where it is seen: 0 exactly from behind, positive for a viewer who walks counter-clockwise
-            (seen from above) around it, so pi / 2 sees its right side.
-        elevation_rad: How far above the horizon the viewer is.
+        thing: What to draw; alone, wherever it says that it stands.
+        viewer: From where.
         height_px: Height of the picture, 1 to 2048.
-    Returns:
-        RGBA with straight (not premultiplied) alpha.
     Raises:
-        BadRequest: if the height or the elevation is out of range.
+        BadRequest: if the picture's height is out of range, or the viewer stands in the thing or below the ground.
     """
-    _check(elevation_rad, height_px)
-    size = (body.length_m, body.width_m, body.height_m)
-    return _portrayed(_alone((body,), (), _sun(view_azimuth_rad)), size, view_azimuth_rad, elevation_rad, height_px)
-
-
-def render_prop_rgba(prop: Prop, elevation_rad: float, height_px: int) -> UInt8[Array, "height width 4"]:
-    """A cut-out picture of one thing that stands beside the road, seen along its x axis; else as `render_body_rgba`.
-
-    Raises:
-        BadRequest: if the height or the elevation is out of range.
-    """
-    _check(elevation_rad, height_px)
-    size = (2 * prop.radius_m, 2 * prop.radius_m, prop.height_m)
-    middle = replace(prop, x_m=0.0, y_m=0.0)
-    return _portrayed(_alone((), (middle,), _sun(0.0)), size, 0.0, elevation_rad, height_px)
-
-
-def _check(elevation_rad: float, height_px: int) -> None:
     if not 1 <= height_px <= 2048:
         raise BadRequest(
             f"a sprite of {height_px} px is asked for; it must be 1 to 2048 px high. Choose another height."
         )
-    if not -0.2 <= elevation_rad <= 1.4:
-        raise BadRequest(f"the elevation is {elevation_rad:g} rad; sprites need -0.2 to 1.4. Choose one in between.")
-
-
-def _sun(view_azimuth_rad: float) -> Light:
-    """In the viewer's back, to the right."""
-    return Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
-
-
-def _portrayed(
-    scene: Scene, size_m: tuple[float, float, float], azimuth_rad: float, elevation_rad: float, height_px: int
-) -> UInt8[Array, "height width 4"]:
-    world = World.of(scene, "cpu")
+    if not (viewer.distance_m > 0 and viewer.eye_m > 0):
+        raise BadRequest(
+            f"a sprite is looked at from {viewer.distance_m:g} m away and {viewer.eye_m:g} m above the ground; both must be "
+            "positive. Choose another viewer."
+        )
+    world = World.of(_alone(thing, _sun(viewer.azimuth_rad)), "cpu")
     world = replace(world, mood=replace(world.mood, haze_m=1e9))
-    camera = _portrait(size_m, azimuth_rad, elevation_rad)
+    camera, scale_m = _portrait(thing, viewer)
     left, top, right, bottom = _outline(world, camera)
     scale = height_px / (bottom - top)
     width_px = max(1, math.ceil((right - left) * scale - 1e-6))
@@ -85,11 +88,32 @@ def _portrayed(
         _cut_out(world, _strip(camera, lens, width_px, y, min(strip, height_px - y)))
         for y in range(0, height_px, strip)
     ]
-    return np.concatenate(rows)
+    middle = (left + right) / 2 - 0.5 - camera.intrinsics[0, 2]
+    width_m = width_px / scale * scale_m
+    return Cutout(
+        rgba=np.concatenate(rows),
+        left_m=float(middle * scale_m - width_m / 2),
+        bottom_m=float(viewer.eye_m - (bottom - 0.5 - camera.intrinsics[1, 2]) * scale_m),
+        width_m=float(width_m),
+        height_m=float((bottom - top) * scale_m),
+    )
 
 
-def _alone(bodies: tuple[Body, ...], props: tuple[Prop, ...], light: Light) -> Scene:
-    """A scene with nothing but these, bodies at the origin."""
+def _sun(view_azimuth_rad: float) -> Light:
+    """In the viewer's back, to the right."""
+    return Light(sun_azimuth_rad=view_azimuth_rad + math.pi - 0.7, sun_elevation_rad=0.8)
+
+
+def _size(thing: Body | Prop) -> tuple[float, float, float]:
+    if isinstance(thing, Prop):
+        return 2 * thing.radius_m, 2 * thing.radius_m, thing.height_m
+    return thing.length_m, thing.width_m, thing.height_m
+
+
+def _alone(thing: Body | Prop, light: Light) -> Scene:
+    """A scene with nothing but one thing at the origin."""
+    bodies = (thing,) if isinstance(thing, Body) else ()
+    props = (replace(thing, x_m=0.0, y_m=0.0),) if isinstance(thing, Prop) else ()
     count = len(bodies)
     return Scene(
         id="sprite",
@@ -116,20 +140,25 @@ def _alone(bodies: tuple[Body, ...], props: tuple[Prop, ...], light: Light) -> S
     )
 
 
-def _portrait(size_m: tuple[float, float, float], azimuth_rad: float, elevation_rad: float) -> Camera:
-    """A camera about seven sizes away whose square picture holds the whole thing."""
-    size = float(np.hypot(np.hypot(size_m[0], size_m[1]), size_m[2]))
-    away = np.array([math.cos(azimuth_rad), math.sin(azimuth_rad), 0.0]) * math.cos(elevation_rad)
-    eye = np.array([0, 0, size_m[2] / 2]) - 7 * size * (away - np.array([0, 0, math.sin(elevation_rad)]))
-    focal = 0.9 * 6.5 * PROBE_PX
-    middle = (PROBE_PX - 1) / 2
-    return Camera(
+def _portrait(thing: Body | Prop, viewer: Viewer) -> tuple[Camera, float]:
+    """A level camera at the viewer's eye whose picture holds the whole thing; metres per pixel on the sheet."""
+    length, width, height = _size(thing)
+    cos, sin = math.cos(viewer.azimuth_rad), math.sin(viewer.azimuth_rad)
+    reach = length * abs(cos) + width * abs(sin)  # of the footprint along the line of sight
+    away = viewer.distance_m + reach / 2
+    top = height + max(0.0, viewer.eye_m - height) * reach / (viewer.distance_m + reach)
+    extent = 1.15 * max(top, length * abs(sin) + width * abs(cos))
+    scale_m = extent / PROBE_PX
+    focal, middle = viewer.distance_m / scale_m, (PROBE_PX - 1) / 2
+    level = middle - (viewer.eye_m - top / 2) / scale_m  # the row of the eye's own height
+    camera = Camera(
         name="portrait",
-        intrinsics=np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]),
-        ego_from_camera=look_along(azimuth_rad, eye, elevation_rad),
+        intrinsics=np.array([[focal, 0, middle], [0, focal, level], [0, 0, 1]]),
+        ego_from_camera=look_along(viewer.azimuth_rad, np.array([-away * cos, -away * sin, viewer.eye_m])),
         width_px=PROBE_PX,
         height_px=PROBE_PX,
     )
+    return camera, scale_m
 
 
 def _strip(camera: Camera, lens: Array, width_px: int, first: int, rows: int) -> Camera:
