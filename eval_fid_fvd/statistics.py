@@ -93,6 +93,23 @@ def wilcoxon_p(a: Float[Array, " n"], b: Float[Array, " n"]) -> float:
     return float(stats.wilcoxon(x, y).pvalue) if (x != y).any() else 1.0
 
 
+def holm(p_values: Float[Array, " n"]) -> Float[Array, " n"]:
+    """P values adjusted for having been asked together: the family-wise error rate stays at the level they are read at.
+
+    Raises:
+        BadRequest: for values outside [0, 1] or not in one row.
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
+    """
+    p = np.asarray(p_values, np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise BadRequest(f"Holm's correction needs a row of p values from 0 to 1; got {p.tolist()}. Correct them.")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
 def _quantiles(numbers: Array, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
         raise BadRequest(f"the level of an interval is {level}; it must lie between 0 and 1, for example 0.95.")

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from studio.bench import bench
-from studio.commands import datasets, futures, scores, training
+from studio.commands import datasets, futures, scores, studies, training
 from studio.console import Commands, terminated
 from worldmodel.errors import BadRequest
 
@@ -55,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": datasets.check,
     "imagine": futures.imagine,
     "stitch": futures.stitch,
+    "study": studies.study,
     "plan": futures.plan,
     "drive": futures.drive,
     "score": scores.score,

@@ -17,7 +17,20 @@ run = CliRunner().invoke
 def test_help_lists_the_commands() -> None:
     result = run(cli.main, ["--help"])
     assert result.exit_code == 0
-    for name in ("demo", "town", "import", "check", "imagine", "stitch", "score", "plan", "drive", "train", "studio"):
+    for name in (
+        "demo",
+        "town",
+        "import",
+        "check",
+        "imagine",
+        "stitch",
+        "study",
+        "score",
+        "plan",
+        "drive",
+        "train",
+        "studio",
+    ):
         assert f"  {name} " in result.stdout
 
 
