@@ -14,6 +14,7 @@ from worldmodel.geometry import Array, Camera
 MIN_DEPTH_M = 1.0  # an object nearer than this along the optical axis is not drawn
 PLANE_M = 0.1  # what lies nearer to the camera's plane than this is in no picture
 SUBPIXELS = 4  # rays per pixel side
+SHADOW_SOFT_M = 0.4  # over which the contact shadow fades, to either side of the footprint's edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +181,15 @@ def _sampled(picture: Array, x: Array, y: Array) -> Float[Array, "rows columns 4
 
 
 def _shadow(ground: Array, place: Array, footprint_m: tuple[float, float]) -> Float[Array, "rows columns"]:
-    """A soft ellipse on the ground, one footprint wide and a little over; 1 in the middle, 0 outside."""
+    """How dark the ground is under and around a footprint: 1 well below it, half at its edge, 0 outside."""
     delta = ground - place[:2]
     cos, sin = math.cos(place[2]), math.sin(place[2])
     along, left = delta @ [cos, sin], delta @ [-sin, cos]
-    length, width = footprint_m
-    radius = np.hypot(along / (length * 0.6 + 0.2), left / (width * 0.6 + 0.2))
-    return np.clip(1.6 * (1 - radius), 0, 1) ** 1.5
+    half = np.array(footprint_m) / 2
+    soft = min(SHADOW_SOFT_M, float(half.min()))
+    over = np.stack([np.abs(along) - half[0], np.abs(left) - half[1]])
+    outside = np.hypot(*np.maximum(over, 0.0)) + np.minimum(over.max(axis=0), 0.0)
+    return np.clip(0.5 - outside / (2 * soft), 0.0, 1.0)
 
 
 def _pooled(values: Array) -> Array:

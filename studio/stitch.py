@@ -167,7 +167,7 @@ def _unseen(clip: Clip, edit: StitchSprite, sprite: Sprite, stand: Stand) -> str
 def horizon_rows(camera: Camera) -> Float[Array, " width"]:
     """The row at which each column's ray is level; above it lies the sky (flat world)."""
     up = camera.ego_from_camera[2, :3] @ np.linalg.inv(camera.intrinsics)  # z of the ray = up @ (u, v, 1)
-    return -(up[0] * np.arange(camera.width_px) + up[2]) / up[1]
+    return np.asarray(-(up[0] * np.arange(camera.width_px) + up[2]) / up[1])
 
 
 def _raised(layer: Layer, camera: Camera) -> tuple[Layer, int, bool]:

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ from worldmodel.errors import BadRequest, MissingMotion
 from worldmodel.plans import Plan
 
 if TYPE_CHECKING:
-    from worldmodel.geometry import Array
     from worldmodel.model import WorldModel
 
 
@@ -92,7 +90,7 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         run = RunWriter(folder=folder, command="detour stitch", request=plain, seed=request.seed)
         run.timings_s |= {"stitch": stitched_s, "plan": time.perf_counter() - started - stitched_s}
         assert edited.stitched is not None
-        np.savez_compressed(folder / "masks.npz", **_masks(edited.stitched))
+        _write_masks(folder / "masks.npz", edited.stitched)
         _add_paths(run, pairs, town)
         run.add_video("stitched", edited.clip.video, edited.clip.rig, edited.clip.frequency_hz, imagined=False)
         blocks = _blocks(run, moment, edited.stitched, pairs, skipped, town)
@@ -156,11 +154,12 @@ def _pairs(
     return pairs, skipped
 
 
-def _masks(stitched: StitchedClip) -> "dict[str, Array]":
-    return {name: stitched.masks[:, c] for c, name in enumerate(stitched.clip.rig.names)}
+def _write_masks(path: Path, stitched: StitchedClip) -> None:
+    masks: dict[str, Any] = {name: stitched.masks[:, c] for c, name in enumerate(stitched.clip.rig.names)}
+    np.savez_compressed(path, **masks)
 
 
-def _add_paths(run: RunWriter, pairs: Sequence[Pair], town: TownAnswer | None) -> None:
+def _add_paths(run: RunWriter, pairs: list[Pair], town: TownAnswer | None) -> None:
     for pair in pairs:
         run.paths[f"plan {pair.planner} without"] = pair.factual.trajectory
         run.paths[f"plan {pair.planner} with"] = pair.edited.trajectory
@@ -171,8 +170,8 @@ def _blocks(
     run: RunWriter,
     moment: Moment,
     stitched: StitchedClip,
-    pairs: Sequence[Pair],
-    skipped: Sequence[str],
+    pairs: list[Pair],
+    skipped: list[str],
     town: TownAnswer | None,
 ) -> list[Block]:
     """What the report shows of the plans."""

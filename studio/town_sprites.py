@@ -63,8 +63,8 @@ class BodySprite:
 
 
 def _fineness(pixels: float) -> int:
-    """Height of the rendered picture: twice as fine as it is shown, in powers of two."""
-    return int(min(MAX_RENDER_PX, max(MIN_RENDER_PX, 2 ** math.ceil(math.log2(max(2 * pixels, 1.0))))))
+    """Height of the rendered picture: as fine as it is shown or a little finer, in powers of two."""
+    return int(min(MAX_RENDER_PX, max(MIN_RENDER_PX, 2 ** math.ceil(math.log2(max(pixels, 1.0))))))
 
 
 @lru_cache(maxsize=512)

@@ -88,7 +88,7 @@ def test_pictures_are_as_fine_as_they_are_shown_and_near_views_share_one() -> No
         cone.view(Eye(azimuth_rad=0.0, distance_m=10.0, height_m=1.5, pixels_per_m=ppm)) for ppm in (10.0, 150.0)
     )
     assert coarse.rgba.shape[0] == 32
-    assert fine.rgba.shape[0] == 256
+    assert fine.rgba.shape[0] == 128
     assert coarse.height_m == pytest.approx(fine.height_m, rel=0.05)
     assert cone.view(Eye(azimuth_rad=0.01, distance_m=10.05, height_m=1.52, pixels_per_m=10.0)) is coarse
 
