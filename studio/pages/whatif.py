@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 VARIANTS = {
     "near": "on the road, 12 m ahead",
     "far": "on the road, 30 m ahead",
+    "very_far": "on the road, 60 m ahead",
     "sky_near": "in the sky, as large as near (control)",
     "sky_far": "in the sky, as large as far (control)",
+    "sky": "in the sky, as large as very far (control)",
+    "lookalike": "replaced by a bush of equal size beside the road (control)",
     "empty": "nothing pasted (control)",
 }
 NOTICE = "Edited by Detour: the object was never there. Research tool; no evidence of road safety."
