@@ -15,6 +15,8 @@ from policy.training.examples import Example, ExampleReader
 from worldmodel.training.draws import batch_random
 
 Batch = dict[str, Tensor]
+CELL_NOISE, EGO_NOISE = 0.1, 0.05  # standard deviations, in units of the inputs' own
+TEXT_DROP, FEATURE_DROP = 0.15, 0.3  # shares of examples without an instruction, and of its features that are dropped
 NOISES = 4  # noisy plans per example: the decoder is cheap beside what it looks at
 PICTURES = ("cells", "rays", "states", "states_known")  # what is exchanged between the examples of a control
 WEIGHTS = {"lateral": 0.1, "longitudinal": 0.1}  # of losses beside the others; 1 for those not named
@@ -47,7 +49,7 @@ class PlannerTask:
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the losses of all that the planner says."""
         draw, target = self._draw(batch, generator)
-        output: Output = module(Seen.of(batch), draw)
+        output: Output = module(blurred(Seen.of(batch), generator), draw)
         losses = losses_of(output, batch, target)
         total = torch.stack([WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
@@ -72,6 +74,28 @@ class PlannerTask:
             for path in (noisy_plans, velocity_of)
         )
         return Draw(plan=noisy, time=times, states=states), velocity
+
+
+def blurred(seen: Seen, generator: torch.Generator) -> Seen:
+    """What is seen, a little noisy, and at times without what is told: a few hundred drives are soon known by heart.
+
+    Pictures and ego steps get noise; of the instruction each feature is dropped at times, and at times all of it.
+    """
+
+    def noise(values: Tensor) -> Tensor:
+        return torch.randn(*values.shape, generator=generator).to(values.device)
+
+    def kept(share: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=generator) < share).float().to(seen.text.device)
+
+    count, width = seen.text.shape
+    heard = kept(1 - TEXT_DROP, count, 1) * kept(1 - FEATURE_DROP, count, width) / (1 - FEATURE_DROP)
+    return Seen(
+        cells=seen.cells + CELL_NOISE * noise(seen.cells),
+        rays=seen.rays,
+        ego=seen.ego + EGO_NOISE * noise(seen.ego),
+        text=seen.text * heard,
+    )
 
 
 def losses_of(output: Output, batch: Batch, velocity: Tensor | None) -> dict[str, Tensor]:

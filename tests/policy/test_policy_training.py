@@ -11,11 +11,12 @@ import torch
 
 from policy.answers import Output
 from policy.planner_config import KINDS, PlannerConfig
+from policy.seeing import Seen
 from policy.training.examples import ExampleReader, find_examples, with_statistics
 from policy.training.labels import critical_share, known_motion, labels_of
 from policy.training.presets import find_preset
 from policy.training.run import PolicyConfig, train_policy
-from policy.training.task import PlannerTask, losses_of
+from policy.training.task import PlannerTask, blurred, losses_of
 from worldmodel.decisions import LATERAL, LONGITUDINAL
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.geometry import Motion
@@ -140,6 +141,22 @@ def test_the_shuffled_control_sees_other_scenes_and_keeps_the_rest(tmp_path) -> 
         torch.testing.assert_close(shuffled[name], plain[name], atol=0, rtol=0)
     for name in ("cells", "states"):
         torch.testing.assert_close(shuffled[name][1:], plain[name][:-1], atol=0, rtol=0)
+
+
+def test_what_is_seen_in_training_is_a_little_noisy_and_at_times_untold() -> None:
+    seen = Seen(
+        cells=torch.zeros(4000, 1, 1, 1, 1, 2),
+        rays=torch.ones(4000, 1, 1, 1, 2),
+        ego=torch.zeros(4000, 12),
+        text=torch.ones(4000, 20),
+    )
+    one, again = (blurred(seen, torch.Generator().manual_seed(3)) for _ in range(2))
+    torch.testing.assert_close(one.text, again.text, atol=0, rtol=0)
+    torch.testing.assert_close(one.rays, seen.rays, atol=0, rtol=0)
+    assert one.cells.std().item() == pytest.approx(0.1, rel=0.05)
+    assert one.ego.std().item() == pytest.approx(0.05, rel=0.05)
+    assert (one.text == 0).all(dim=1).float().mean().item() == pytest.approx(0.15, abs=0.02)
+    assert one.text.mean().item() == pytest.approx(0.85, abs=0.03)
 
 
 def test_wandering_drives_and_stores_that_do_not_fit_are_left_out_or_refused(tmp_path) -> None:
