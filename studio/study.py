@@ -3,6 +3,7 @@
 OUT/rows.parquet      one row per (scene, planner, variant, sample)
 OUT/moments.json      every moment that was judged, and why it may be used or not
 OUT/study.json        the request, the summary, versions and commit
+OUT/report.html       tables, a figure, examples chosen by rule, and how it was done; one file that opens offline
 """
 
 import json
@@ -14,7 +15,8 @@ from typing import Any
 
 from studio.runs import commit, versions, write_json
 from studio.study_config import StudyConfig
-from studio.study_rows import Make, planners_of, scene_rows, table_of, verdict_rows
+from studio.study_report import write_study_report
+from studio.study_rows import Make, one_thread, planners_of, scene_rows, table_of, verdict_rows
 from studio.study_summary import summary_of
 from worldmodel.town.dataset import fill
 from worldmodel.town.records.shelf import Shelf, new_piece, open_shelf
@@ -54,7 +56,7 @@ def run_study(
     make(config)  # a wrong name or checkpoint is said before hours of work
     with open_shelf(Path(out), _identity(config), config.scenes) as shelf:
         fill(shelf, partial(_piece, shelf=shelf, config=config, make=make), pairs, workers, progress)
-        record = _whole(shelf, config)
+        record = _whole(shelf, config, make)
         shelf.finish(shelf.folder / "whole")
     return record
 
@@ -75,7 +77,7 @@ def _piece(job: tuple[int, tuple[str, int]], *, shelf: Shelf, config: StudyConfi
         (folder / "moments.json").write_text(json.dumps(verdict_rows(found.verdicts)))
 
 
-def _whole(shelf: Shelf, config: StudyConfig) -> dict[str, Any]:
+def _whole(shelf: Shelf, config: StudyConfig, make: Make) -> dict[str, Any]:
     """Put the pieces together, in order."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,6 +98,8 @@ def _whole(shelf: Shelf, config: StudyConfig) -> dict[str, Any]:
         "summary": summary_of(config, rows, moments),
     }
     write_json(whole / "study.json", record)
+    with one_thread():
+        write_study_report(whole / "report.html", config, record, rows, make(config))
     return record
 
 

@@ -95,13 +95,13 @@ def scene_rows(config: StudyConfig, pair: tuple[str, int], make: Make = planners
     verdicts = first_eligible(scene, config.moments_s, kind=config.kind)
     if not verdicts or not verdicts[-1].eligible:
         return SceneRows(verdicts=tuple(verdicts), rows=())
-    with _one_thread():
+    with one_thread():
         rows = tuple(_rows(config, scene, verdicts[-1], make(config)))
     return SceneRows(verdicts=tuple(verdicts), rows=rows)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums over threads differ in their last bits; on one thread any number of workers gives the same."""
     import torch
 
@@ -116,21 +116,26 @@ def _one_thread() -> Iterator[None]:
 def _rows(config: StudyConfig, scene: Scene, found: Verdict, planners: Sequence[Planner]) -> Iterator[dict[str, Any]]:
     clip, depth = seen(config, scene, found.at_s)
     now_s = (len(clip) - 1) / config.frequency_hz
-    seed = (config.seed + crc32(scene.id.encode())) % 2**31
+    seed = seed_of(config, scene)
     without = clip.observation(now_s, config.history_s)
-    factual = [_asked(planner, without, seed) for planner in planners]
+    factual = [asked_for(planner, without, seed) for planner in planners]
     head = {"scene": scene.id, "situation": scene.situation, "seed": scene.seed, "at_s": found.at_s}
     head |= {"speed_mps": found.speed_mps, "oracle_m": found.oracle_m}
     for variant in config.variants:
-        edited = _edited(config, scene, found, clip, depth, variant, now_s)
+        edited = edited_clip(config, scene, found, clip, depth, variant, now_s)
         for planner, before in zip(planners, factual, strict=True):
             told = {**head, "planner": planner.name, "variant": variant}
             if isinstance(edited, str):
                 yield {**told, "sample": 0, "error": edited}
                 continue
-            after = _asked(planner, edited.clip.observation(now_s, config.history_s), seed)
+            after = asked_for(planner, edited.clip.observation(now_s, config.history_s), seed)
             for row in _responses(before, after):
                 yield {**told, **_object(edited, len(clip) - 1), **row}
+
+
+def seed_of(config: StudyConfig, scene: Scene) -> int:
+    """The seed that all plans of a scene share."""
+    return (config.seed + crc32(scene.id.encode())) % 2**31
 
 
 def seen(config: StudyConfig, scene: Scene, at_s: float) -> tuple[Clip, Array]:
@@ -158,10 +163,10 @@ def seen(config: StudyConfig, scene: Scene, at_s: float) -> tuple[Clip, Array]:
     return clip, np.where(taken.instance == GROUND_INSTANCE, np.inf, taken.depth_m)
 
 
-def _edited(
+def edited_clip(
     config: StudyConfig, scene: Scene, found: Verdict, clip: Clip, depth: Array, variant: str, now_s: float
 ) -> EditedClip | str:
-    """The clip with the variant's object, or why it has none."""
+    """The clip of `seen` with the variant's object, or why it has none."""
     edit = StitchSprite(variant=variant, kind=config.kind, at_s=now_s)
     if variant == "lookalike":
         frame = round(found.at_s * scene.frequency_hz)
@@ -175,7 +180,7 @@ def _edited(
         return str(error)
 
 
-def _asked(planner: Planner, observation: Observation, seed: int) -> Plan | str:
+def asked_for(planner: Planner, observation: Observation, seed: int) -> Plan | str:
     """The plan, or why there is none."""
     try:
         return planner.plan(observation, seed)

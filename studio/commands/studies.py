@@ -23,4 +23,8 @@ def study(
     from studio.study_config import read_study
 
     record = run_study(read_study(config), out, workers=workers, progress=counter("scenes"))
-    emit({"folder": out, "study": record}, as_json, "\n".join([f"study: {out}", *lines_of(record["summary"])]))
+    emit(
+        {"folder": out, "study": record},
+        as_json,
+        "\n".join([f"report: {out / 'report.html'}", *lines_of(record["summary"])]),
+    )

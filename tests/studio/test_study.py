@@ -1,6 +1,7 @@
 """A study asks every planner the same, can be killed at any time, and its numbers are plain statistics per scene."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from studio.study import lines_of, run_study
 from studio.study_config import StudyConfig, read_study
 from studio.study_rows import COLUMNS, scene_rows, table_of
 from studio.study_summary import summary_of
+from studio.town_sprites import sprite_of
 from worldmodel.errors import BadMotion, BadRequest, BadTable, OutputExists, UnknownName
 from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
@@ -34,9 +36,19 @@ SMALL = StudyConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def _plain_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.stitch.sprite_of", lambda kind: PictureSprite(name=kind, rgba=RED, height_m=1.6))
+@pytest.fixture(autouse=True, scope="module")
+def _plain_sprites() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studio.stitch.sprite_of", lambda kind: PictureSprite(name=kind, rgba=RED, height_m=1.6))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(_plain_sprites: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that nobody disturbed."""
+    out = tmp_path_factory.mktemp("study") / "whole"
+    run_study(SMALL, out, make=looks_and_blind)
+    return out
 
 
 def straight(speeds: np.ndarray) -> np.ndarray:
@@ -83,9 +95,9 @@ def rows_of(out: Path) -> list[dict]:
     return pq.read_table(out / "rows.parquet").to_pylist()
 
 
-def test_every_scene_planner_variant_and_sample_has_its_row(tmp_path: Path) -> None:
-    record = run_study(SMALL, tmp_path / "out", make=looks_and_blind)
-    rows = rows_of(tmp_path / "out")
+def test_every_scene_planner_variant_and_sample_has_its_row(whole: Path) -> None:
+    record = json.loads((whole / "study.json").read_text())
+    rows = rows_of(whole)
     scenes = list(dict.fromkeys(row["scene"] for row in rows))
     assert record["summary"]["frames"]["eligible"] == len(scenes) >= 1
     for scene in scenes:
@@ -98,14 +110,17 @@ def test_every_scene_planner_variant_and_sample_has_its_row(tmp_path: Path) -> N
     assert {row["change_m"] for row in rows if row["variant"] in ("empty", "sky_near", "sky_far")} == {0.0}
     assert all(row["change_m"] < 0 for row in rows if (row["planner"], row["variant"]) == ("looks", "near"))
     assert all(row["oracle_m"] < -0.5 and 4 <= row["speed_mps"] <= 12 for row in rows)
-    moments = json.loads((tmp_path / "out" / "moments.json").read_text())
+    moments = json.loads((whole / "moments.json").read_text())
     assert len({one["scene"] for one in moments}) == SMALL.scenes
-    assert json.loads((tmp_path / "out" / "study.json").read_text()) == json.loads(json.dumps(record))
     assert any("near - sky_near" in line for line in lines_of(record["summary"]))
+    report = (whole / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 6  # largest, median, smallest of two planners
+    assert "looks, largest reaction" in report
+    assert f"{len(scenes)} scenes had one" in report
+    assert "http" not in report.replace("http-equiv", "")
 
 
-def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    run_study(SMALL, tmp_path / "whole", make=looks_and_blind)
+def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path, whole: Path) -> None:
     done = []
 
     def stop(finished: int, _: int) -> None:
@@ -119,16 +134,24 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
     other = StudyConfig(planners=("looks",), scenes=3)
     with pytest.raises(OutputExists):
         run_study(other, tmp_path / "killed", make=looks_and_blind)
-    run_study(SMALL, tmp_path / "killed", make=looks_and_blind, progress=lambda n, _: done.append(n))
+    record = run_study(SMALL, tmp_path / "killed", make=looks_and_blind, progress=lambda n, _: done.append(n))
+    assert json.loads((tmp_path / "killed" / "study.json").read_text()) == json.loads(json.dumps(record))
     assert done == [1, 2, 2, 3]
     for name in ("rows.parquet", "moments.json"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "killed" / name).read_bytes() == (whole / name).read_bytes()
     assert not (tmp_path / "killed.partial").exists()
 
 
 @pytest.mark.slow
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
-    config = StudyConfig(**{**vars(SMALL), "planners": ("constant-velocity", "stand-still"), "scenes": 4})
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.stitch.sprite_of", sprite_of)  # the real one: other processes know no other
+    asked = {
+        "planners": ("constant-velocity", "stand-still"),
+        "scenes": 4,
+        "kind": "cone",
+        "variants": ("near", "sky_far"),
+    }
+    config = StudyConfig(**{**vars(SMALL), **asked})
     for workers in (1, 4):
         run_study(config, tmp_path / str(workers), workers=workers)
     for name in ("rows.parquet", "moments.json"):
