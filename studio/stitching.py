@@ -13,7 +13,7 @@ from studio.demo import DEFAULT_MODEL, wish_of
 from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
 from studio.ground import clicked_place
 from studio.html_report import Block, Figure, Note, Section, Video, write_report
-from studio.moments import Moment, find_moment
+from studio.moments import Moment, Wish, find_moment
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
 from studio.planners import DEFAULT_PLANNERS, make_planner, model_for
 from studio.planning import WITHOUT_MODEL
@@ -24,7 +24,7 @@ from studio.town_answer import TownAnswer, add_town_paths, town_answer, town_fac
 from studio.town_scene import roadside_m, town_depth, town_scene
 from studio.town_sprites import lookalike_of, sprite_of
 from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadRequest, MissingMotion
+from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion
 from worldmodel.plans import Plan
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
     refuse_existing(Path(out))
     sprite = _sprite(request)
     world = model or model_for(request.planners, request.model)
-    moment = find_moment(request.clip, WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s))
+    moment = _moment(request.clip, WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s))
     started = time.perf_counter()
     edit, edited = _stitched(request, moment, sprite)
     stitched_s = time.perf_counter() - started
@@ -104,6 +104,17 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         record = run.finish([], facts)
         _report(folder, request, record, moment, edited.stitched, blocks, world)
         return record
+
+
+def _moment(clip: str, wish: Wish) -> Moment:
+    """The moment that a clip's name says; of a recording without motion its newest frame alone, where nothing has to be
+    kept at its place."""
+    moment = find_moment(clip, wish)
+    if moment.clip.motion is not None:
+        return moment
+    note = "the recording has no ego motion: only the newest frame is edited."
+    newest = moment.clip.sliced(moment.at_s, moment.at_s + 1 / moment.clip.frequency_hz)
+    return Moment(clip=newest, now=0, start_s=moment.start_s + moment.at_s, notes=(*moment.notes, note))
 
 
 def _sprite(request: StitchRequest) -> Sprite | None:
@@ -143,13 +154,13 @@ def _pairs(
     request: StitchRequest, moment: Moment, edited: EditedClip, edit: StitchSprite, world: "WorldModel | None"
 ) -> tuple[list[Pair], list[str]]:
     """Everybody's plans without and with, and who could not be asked."""
-    pairs, skipped = [], []
+    pairs, skipped = [], list(moment.notes)
     asked = {"at_s": moment.at_s, "history_s": moment.history_s}
     for name in request.planners:
         planner = make_planner(name, world, request.samples)
         try:
             pairs.append(pair_of(planner, moment.clip, edited, edit, **asked, seed=request.seed))
-        except MissingMotion as error:
+        except (MissingMotion, ClipTooShort) as error:
             skipped.append(f"{planner.name}: {error}")
     return pairs, skipped
 

@@ -190,6 +190,17 @@ def test_a_click_says_where_it_stands(tmp_path: Path, drives) -> None:
         run_stitch(StitchRequest(**asked, click="front:31.5,24", x_m=9.0), tmp_path / "other")
 
 
+def test_a_recording_without_motion_is_edited_in_its_newest_frame(tmp_path: Path, silent_drives) -> None:
+    request = StitchRequest(clip=f"{silent_drives.path}:0@2.0", planners=("constant-velocity",))
+    record = run_stitch(request, tmp_path / "run")
+    assert record["stitch"]["cameras"] == ["front"]
+    assert record["stitch"]["occlusion"] == "unknown"
+    assert record["videos"]["stitched"]["frames"] == 1
+    assert record["responses"] == {}
+    assert "only the newest frame" in record["skipped"][0]
+    assert "constant velocity" in record["skipped"][1]
+
+
 def test_a_picture_needs_its_height(tmp_path: Path, drives) -> None:
     request = StitchRequest(clip=str(drives.path), picture=tmp_path / "a.png", planners=("constant-velocity",))
     with pytest.raises(BadRequest, match="--height-m"):
