@@ -81,7 +81,9 @@ class Trend:
         Raises:
             BadTable: for a broken score.
         """
-        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
         scores = tuple(Score.from_json(score) for score in tuples.pop("windows"))
         return cls(scores=scores, **tuples)
 

@@ -105,8 +105,9 @@ def read_study(path: Path) -> StudyConfig:
     values = {}
     for field in fields(StudyConfig):
         if field.name in content:
+            kind: Any = field.type
             try:
-                values[field.name] = TypeAdapter(field.type).validate_python(content[field.name])
+                values[field.name] = TypeAdapter(kind).validate_python(content[field.name])
             except ValidationError as error:
                 raise BadTable(f"'{path}', field '{field.name}': {error.errors()[0]['msg']}. Correct it.") from error
     return StudyConfig(**values)
