@@ -4,11 +4,11 @@
 
 in the squared form, with unbiased covariances (N - 1) and float64 throughout. Covariances are never formed: a set is kept as
 its count, its mean and a *root* R of its centred products (R^T R = sum of outer products of rows minus their mean), which is
-the centred rows themselves while there are few of them and a triangle of them (QR) later. The last term is the nuclear norm
-(the sum of singular values) of R_a R_b^T / sqrt((n - 1)(m - 1)). No square root of rounding noise is ever taken, so singular
-and near-singular covariances (fewer samples than dimensions) are as exact as any other, streamed or not; scipy's `sqrtm` and
-eigenvalues of S_a S_b are off by up to 1e-7 there. Nothing is added to the diagonal and nothing is clamped: two equal sets
-give 0 up to rounding.
+the centred rows themselves while there are few of them and a triangle of them later (QR, or Cholesky where no variance is
+small). The last term is the nuclear norm (the sum of singular values) of R_a R_b^T / sqrt((n - 1)(m - 1)). No square root of
+rounding noise is ever taken, so singular and near-singular covariances (fewer samples than dimensions) are as exact as any
+other, streamed or not; scipy's `sqrtm` and eigenvalues of S_a S_b are off by up to 1e-7 there. Nothing is added to the
+diagonal and nothing is clamped: two equal sets give 0 up to rounding.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from worldmodel.errors import BadRequest
 
 Array = np.ndarray
+WELL = 1e-4  # share of the largest variance above which every other one must lie to go through products
 RANK_CUT = 8 * np.finfo(np.float64).eps  # eigenvalues below this times d times the largest are rounding noise
 
 
@@ -77,9 +78,9 @@ class FeatureStats:
         """
         rows = checked_features(features, "batch", at_least=1)
         shifted = rows - rows[0]  # features near 1e7 keep their digits: differences of close numbers are exact
-        offset = _mean(shifted)
+        offset = _centre(shifted)
         mean, mean_low = _two_sum(rows[0], offset)
-        root = _compressed(shifted - offset) if len(rows) > 1 else shifted[:0]
+        root = _compressed(shifted) if len(rows) > 1 else shifted[:0]
         return cls(count=len(rows), mean=mean, mean_low=mean_low, root=root)
 
     @classmethod
@@ -162,7 +163,7 @@ def checked_features(features: Array, side: str, at_least: int = 2) -> Float[Arr
             "Pass one row per picture or clip."
         )
     _check_count(len(rows), f"features {side}", at_least)
-    rows = rows.astype(np.float64)
+    rows = rows.astype(np.float64, copy=False)
     if not np.isfinite(rows).all():
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         raise BadRequest(
@@ -184,10 +185,13 @@ def _check_widths(a: int, b: int) -> None:
         raise BadRequest(f"features have widths {a} and {b}; both sides must come from one feature network. Redo one.")
 
 
-def _mean(rows: Array) -> Array:
-    """Mean over rows in two passes, so that rounding of the first is corrected by the second."""
+def _centre(rows: Array) -> Array:
+    """Take the mean off the rows, in place and in two passes (rounding of the first is corrected by the second); the mean."""
     mean = rows.mean(axis=0)
-    return np.asarray(mean + (rows - mean).mean(axis=0))
+    rows -= mean
+    correction = rows.mean(axis=0)
+    rows -= correction
+    return np.asarray(mean + correction)
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
@@ -203,6 +207,19 @@ def _compressed(rows: Array) -> Array:
 
 
 def _triangle(rows: Array) -> Array:
+    """R with R^T R = rows^T rows: by Cholesky where that loses nothing, by QR everywhere else.
+
+    Every variance is proven to lie above WELL of a bound on the largest one (what is taken off leaves a positive matrix), so
+    rounding in the products moves the distance by less than d eps / (2 sqrt(WELL)) of its scale, 2e-11 at d = 2048.
+    """
+    if len(rows) > rows.shape[1]:
+        products = rows.T @ rows
+        floor = WELL * np.abs(products).sum(axis=1).max()
+        try:
+            np.linalg.cholesky(products - floor * np.eye(len(products)))
+            return np.asarray(np.linalg.cholesky(products).T)
+        except np.linalg.LinAlgError:
+            pass  # near singular: products have lost what QR keeps
     return np.asarray(np.linalg.qr(rows, mode="r"))
 
 

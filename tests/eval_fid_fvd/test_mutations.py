@@ -63,7 +63,7 @@ MUTATIONS = (
     Mutation(
         what="float32 statistics",
         file="frechet.py",
-        old="rows = rows.astype(np.float64)",
+        old="rows = rows.astype(np.float64, copy=False)",
         new="rows = rows.astype(np.float32)",
         tests=(
             "test_frechet.py::test_float32_features_are_computed_in_float64",
@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation(
         what="raw moments",
         file="frechet.py",
-        old="root = _compressed(shifted - offset) if len(rows) > 1 else shifted[:0]",
+        old="root = _compressed(shifted) if len(rows) > 1 else shifted[:0]",
         new="middle, n = rows.mean(axis=0), len(rows)\n"
         "        raw = (rows.T @ rows - n * np.outer(middle, middle)) / max(n - 1, 1)\n"
         "        values, vectors = np.linalg.eigh(raw)\n"
