@@ -1,7 +1,7 @@
 """Do the town's scores notice damage, and more of it the more there is? Known damage at four severities against other real clips.
 
-The clips are those of `horizon.py` (test seeds, never trained on; the 4 s before now), 16 frames of each camera, in two halves
-of other drives. Each half is damaged in turn and compared with the other as it is, and the two distances are averaged: so
+The clips are those of `horizon.py` (test seeds, never trained on; from 4 s before now to 2 s after), five times 8 frames of each
+camera, in two halves of other drives. Each half is damaged in turn and compared with the other as it is, and the two distances are averaged: so
 what the halves happen to differ in neither adds to the damage nor hides it. The floor is the distance of the undamaged
 halves. Swapped cameras go through the consistency of several cameras.
 
@@ -15,12 +15,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from horizon import Wanted, town_clips
 
+from eval_fid_fvd.cards import metric_name
 from eval_fid_fvd.consistency import disagreement, overlaps_of
 from eval_fid_fvd.corruptions import CORRUPTIONS, corrupted
 from eval_fid_fvd.features import FeatureNetworks
@@ -32,7 +34,8 @@ from worldmodel.geometry import Array, Rig
 from worldmodel.town.mixes import scene_list
 from worldmodel.town.scene import town_rig
 
-FRAMES, PICTURE_STEP = 16, 5  # frames of a clip; frames between its pictures
+FRAMES, PICTURE_STEP = 8, 4  # frames of a clip; frames between its pictures
+STARTS = (0, 8, 16, 24, 32)  # where the clips of a drive begin; the fastest takes 16 frames from there on
 SWAPS = {"none": (0, 1, 2), "left and right": (2, 1, 0), "left and front": (1, 0, 2), "all in turn": (1, 2, 0)}
 SPLITS = 50  # random halves of all real clips
 Pair = tuple[Array, Array]  # of both halves, [scenes, samples, width] each
@@ -40,7 +43,7 @@ Pair = tuple[Array, Array]  # of both halves, [scenes, samples, width] each
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Features:
-    """Of one set: `fvd` [scenes, cameras, width] of clips, `fid` [scenes, cameras * pictures, width] of pictures."""
+    """Of one set: `fvd` [scenes, clips, width] of clips, `fid` [scenes, clips * pictures, width] of pictures."""
 
     fvd: Array
     fid: Array
@@ -52,10 +55,10 @@ def features_of(videos: Sequence[Array], networks: FeatureNetworks, kind: str = 
     assert networks.pictures is not None
     clips, pictures = [], []
     for number, video in enumerate(videos):
-        for camera in range(video.shape[1]):
-            part = video[:, camera]
+        for start, camera in product(STARTS, range(video.shape[1])):
+            part = video[start:, camera]
             if kind:
-                draw = np.random.default_rng([number, camera])
+                draw = np.random.default_rng([number, camera, start])
                 part = corrupted(part, kind, amount, frames=FRAMES, generator=draw)
             clips.append(networks.clips.features(part[None, :FRAMES])[0])
             pictures.append(networks.pictures.features(part[:FRAMES:PICTURE_STEP]))
@@ -114,7 +117,7 @@ def table_lines(result: Mapping[str, Any]) -> list[str]:
     for metric, curves in result["scores"].items():
         floor = result["floors"][metric]
         lines += [
-            f"{metric.upper()}[{result['network']}], floor {floor['value']:.1f} "
+            f"{metric_name(metric, result['network'])}[{result['network']}], floor {floor['value']:.1f} "
             f"(random halves {floor['halves']['mean']:.1f}, at most {floor['halves']['largest']:.1f})",
             "",
             "| damage | mildest | | | worst | rises, above the floor |",
@@ -143,13 +146,14 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
             points, floor = curves[kind]["points"], result["floors"][metric]["value"]
             values = np.array([point["value"] for point in points]) / floor
             spread = np.abs(np.array([point["interval"] for point in points]).T / floor - values)
-            name = f"{metric.upper()}[{result['network']}]"
+            name = f"{metric_name(metric, result['network'])}[{result['network']}]"
             amounts = [point["amount"] for point in points]
             axis.errorbar(amounts, values, yerr=spread, color=colors[metric], marker="o", capsize=3, label=name)
         axis.axhline(1, color="gray", ls="--", label="floor: real against real")
         axis.set_title(kind)
         axis.set_xlabel(CORRUPTIONS[kind].unit)
         axis.set_yscale("log")
+        axis.set_ylim(bottom=0.5)
         axis.grid(alpha=0.3, which="both")
     axes[0, 0].legend(fontsize=7)
     for row in axes:
@@ -172,7 +176,7 @@ def main() -> None:
     """Print the table; write JSON and a figure; fail if a curve does not rise or begins below the floor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="Where the rendered clips are kept, the --folder of horizon.py.")
-    parser.add_argument("--scenes", type=int, default=32, help="On each side; three clips of each.")
+    parser.add_argument("--scenes", type=int, default=32, help="On each side; fifteen clips of each.")
     parser.add_argument("--seed", type=int, default=0, help="Of one half; the next seed is the other's.")
     parser.add_argument("--features", type=Path, help="Another town-r2p1d than the one that ships.")
     parser.add_argument("--resamples", type=int, default=40)
@@ -183,12 +187,15 @@ def main() -> None:
     ends = "-".join(f"{end:g}" for end in wanted.ends_s)
     folder = args.folder / f"{len(rig)}x{rig.width_px}x{rig.height_px}-{ends}s-1-4-8hz"
     scenes = (scene_list(args.scenes, seed, split="test") for seed in (args.seed, args.seed + 1))
-    drives = [[clip.history for clip in town_clips(folder, some, rig, wanted)] for some in scenes]
+    drives = [
+        [np.concatenate([clip.history, *clip.windows[:2]]) for clip in town_clips(folder, some, rig, wanted)]
+        for some in scenes
+    ]
     networks = town_r2p1d(args.features)
     assert networks.clips is not None
     result: dict[str, Any] = {
         "network": networks.clips.name,
-        "clips": args.scenes * len(rig),
+        "clips": args.scenes * len(rig) * len(STARTS),
         "floors": {},
         "scores": {"fvd": {}, "fid": {}},
         "swapped_cameras": swapped_cameras([video for half in drives for video in half], rig),

@@ -1,7 +1,8 @@
 """What `town-r2p1d` is asked in training: clips of one camera drawn from a store of town scenes, with what is true of them.
 
 Motion, decisions, weather, situation, road users and where they are come from the scenes; half of the clips are damaged on
-purpose (`eval_fid_fvd.corruptions`) and the damage is asked, too. Every draw is a pure function of the generator.
+purpose (`eval_fid_fvd.corruptions`) and the root of the damage is asked, too (its root, so that a little is not lost beside a
+lot). Every draw is a pure function of the generator.
 """
 
 import os
@@ -163,7 +164,9 @@ class Draws:
         severity = np.zeros(len(CORRUPTIONS), np.float32)
         severity[list(CORRUPTIONS).index("frozen")] = still
         if kind:
-            severity[list(CORRUPTIONS).index(kind)] = np.log2(amount) if kind == SPEED else amount / WORST[kind]
+            severity[list(CORRUPTIONS).index(kind)] = (
+                np.log2(amount) if kind == SPEED else (amount / WORST[kind]) ** 0.5
+            )
         return video, {
             **self._facts(scene, camera, first, frames, rate, "frozen" if still else kind),
             "severity": severity,
@@ -225,14 +228,14 @@ class Tasks(nn.Module):
 
 
 WEIGHTS = {
-    "motion": 2.0,
+    "motion": 5.0,
     "lateral": 1.0,
     "longitudinal": 1.0,
     "weather": 0.5,
     "situation": 0.25,
     "counts": 1.0,
     "grid": 1.5,
-    "severity": 25.0,
+    "severity": 15.0,
 }
 
 

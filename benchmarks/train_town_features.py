@@ -124,7 +124,7 @@ def _damage_scores(said: dict[str, Any], true: dict[str, Any]) -> dict[str, tupl
     found = {}
     for i, kind in enumerate(CORRUPTIONS):
         error = said["severity"][:, i] - true["severity"][:, i]
-        found[f"{kind}, share of the severity's variance explained"] = (
+        found[f"{kind}, share of the variance of the severity's root explained"] = (
             float(1 - (error**2).mean() / true["severity"][:, i].var()),
             0.0,
         )

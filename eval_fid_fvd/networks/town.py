@@ -30,6 +30,7 @@ HEIGHT_PX, WIDTH_PX = 64, 128
 FEWEST_FRAMES = 8
 STEM, MIDDLE, DEEP, WIDTH = 24, 64, 112, 160  # channels after each halving of the picture
 BATCH_FRAMES = 128
+CHANGE = 3.0  # how much louder than the picture its change since the frame before is told
 
 
 class Factorised(nn.Module):
@@ -62,7 +63,7 @@ class TownR2p1d(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Factorised(3, STEM, size=5, stride=2)
+        self.stem = Factorised(6, STEM, size=5, stride=2)
         self.middle = Factorised(STEM, MIDDLE, stride=2)
         self.deep = Factorised(MIDDLE, DEEP, stride=2, time_stride=2)
         self.deep_more = Factorised(DEEP, DEEP)
@@ -73,8 +74,9 @@ class TownR2p1d(nn.Module):
             self.register_buffer(name, torch.ones(WIDTH))
 
     def forward(self, clips: Float[Tensor, "n 3 t h w"]) -> Float[Tensor, "n 160 t/4 h/16 w/16"]:
-        """Maps of clips in [-1, 1]."""
-        x = functional.relu(self.stem(clips), inplace=True)
+        """Maps of clips in [-1, 1]; the network is told each frame beside its change since the frame before."""
+        before = torch.cat([clips[:, :, :1], clips[:, :, :-1]], dim=2)
+        x = functional.relu(self.stem(torch.cat([clips, CHANGE * (clips - before)], dim=1)), inplace=True)
         x = functional.relu(self.middle(x), inplace=True)
         x = functional.relu(self.deep(x), inplace=True)
         x = functional.relu(x + self.deep_more(x))
