@@ -1,8 +1,8 @@
 """What `town-r2p1d` is asked in training: clips of one camera drawn from a store of town scenes, with what is true of them.
 
-Motion, decisions, weather, situation, road users and where they are come from the scenes; half of the clips are damaged on
-purpose (`eval_fid_fvd.corruptions`) and the root of the damage is asked, too (its root, so that a little is not lost beside a
-lot). Every draw is a pure function of the generator.
+Motion, decisions, weather, situation, road users and where they are come from the scenes; more than half of the clips are
+damaged on purpose (`eval_fid_fvd.corruptions`), and the root of the severity is asked, so that a little damage is not lost
+beside a lot. Every draw is a pure function of the generator.
 """
 
 import os

@@ -2,10 +2,10 @@
 
     FD = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
 
-in the squared form, with unbiased covariances (N - 1) and float64 throughout. Covariances are never formed: a set is kept as
+in the squared form, with unbiased covariances (N - 1) and float64 throughout. A set is not kept as a covariance but as
 its count, its mean and a *root* R of its centred products (R^T R = sum of outer products of rows minus their mean), which is
-the centred rows themselves while there are few of them and a triangle of them later (QR, or Cholesky where no variance is
-small). The last term is the nuclear norm (the sum of singular values) of R_a R_b^T / sqrt((n - 1)(m - 1)). No square root of
+the centred rows themselves while there are few of them and a triangle of them later (QR, or Cholesky where correlations are
+far from singular). The last term is the nuclear norm (the sum of singular values) of R_a R_b^T / sqrt((n - 1)(m - 1)). No square root of
 rounding noise is ever taken, so singular and near-singular covariances (fewer samples than dimensions) are as exact as any
 other, streamed or not; scipy's `sqrtm` and eigenvalues of S_a S_b are off by up to 1e-7 there. Nothing is added to the
 diagonal and nothing is clamped: two equal sets give 0 up to rounding.
@@ -37,7 +37,7 @@ def frechet_distance(features_a: Float[Array, "n d"], features_b: Float[Array, "
     """
     a, b = checked_features(features_a, "a"), checked_features(features_b, "b")
     _check_widths(a.shape[1], b.shape[1])
-    return frechet_distance_of_stats(FeatureStats.of(a), FeatureStats.of(b))
+    return frechet_distance_of_stats(FeatureStats.of_checked(a), FeatureStats.of_checked(b))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,7 +76,11 @@ class FeatureStats:
         Raises:
             BadRequest: for no rows or values that are not finite.
         """
-        rows = checked_features(features, "batch", at_least=1)
+        return cls.of_checked(checked_features(features, "batch", at_least=1))
+
+    @classmethod
+    def of_checked(cls, rows: Float[Array, "n d"]) -> "FeatureStats":
+        """`of` for rows that `checked_features` gave."""
         shifted = rows - rows[0]  # features near 1e7 keep their digits: differences of close numbers are exact
         offset = _centre(shifted)
         mean, mean_low = _two_sum(rows[0], offset)
@@ -202,7 +206,7 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _compressed(rows: Array) -> Array:
-    """The rows, or, when there are more than 2 d of them, d rows with the same products (QR; no products are formed)."""
+    """The rows, or, when there are more than 2 d of them, d rows with the same products."""
     return _triangle(rows) if len(rows) > 2 * rows.shape[1] else rows
 
 

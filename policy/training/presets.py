@@ -1,11 +1,10 @@
 """Sizes and recipes for planners: `test` trains in seconds, `town-mini` on two processor cores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from policy.planner_config import PlannerConfig
 from worldmodel.errors import UnknownName
-from worldmodel.text_encoders import MINILM
 from worldmodel.training.presets import TRAINING_MIX
 
 
@@ -14,8 +13,7 @@ class PolicyPreset:
     """Everything that fixes a planner's training but its kind, its data and its length.
 
     Attributes:
-        width, heads, scene_layers, state_layers, plan_layers: As in `PlannerConfig`.
-        text_encoder, text_width: As in `PlannerConfig`.
+        sizes: A planner of this size, of any kind and without statistics.
         scenes: Town scenes rendered when no store is named.
         situations: Their situations, in turn; None for all.
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated.
@@ -25,13 +23,7 @@ class PolicyPreset:
     """
 
     name: str
-    width: int = 64
-    heads: int = 4
-    scene_layers: int = 4
-    state_layers: int = 2
-    plan_layers: int = 2
-    text_encoder: str = MINILM
-    text_width: int = 384
+    sizes: PlannerConfig = field(default_factory=lambda: PlannerConfig(kind="direct"))
     scenes: int = 480
     situations: tuple[str, ...] | None = TRAINING_MIX
     video_s: float = 4.0
@@ -48,29 +40,23 @@ class PolicyPreset:
 
     def planner(self, kind: str) -> PlannerConfig:
         """The planner of a kind in this size, without statistics."""
-        return PlannerConfig(
-            kind=kind,
-            width=self.width,
-            heads=self.heads,
-            scene_layers=self.scene_layers,
-            state_layers=self.state_layers,
-            plan_layers=self.plan_layers,
-            text_encoder=self.text_encoder,
-            text_width=self.text_width,
-        )
+        return replace(self.sizes, kind=kind)
 
 
 def test() -> PolicyPreset:
     """Tiny: trains in seconds, inside tests."""
     return PolicyPreset(
         name="test",
-        width=16,
-        heads=2,
-        scene_layers=1,
-        state_layers=1,
-        plan_layers=1,
-        text_encoder="hash-32",
-        text_width=32,
+        sizes=PlannerConfig(
+            kind="direct",
+            width=16,
+            heads=2,
+            scene_layers=1,
+            state_layers=1,
+            plan_layers=1,
+            text_encoder="hash-32",
+            text_width=32,
+        ),
         scenes=24,
         situations=None,
         video_s=2.0,
