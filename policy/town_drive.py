@@ -5,8 +5,7 @@ hand-over on.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,13 +21,12 @@ from eval_fid_fvd.driving_score import (
 from eval_fid_fvd.footprints import LaneMap
 from eval_fid_fvd.rules import along_route
 from policy.bicycle import CarState, Limits, step
-from worldmodel.clips import Instruction
 from worldmodel.edits import Edit
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.plans import Observation
 from worldmodel.town.drivers.expert import idm
-from worldmodel.town.scene import Scene
+from worldmodel.town.scene import Scene, from_frame
 from worldmodel.town.traffic import SITUATIONS, TICKS_HZ, EgoState, Simulation, check_rate
 
 WARMUP_S = 2.0
@@ -250,24 +248,6 @@ class TownDrive:
             self._pictures |= dict(zip(missing, shown, strict=True))
         self._pictures = {number: self._pictures[number] for number in numbers}
         return np.stack([self._pictures[number] for number in numbers])
-
-
-def from_frame(scene: Scene, first: int) -> Scene:
-    """A scene without the frames before `first`, its clock set to 0 there."""
-    offset = first / scene.frequency_hz
-    told = [
-        Instruction(text=one.text, start_s=max(one.start_s - offset, 0.0), end_s=one.end_s - offset)
-        for one in scene.instructions
-        if one.end_s > offset
-    ]
-    arrays: dict[str, Any] = {
-        name: getattr(scene, name)[first:]
-        for name in (
-            "ego_poses", "ego_speeds_mps", "body_poses", "body_present", "body_speeds_mps", "body_braking",
-            "body_indicators", "signal_states", "route_s", "ego_braking", "ego_indicators", "ego_causes",
-        )
-    }  # fmt: skip
-    return replace(scene, instructions=tuple(told), **arrays)
 
 
 def free_flow_m(simulation: Simulation, s_m: float, speed_mps: float, seconds: float) -> float:

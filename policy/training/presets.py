@@ -16,6 +16,8 @@ class PolicyPreset:
         sizes: A planner of this size, of any kind and without statistics.
         scenes: Town scenes rendered when no store is named.
         situations: Their situations, in turn; None for all.
+        surprises: Share of the scenes of the mix 'rich' in which the expert notices an obstacle late
+            (`worldmodel.town.surprises`).
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated.
         cameras, width_px, height_px, frequency_hz: Of the pictures.
         batch_size: Examples per step.
@@ -26,6 +28,7 @@ class PolicyPreset:
     sizes: PlannerConfig = field(default_factory=lambda: PlannerConfig(kind="direct"))
     scenes: int = 480
     situations: tuple[str, ...] | None = TRAINING_MIX
+    surprises: float = 0.5
     video_s: float = 4.0
     scene_s: float = 8.0
     cameras: int = 3

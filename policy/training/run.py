@@ -156,6 +156,7 @@ def _stores(config: PolicyConfig, preset: PolicyPreset, say: Say) -> list[Store]
             video_s=preset.video_s,
             scene_s=preset.scene_s,
             frequency_hz=preset.frequency_hz,
+            surprises=preset.surprises if config.mix == "rich" else 0.0,
             workers=config.workers,
             progress=progress,
         )

@@ -15,12 +15,12 @@ from policy.baselines import (
 )
 from policy.closed_loop import TownEnv, TownSetup
 from policy.driving import drive, ride_of
-from policy.town_drive import Course, TownDrive, from_frame
+from policy.town_drive import Course, TownDrive
 from worldmodel.edits import InsertActor
 from worldmodel.errors import BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
-from worldmodel.town.scene import town_rig
+from worldmodel.town.scene import from_frame, town_rig
 from worldmodel.town.traffic import simulate
 
 SMALL = TownSetup(rig=town_rig(1, 32, 16), seconds=2.0, history=2, situations=("empty_road", "pedestrian"))

@@ -4,7 +4,8 @@ World frame: x east, y north, z up, metres; yaw counter-clockwise. (highway-env 
 A scene is a pure function of (situation, seed, edits).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
@@ -279,6 +280,24 @@ class Scene:
                 )
             )
         return tuple(found)
+
+
+def from_frame(scene: Scene, first: int) -> Scene:
+    """A scene without the frames before `first`, its clock set to 0 there."""
+    offset = first / scene.frequency_hz
+    told = [
+        Instruction(text=one.text, start_s=max(one.start_s - offset, 0.0), end_s=one.end_s - offset)
+        for one in scene.instructions
+        if one.end_s > offset
+    ]
+    arrays: dict[str, Any] = {
+        name: getattr(scene, name)[first:]
+        for name in (
+            "ego_poses", "ego_speeds_mps", "body_poses", "body_present", "body_speeds_mps", "body_braking",
+            "body_indicators", "signal_states", "route_s", "ego_braking", "ego_indicators", "ego_causes",
+        )
+    }  # fmt: skip
+    return replace(scene, instructions=tuple(told), **arrays)
 
 
 CAMERA_YAWS_DEG = {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class TownJob:
     Attributes:
         video_s, scene_s: Seconds that are rendered (from the start), and whose steps are kept.
         wanders: Whether the ego wanders (`worldmodel.town.wander`) instead of driving as the expert.
+        surprises: Whether the expert notices an obstacle late (`worldmodel.town.surprises`).
         rig: The cameras; None where nothing is rendered.
     """
 
@@ -34,14 +35,16 @@ class TownJob:
     scene_s: float
     frequency_hz: float
     wanders: bool = False
+    surprises: bool = False
     rig: Rig | None = None
 
     def scene(self) -> "Scene":
         """The scene, simulated."""
+        from worldmodel.town.surprises import surprise
         from worldmodel.town.traffic import simulate
         from worldmodel.town.wander import wander
 
-        drive = wander if self.wanders else simulate
+        drive = wander if self.wanders else surprise if self.surprises else simulate
         return drive(self.situation, self.seed, seconds=self.scene_s, frequency_hz=self.frequency_hz)
 
 
@@ -80,9 +83,14 @@ def town_jobs(
     scene_s: float,
     frequency_hz: float,
     wander: float = 0.0,
+    surprises: float = 0.0,
     rig: Rig | None = None,
 ) -> list[TownJob]:
-    """What is to be simulated for the scenes of a store; every so many of them wanders."""
+    """What is to be simulated for the scenes of a store; every so many of them wanders, or is surprised."""
+
+    def is_one(i: int, share: float) -> bool:
+        return int((i + 1) * share) > int(i * share)
+
     return [
         TownJob(
             situation=situation,
@@ -90,7 +98,8 @@ def town_jobs(
             video_s=video_s,
             scene_s=scene_s,
             frequency_hz=frequency_hz,
-            wanders=int((i + 1) * wander) > int(i * wander),
+            wanders=is_one(i, wander),
+            surprises=not is_one(i, wander) and is_one(i, surprises),
             rig=rig,
         )
         for i, (situation, seed) in enumerate(scenes)
@@ -106,6 +115,7 @@ def town_store(
     scene_s: float,
     frequency_hz: float,
     wander: float = 0.0,
+    surprises: float = 0.0,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Store:
@@ -113,10 +123,14 @@ def town_store(
 
     Args:
         wander: Share of the scenes, spread evenly, in which the ego wanders.
+        surprises: Share of the scenes, spread evenly, in which the expert notices an obstacle late.
         workers: Processes side by side; the result does not depend on it.
     """
-    jobs = town_jobs(scenes, video_s=video_s, scene_s=scene_s, frequency_hz=frequency_hz, wander=wander, rig=rig)
-    made_from = {"town": [list(scene) for scene in scenes], "video_s": video_s, "scene_s": scene_s, "wander": wander}
+    times: dict[str, Any] = {"video_s": video_s, "scene_s": scene_s, "wander": wander}
+    if surprises:
+        times["surprises"] = surprises
+    jobs = town_jobs(scenes, frequency_hz=frequency_hz, rig=rig, **times)
+    made_from = {"town": [list(scene) for scene in scenes], **times}
     if workers <= 1:
         return write_store(map(_town_job, jobs), len(jobs), folder, rig, frequency_hz, made_from, progress)
     import multiprocessing
@@ -141,7 +155,9 @@ def add_words(store: Store, folder: Path | None = None, progress: Progress | Non
         raise BadDataset(f"'{store.folder}' holds recordings; only town scenes can be described later. Make it again.")
     times = {"video_s": made["video_s"], "scene_s": made["scene_s"], "frequency_hz": store.frequency_hz}
     found, changed = [], 0
-    for i, job in enumerate(town_jobs(made["town"], wander=made.get("wander", 0.0), **times)):
+    for i, job in enumerate(
+        town_jobs(made["town"], wander=made.get("wander", 0.0), surprises=made.get("surprises", 0.0), **times)
+    ):
         scene = job.scene()
         driven = scene.trajectory().motion().deltas
         same = driven.shape == store.deltas[i].shape and np.abs(driven - store.deltas[i]).max() < SAME
