@@ -1,4 +1,4 @@
-"""The planners by their names on the command line. A learned one is named by its checkpoint folder, too."""
+"""The planners by their names on the command line. A learned one is named by its checkpoint folder, or as shipped: 'rich/ik'."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -39,7 +39,20 @@ PLANNERS: dict[str, Maker] = {
     "constant-turn-rate": lambda _model, _samples: ConstantTurnRatePlanner(),
     "stand-still": lambda _model, _samples: StandStillPlanner(),
 }
-USE_MODEL = ("joint", "imagining")  # of the names; folders do, too
+USE_MODEL = ("joint", "imagining")  # of the names; learned planners do, too
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "planners"  # MIX/KIND
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The learned planners that ship: 'natural/direct', 'rich/ik', ..."""
+    return tuple(sorted(str(path.parent.relative_to(SHIPPED)) for path in SHIPPED.glob("*/*/config.json")))
+
+
+def planner_folder(name: str) -> Path | None:
+    """Where a learned planner lies: a folder of this name, or the one that ships under it; None for neither."""
+    if Path(name).is_dir():
+        return Path(name)
+    return SHIPPED / name if name in shipped_names() else None
 
 
 def check_planner(name: str, also: Iterable[str] = ()) -> None:
@@ -51,8 +64,8 @@ def check_planner(name: str, also: Iterable[str] = ()) -> None:
         UnknownName: with the closest name.
     """
     names = (*PLANNERS, *also)
-    if name not in names and not Path(name).is_dir():
-        raise UnknownName("planner", name, (*names, "a checkpoint folder"))
+    if name not in names and planner_folder(name) is None:
+        raise UnknownName("planner", name, (*names, *shipped_names(), "a checkpoint folder"))
 
 
 def model_for(names: Iterable[str], folder: str) -> "WorldModel | None":
@@ -73,7 +86,7 @@ def model_for(names: Iterable[str], folder: str) -> "WorldModel | None":
 
 
 def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Planner:
-    """A planner by its name, or from its checkpoint folder.
+    """A planner by its name or from its checkpoint folder.
 
     Args:
         model: What the planners 'joint' and 'imagining' ask, and through whose tokenizer learned planners see.
@@ -89,4 +102,5 @@ def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Pla
     from policy.answers import Ask
     from policy.learned import LearnedPlanner
 
-    return LearnedPlanner.from_pretrained(name, None if model is None else model.tokenizer, ask=Ask(samples=samples))
+    folder = planner_folder(name) or Path(name)
+    return LearnedPlanner.from_pretrained(folder, None if model is None else model.tokenizer, ask=Ask(samples=samples))
