@@ -16,6 +16,7 @@ from worldmodel.training.draws import batch_random
 
 Batch = dict[str, Tensor]
 CELL_NOISE, EGO_NOISE = 0.1, 0.05  # standard deviations, in units of the inputs' own
+CELL_DROP = 0.1  # share of the pictures' cells that are blank
 TEXT_DROP, FEATURE_DROP = 0.15, 0.3  # shares of examples without an instruction, and of its features that are dropped
 NOISES = 4  # noisy plans per example: the decoder is cheap beside what it looks at
 PICTURES = ("cells", "rays", "states", "states_known")  # what is exchanged between the examples of a control
@@ -79,7 +80,8 @@ class PlannerTask:
 def blurred(seen: Seen, generator: torch.Generator) -> Seen:
     """What is seen, a little noisy, and at times without what is told: a few hundred drives are soon known by heart.
 
-    Pictures and ego steps get noise; of the instruction each feature is dropped at times, and at times all of it.
+    Pictures and ego steps get noise, and some of the pictures' cells are blank; of the instruction each feature is dropped
+    at times, and at times all of it.
     """
 
     def noise(values: Tensor) -> Tensor:
@@ -90,8 +92,10 @@ def blurred(seen: Seen, generator: torch.Generator) -> Seen:
 
     count, width = seen.text.shape
     heard = kept(1 - TEXT_DROP, count, 1) * kept(1 - FEATURE_DROP, count, width) / (1 - FEATURE_DROP)
+    _, _, cameras, _, rows, columns = seen.cells.shape
+    shown = kept(1 - CELL_DROP, count, 1, cameras, 1, rows, columns)
     return Seen(
-        cells=seen.cells + CELL_NOISE * noise(seen.cells),
+        cells=(seen.cells + CELL_NOISE * noise(seen.cells)) * shown,
         rays=seen.rays,
         ego=seen.ego + EGO_NOISE * noise(seen.ego),
         text=seen.text * heard,
