@@ -4,7 +4,7 @@ The planner plans every half second, and our bicycle follows the plan.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,12 +14,12 @@ from jaxtyping import Float
 from eval_fid_fvd.comfort import Ride, plans_agree
 from eval_fid_fvd.driving_score import Conduct, DrivingScore
 from eval_fid_fvd.navsim import SubScores, forgiven, sub_scores
-from policy.baselines import PrivilegedExpert
+from policy.baselines import PrivilegedExpert, StandStillPlanner
 from policy.bicycle import PLAN_STEP_S, controls_of
 from policy.bicycle import drive as drive_on
 from policy.planner import Planner
 from policy.town_drive import Course, TownDrive
-from worldmodel.errors import BadRequest
+from worldmodel.errors import BadRequest, Diverged, PolicyError
 from worldmodel.geometry import Array, Rig
 from worldmodel.plans import Plan
 from worldmodel.town.scene import Scene, town_rig
@@ -42,6 +42,7 @@ class Drive:
         navsim: NAVSIM's sub-scores of it, progress against the expert's in the same time.
         expert: The expert's own sub-scores in that scene, which forgive what even the expert did.
         plans: Every plan made, and when, in seconds from the hand-over.
+        failures: When the planner had no usable answer, and why; the car brakes until the next one.
     """
 
     course: Course
@@ -54,6 +55,7 @@ class Drive:
     navsim: SubScores
     expert: SubScores
     plans: tuple[tuple[float, Plan], ...] = ()
+    failures: tuple[tuple[float, str], ...] = ()
 
     @property
     def epdms(self) -> float:
@@ -67,6 +69,7 @@ def drive(
     *,
     rig: Rig | None = None,
     history: int = 16,
+    ages: Sequence[int] | None = None,
     replan_s: float = PLAN_STEP_S,
     seed: int = 0,
 ) -> Drive:
@@ -78,10 +81,12 @@ def drive(
         driver: A planner, or the town's expert. A planner whose `needs_pixels` is False gets black frames for free.
         rig: Cameras for the planner; the town's own three by default.
         history: Frames that the planner sees, at most.
+        ages: How many frames old those are that it looks at; the others stay black. None: all of them.
         replan_s: A new plan each time; a multiple of a frame.
         seed: Of the planner; every plan gets its own, derived from it.
     Raises:
-        BadInput: if the course cannot be driven, or the planner cannot use its observations.
+        BadInput: if the course cannot be driven, or the planner cannot use its observations; a planner that fails on one of
+            them brakes, and the failure stands in the record.
     """
     frames = replan_s * course.frequency_hz
     if not (frames >= 1 and abs(frames - round(frames)) < 1e-6):
@@ -94,14 +99,20 @@ def drive(
     cameras = rig or town_rig()
     plans: list[tuple[float, Plan]] = []
     rides: list[Ride] = []
+    failures: list[tuple[float, str]] = []
     while not town.end:
-        seen = town.observation(cameras, history, pixels=getattr(driver, "needs_pixels", True))
-        plan = driver.plan(seen, seed=seed * 100_000 + len(plans))
+        seen = town.observation(cameras, history, pixels=getattr(driver, "needs_pixels", True), ages=ages)
+        try:
+            plan = driver.plan(seen, seed=seed * 100_000 + len(plans))
+        except (PolicyError, Diverged) as error:
+            failures.append((town.time_s, str(error)))
+            plan = StandStillPlanner().plan(seen, seed=0)
         plans.append((town.time_s, plan))
         controls = controls_of(plan, town.car.speed_mps, course.limits)
         rides.append(ride_of(controls, town.car.speed_mps))
         town.advance((float(controls[0, 0]), float(controls[0, 1])), replan_s)
-    return finished(town, driver.name, plans=plans, agreement=agreement(rides, replan_s))
+    record = finished(town, driver.name, plans=plans, agreement=agreement(rides, replan_s))
+    return replace(record, failures=tuple(failures))
 
 
 def finished(

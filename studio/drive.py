@@ -12,6 +12,7 @@ from eval_fid_fvd.driving_score import DEFAULT_FORM, NO_FAULT, summary
 from eval_fid_fvd.navsim import mean_scores
 from policy.baselines import PrivilegedExpert
 from policy.driving import Drive, drive
+from policy.foreign.planner import ForeignPlanner
 from policy.learned import LearnedPlanner
 from policy.planner import Planner
 from policy.town_drive import WARMUP_S, Course
@@ -22,6 +23,7 @@ from studio.planners import PLANNERS, USE_MODEL, check_planner, make_planner, mo
 from studio.runs import RunWriter, new_folder, refuse_existing
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array, Rig, Trajectory, relative
+from worldmodel.observing import frames_between
 from worldmodel.town.scene import town_rig
 from worldmodel.town.traffic import SITUATIONS
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 EXPERT = "expert"
 DRIVERS = (*PLANNERS, EXPERT)
 MAX_SCENES = 10_000
+TOWN_HZ = 8.0
 SHOWN = (224, 128)  # size of the pictures in the video, px
 FLASH_S = 1.5  # how long an infraction stays on the screen
 
@@ -40,7 +43,7 @@ class DriveRequest:
     """What `detour drive` is asked for.
 
     Attributes:
-        planner: One of DRIVERS, or the checkpoint folder of a learned planner.
+        planner: One of DRIVERS, the checkpoint folder of a learned planner, or a policy of the user's own.
         situations: In turn; empty for all.
         seed: Of the first scene; the others follow. Also of the planner.
         scenes: How many.
@@ -80,6 +83,7 @@ class Driver:
     Attributes:
         rig: Its cameras.
         history: Frames that it sees.
+        ages: How many frames old those are that it looks at; None for all.
         frequency_hz: Its clock.
         about: In words, for the report.
     """
@@ -87,6 +91,7 @@ class Driver:
     who: Planner | PrivilegedExpert
     rig: Rig
     history: int = 2
+    ages: tuple[int, ...] | None = None
     frequency_hz: float = 8.0
     about: str = "no model"
 
@@ -103,6 +108,8 @@ def make_driver(request: DriveRequest, model: "WorldModel | None" = None) -> Dri
     who = make_planner(request.planner, model, request.samples)
     if isinstance(who, LearnedPlanner):
         return _learned_driver(who)
+    if isinstance(who, ForeignPlanner):
+        return _foreign_driver(who)
     if request.planner not in USE_MODEL:
         return Driver(who=who, rig=town_rig(1, 32, 16))
     assert model is not None
@@ -122,9 +129,38 @@ def _learned_driver(who: LearnedPlanner) -> Driver:
         who=who,
         rig=town_rig(config.cameras, *who.eyes.picture_size),
         history=who.eyes.frames_needed,
+        ages=config.history_frames,
         frequency_hz=config.frequency_hz,
         about=f"{who.name}, weights {who.hash}",
     )
+
+
+def _foreign_driver(who: ForeignPlanner) -> Driver:
+    """The town's cameras that a user's own policy names; as many pictures as it wants, at the town's rate."""
+    needs = who.declared.needs
+    rig = _rig_with(needs.cameras)
+    every = 1 if needs.pictures_hz is None else frames_between(TOWN_HZ, needs.pictures_hz)
+    history = 16 if needs.pictures is None else (needs.pictures - 1) * every + 1
+    return Driver(
+        who=who,
+        rig=rig.scaled(needs.width_px or rig.width_px, needs.height_px or rig.height_px),
+        history=max(history, 2),
+        frequency_hz=TOWN_HZ,
+        about=f"{who.name}, a policy of the user's",
+    )
+
+
+def _rig_with(names: tuple[str, ...] | None) -> Rig:
+    """These cameras of the smallest of the town's rigs that has them all; without a wish the three that the town has.
+
+    Raises:
+        UnknownName: for a camera that the town lacks.
+    """
+    if not names:
+        return town_rig(3)
+    rigs = [town_rig(count) for count in (1, 3, 6)]
+    rig = next((one for one in rigs if set(names) <= set(one.names)), rigs[-1])
+    return Rig(cameras=tuple(rig.cameras[rig.index(name)] for name in names))
 
 
 def courses_of(request: DriveRequest, driver: Driver) -> list[Course]:
@@ -167,7 +203,7 @@ def run_drive(
     courses = courses_of(request, driver)
     started, drives = time.perf_counter(), []
     for number, course in enumerate(courses, start=1):
-        drives.append(drive(driver.who, course, rig=driver.rig, history=driver.history, seed=request.seed))
+        drives.append(drive_one(driver, course, request.seed))
         on_scene(number, len(courses))
     drove = time.perf_counter()
     with new_folder(Path(out)) as folder:
@@ -179,6 +215,11 @@ def run_drive(
         record = run.finish(score_rows(drives), {"model": driver.about, "drives": [facts_of(one) for one in drives]})
         _report(folder / "report.html", request, record, drives, films)
     return record
+
+
+def drive_one(driver: Driver, course: Course, seed: int) -> Drive:
+    """One course, seen through the driver's cameras."""
+    return drive(driver.who, course, rig=driver.rig, history=driver.history, ages=driver.ages, seed=seed)
 
 
 def facts_of(one: Drive) -> dict[str, Any]:
@@ -198,6 +239,7 @@ def facts_of(one: Drive) -> dict[str, Any]:
         "infractions": [asdict(infraction) for infraction in one.conduct.infractions],
         "navsim": asdict(one.navsim) | {"pdms": one.navsim.pdms, "epdms": one.epdms},
         "plans": len(one.plans),
+        "failures": [{"at_s": at_s, "why": why} for at_s, why in one.failures],
     }
 
 
@@ -305,4 +347,7 @@ def _report(path: Path, request: DriveRequest, record: dict[str, Any], drives: l
         "commit": str(record["commit"]),
     }
     lead = f"{drives[0].driver} drove {len(drives)} scenes of {request.seconds:g} s; the others reacted to it."
+    if failed := sum(len(one.failures) for one in drives):
+        made = sum(len(one.plans) for one in drives)
+        lead += f" {failed} of {made} times it gave no usable plan; the car braked until the next one."
     write_report(path, f"Closed loop: {request.planner} in the town", lead, sections, facts)

@@ -1,10 +1,12 @@
-"""The planners by their names on the command line. A learned one is named by its checkpoint folder, or as shipped: 'rich/ik'."""
+"""The planners by their names on the command line. A learned one is named by its checkpoint folder, or as shipped: 'rich/ik';
+a user's own one as `policy.foreign.sources` says."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner, StandStillPlanner
+from policy.foreign.sources import is_foreign
 from policy.planner import JointPlanner, Planner
 from worldmodel.errors import BadRequest, UnknownName
 
@@ -56,7 +58,7 @@ def planner_folder(name: str) -> Path | None:
 
 
 def check_planner(name: str, also: Iterable[str] = ()) -> None:
-    """Refuse a name that is neither a planner's nor a folder.
+    """Refuse a name that is neither a planner's, nor a folder, nor that of a user's own policy.
 
     Args:
         also: Further names that are fine.
@@ -64,8 +66,8 @@ def check_planner(name: str, also: Iterable[str] = ()) -> None:
         UnknownName: with the closest name.
     """
     names = (*PLANNERS, *also)
-    if name not in names and planner_folder(name) is None:
-        raise UnknownName("planner", name, (*names, *shipped_names(), "a checkpoint folder"))
+    if name not in names and not is_foreign(name) and planner_folder(name) is None:
+        raise UnknownName("planner", name, (*names, *shipped_names(), "a checkpoint folder", "a policy of your own"))
 
 
 def model_for(names: Iterable[str], folder: str) -> "WorldModel | None":
@@ -77,7 +79,7 @@ def model_for(names: Iterable[str], folder: str) -> "WorldModel | None":
     wanted = False
     for name in names:
         check_planner(name)
-        wanted = wanted or name in USE_MODEL or name not in PLANNERS
+        wanted = wanted or name in USE_MODEL or not (name in PLANNERS or is_foreign(name))
     if not wanted:
         return None
     from worldmodel.model import WorldModel
@@ -86,7 +88,7 @@ def model_for(names: Iterable[str], folder: str) -> "WorldModel | None":
 
 
 def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Planner:
-    """A planner by its name or from its checkpoint folder.
+    """A planner by its name, from its checkpoint folder, or a user's own policy.
 
     Args:
         model: What the planners 'joint' and 'imagining' ask, and through whose tokenizer learned planners see.
@@ -95,10 +97,15 @@ def make_planner(name: str, model: "WorldModel | None", samples: int = 8) -> Pla
         UnknownName: with the closest name.
         BadRequest: if a world model is needed and there is none.
         BadCheckpoint: if the folder holds no planner, or one that sees through another tokenizer.
+        BadPolicy: if a user's own policy cannot be started, or does not declare what its answers mean.
     """
     check_planner(name)
     if name in PLANNERS:
         return PLANNERS[name](model, samples)
+    if is_foreign(name):
+        from policy.foreign.planner import foreign_planner
+
+        return foreign_planner(name)
     from policy.answers import Ask
     from policy.learned import LearnedPlanner
 

@@ -9,7 +9,7 @@ from studio.demo import DEFAULT_MODEL, wish_of
 from studio.moments import Wish, moment_of
 from studio.plan_scores import INPUTS, Answer, Future, plan_summary
 from studio.planners import DEFAULT_PLANNERS, make_planner, model_for
-from worldmodel.errors import ClipTooShort, MissingMotion
+from worldmodel.errors import ClipTooShort, Diverged, MissingMotion, PolicyError
 from worldmodel.io.lerobot import Dataset, find_clip
 from worldmodel.plans import PLAN_TIMES_S
 
@@ -96,7 +96,7 @@ def _planned(
     for name in request.planners:
         try:
             plan = make_planner(name, world, request.samples).plan(moment.observation(), request.seed)
-        except MissingMotion as error:
+        except (MissingMotion, PolicyError, Diverged) as error:
             skipped.append(f"clip '{moment.clip.id}', {name}: {error}")
             continue
         answers.append(Answer(planner=name, plan=plan, future=future))

@@ -24,7 +24,7 @@ from studio.town_answer import TownAnswer, add_town_paths, town_answer, town_fac
 from studio.town_scene import roadside_m, town_depth, town_scene
 from studio.town_sprites import lookalike_of, sprite_of
 from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadRequest, ClipTooShort, MissingMotion
+from worldmodel.errors import BadRequest, ClipTooShort, Diverged, MissingMotion, PolicyError
 from worldmodel.plans import Plan
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _pairs(
         planner = make_planner(name, world, request.samples)
         try:
             pairs.append(pair_of(planner, moment.clip, edited, edit, **asked, seed=request.seed))
-        except (MissingMotion, ClipTooShort) as error:
+        except (MissingMotion, ClipTooShort, PolicyError, Diverged) as error:
             skipped.append(f"{planner.name}: {error}")
     return pairs, skipped
 

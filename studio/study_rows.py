@@ -1,41 +1,39 @@
-"""One scene of a grounding study: its eligible moment, every variant, every planner, one row per paired sample."""
+"""One scene of a grounding study: its eligible moment, everything that is put there, every planner, one row per sample."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-import numpy as np
-
 from policy.planner import Planner
-from studio.counterfactual import EditedClip, apply_edit
-from studio.eligible import Verdict, first_eligible
+from studio.counterfactual import EditedClip
+from studio.eligible import Verdict
+from studio.study_cases import Case, Known, cases_of
 from studio.study_config import StudyConfig
-from studio.town_scene import roadside_m
-from studio.town_sprites import lookalike_of, sprite_of
-from worldmodel.clips import Clip, Instruction
-from worldmodel.edits import StitchSprite
-from worldmodel.errors import BadEdit, DetourError
-from worldmodel.geometry import Array, Trajectory
+from studio.study_eyes import Make, history_s, longest_history_s, planners_of
+from studio.study_things import Thing, stitched, swept_things, things_of
+from worldmodel.errors import DetourError, PolicyError
+from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan, Response
-from worldmodel.town.scene import Scene, town_rig
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Make = Callable[[StudyConfig], Sequence[Planner]]
+OTHER_SEED = "other_seed"  # nothing is put anywhere; the second plan draws other noise
 COLUMNS = {
     "scene": "string",
     "situation": "string",
     "seed": "int64",
     "at_s": "float64",
     "speed_mps": "float64",
-    "oracle_m": "float64",
+    "swept": "bool_",
     "planner": "string",
     "variant": "string",
+    "distance_m": "float64",
+    "size": "float64",
+    "oracle_m": "float64",
     "sample": "int32",
     "factual_m": "float64",
     "edited_m": "float64",
@@ -62,42 +60,22 @@ class SceneRows:
     rows: tuple[dict[str, Any], ...]
 
 
-@lru_cache(maxsize=1)
-def planners_of(config: StudyConfig) -> tuple[Planner, ...]:
-    """The planners that a study names, loaded once per process."""
-    from studio.planners import make_planner, model_for
-
-    model = model_for(config.planners, config.model or _shipped())
-    return tuple(make_planner(name, model, config.samples) for name in config.planners)
-
-
-def _shipped() -> str:
-    from studio.demo import DEFAULT_MODEL
-
-    return DEFAULT_MODEL
-
-
-def scene_rows(config: StudyConfig, pair: tuple[str, int], make: Make = planners_of) -> SceneRows:
+def scene_rows(config: StudyConfig, number: int, make: Make = planners_of, known: Known | None = None) -> SceneRows:
     """Everything a study asks of one scene; a pure function of its arguments, on one thread.
 
     Args:
         config: The study.
-        pair: Situation and seed.
+        number: Of the scene.
         make: Makes the planners.
+        known: Verdicts of an earlier study of the same scenes.
     Raises:
         DetourError: if the scene or the planners cannot be made; what a planner cannot answer stands in its rows.
     """
-    from worldmodel.town.traffic import simulate
-
-    situation, seed = pair
-    seconds = max(config.moments_s) + float(PLAN_TIMES_S[-1]) + 1.0
-    scene = simulate(situation, seed, seconds=seconds, frequency_hz=config.frequency_hz)
-    verdicts = first_eligible(scene, config.moments_s, kind=config.kind)
-    if not verdicts or not verdicts[-1].eligible:
-        return SceneRows(verdicts=tuple(verdicts), rows=())
     with one_thread():
-        rows = tuple(_rows(config, scene, verdicts[-1], make(config)))
-    return SceneRows(verdicts=tuple(verdicts), rows=rows)
+        planners = make(config)
+        found = cases_of(config, longest_history_s(planners, config)).found(number, known or {})
+        rows = () if found.case is None else tuple(_rows(config, found.case, number, planners))
+    return SceneRows(verdicts=found.verdicts, rows=rows)
 
 
 @contextmanager
@@ -113,87 +91,72 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _rows(config: StudyConfig, scene: Scene, found: Verdict, planners: Sequence[Planner]) -> Iterator[dict[str, Any]]:
-    clip, depth = seen(config, scene, found.at_s)
-    now_s = (len(clip) - 1) / config.frequency_hz
-    seed = seed_of(config, scene)
-    without = clip.observation(now_s, config.history_s)
-    factual = [asked_for(planner, without, seed) for planner in planners]
-    head = {"scene": scene.id, "situation": scene.situation, "seed": scene.seed, "at_s": found.at_s}
-    head |= {"speed_mps": found.speed_mps, "oracle_m": found.oracle_m}
-    for variant in config.variants:
-        edited = edited_clip(config, scene, found, clip, depth, variant, now_s)
+def is_swept(config: StudyConfig, number: int) -> bool:
+    """Whether a scene has the sweep's objects, too: one in `sweep_every`, by its number."""
+    return number % config.sweep_every == 0 and bool(swept_things(config))
+
+
+def _rows(config: StudyConfig, case: Case, number: int, planners: Sequence[Planner]) -> Iterator[dict[str, Any]]:
+    seed = seed_of(config, case.scene)
+    swept = is_swept(config, number)
+    head = {"scene": case.scene, "situation": case.situation, "seed": case.seed, "at_s": case.found.at_s}
+    head |= {"speed_mps": case.found.speed_mps, "swept": swept}
+    factual = []
+    for planner in planners:
+        observation = _shown(planner, case, None, config)
+        factual.append(asked_for(planner, observation, seed))
+        again = asked_for(planner, observation, seed_of(config, f"{case.scene}, again"))
+        for row in _responses(factual[-1], again):
+            yield {**head, "planner": planner.name, "variant": OTHER_SEED, "object_px": 0, **row}
+    for thing in (*things_of(config), *(swept_things(config) if swept else ())):
+        told = {**head, "variant": thing.label, "distance_m": thing.distance_m, "size": thing.size}
+        told["oracle_m"] = case.oracle_m(thing)
+        edited = edited_clip(config, case, thing)
         for planner, before in zip(planners, factual, strict=True):
-            told = {**head, "planner": planner.name, "variant": variant}
             if isinstance(edited, str):
-                yield {**told, "sample": 0, "error": edited}
+                yield {**told, "planner": planner.name, "sample": 0, "error": f"{NOT_STITCHED}: {edited}"}
                 continue
-            after = asked_for(planner, edited.clip.observation(now_s, config.history_s), seed)
+            after = asked_for(planner, _shown(planner, case, edited, config), seed)
             for row in _responses(before, after):
-                yield {**told, **_object(edited, len(clip) - 1), **row}
+                yield {**told, "planner": planner.name, **_object(edited, len(case.clip) - 1), **row}
 
 
-def seed_of(config: StudyConfig, scene: Scene) -> int:
+NOT_STITCHED = "not stitched"
+
+
+def _shown(planner: Planner, case: Case, edited: EditedClip | None, config: StudyConfig) -> Observation:
+    clip = case.clip if edited is None else edited.clip
+    return clip.observation(case.now_s, min(history_s(planner, config), len(clip) / clip.frequency_hz))
+
+
+def seed_of(config: StudyConfig, scene: str) -> int:
     """The seed that all plans of a scene share."""
-    return (config.seed + crc32(scene.id.encode())) % 2**31
+    return (config.seed + crc32(scene.encode())) % 2**31
 
 
-def seen(config: StudyConfig, scene: Scene, at_s: float) -> tuple[Clip, Array]:
-    """What the planners see up to a moment, and the depth of all that stands there [time, camera, h, w]."""
-    from worldmodel.town.looks.world import GROUND_INSTANCE
-    from worldmodel.town.render import render
-
-    now = round(at_s * scene.frequency_hz)
-    first = now + 1 - max(1, round(config.history_s * scene.frequency_hz))
-    rig = town_rig(config.cameras, config.width_px, config.height_px)
-    taken = render(scene, rig, range(first, now + 1))
-    driven = scene.trajectory().motion()
-    said = next((i.text for i in scene.instructions if i.start_s <= at_s + 1e-9 < i.end_s), "")
-    clip = Clip(
-        id=scene.id,
-        video=taken.rgb,
-        rig=rig,
-        motion=driven[first:now] if now > first else None,
-        motion_origin="town" if now > first else "none",
-        frequency_hz=scene.frequency_hz,
-        instructions=(Instruction(text=said),) if said else (),
-        boxes=tuple(scene.boxes(frame) for frame in range(first, now + 1)),
-        source="the town, for a study",
-    )
-    return clip, np.where(taken.instance == GROUND_INSTANCE, np.inf, taken.depth_m)
-
-
-def edited_clip(
-    config: StudyConfig, scene: Scene, found: Verdict, clip: Clip, depth: Array, variant: str, now_s: float
-) -> EditedClip | str:
-    """The clip of `seen` with the variant's object, or why it has none."""
-    edit = StitchSprite(variant=variant, kind=config.kind, at_s=now_s)
-    if variant == "lookalike":
-        frame = round(found.at_s * scene.frequency_hz)
-        side = roadside_m(scene, frame, lookalike_of(sprite_of(config.kind)))
-        if side is None:
-            return "no free place beside the road in sight"
-        edit = replace(edit, y_m=side)
-    try:
-        return apply_edit(clip, edit, depth_m=depth)
-    except BadEdit as error:
-        return str(error)
+def edited_clip(config: StudyConfig, case: Case, thing: Thing) -> EditedClip | str:
+    """The case's clip with a thing in it, or why it has none."""
+    if thing.variant == "lookalike" and case.in_town and case.roadside_m is None:
+        return "no free place beside the road in sight"
+    return stitched(case.clip, thing, config.kind, case.now_s, depth_m=case.depth_m, roadside_m=case.roadside_m)
 
 
 def asked_for(planner: Planner, observation: Observation, seed: int) -> Plan | str:
-    """The plan, or why there is none."""
+    """The plan, or why there is none: the error's name (of a foreign policy: how it failed), then its message."""
     try:
         return planner.plan(observation, seed)
+    except PolicyError as error:
+        return f"{type(error).__name__}, {error.kind}: {error}"
     except DetourError as error:
         return f"{type(error).__name__}: {error}"
 
 
 def _object(edited: EditedClip, frame: int) -> dict[str, Any]:
     """How much of the object the newest frame shows."""
-    stitched = edited.stitched
-    assert stitched is not None
-    shares = [p.occluded_share for p in stitched.placements if p.frame == frame and p.occluded_share is not None]
-    return {"object_px": int(stitched.masks[frame].sum()), "occluded_share": max(shares, default=None)}
+    there = edited.stitched
+    assert there is not None
+    shares = [p.occluded_share for p in there.placements if p.frame == frame and p.occluded_share is not None]
+    return {"object_px": int(there.masks[frame].sum()), "occluded_share": max(shares, default=None)}
 
 
 def _responses(before: Plan | str, after: Plan | str) -> Iterator[dict[str, Any]]:
@@ -205,7 +168,7 @@ def _responses(before: Plan | str, after: Plan | str) -> Iterator[dict[str, Any]
     if len(ones) != len(others):
         yield {
             "sample": 0,
-            "error": f"{len(ones)} samples without the object and {len(others)} with it cannot be paired",
+            "error": f"not paired: {len(ones)} samples without the object and {len(others)} with it",
         }
         return
     for number, (one, other) in enumerate(zip(ones, others, strict=True)):
@@ -242,4 +205,4 @@ def _plain(value: Any) -> Any:
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """Verdicts as plain data."""
-    return [asdict(one) for one in verdicts]
+    return [{name: _plain(value) for name, value in asdict(one).items()} for one in verdicts]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eval_fid_fvd.statistics import bootstrap_interval, holm, wilcoxon_p
+from policy.foreign.failures import cause_of
 from studio.study_config import StudyConfig
 from worldmodel.geometry import Array
 
@@ -153,6 +154,6 @@ def _failures(rows: "pa.Table") -> list[dict[str, Any]]:
     counts: dict[tuple[str, str, str], int] = {}
     for row in rows.select(["planner", "variant", "error"]).to_pylist():
         if row["error"] is not None:
-            key = (row["planner"], row["variant"], row["error"].split(" at ")[0][:200])
+            key = (row["planner"], row["variant"], cause_of(row["error"]))
             counts[key] = counts.get(key, 0) + 1
     return [{"planner": p, "variant": v, "why": why, "count": count} for (p, v, why), count in counts.items()]

@@ -10,10 +10,12 @@ DetourError
 │   ├── BadRequest      an argument is out of range (horizon, steps, instruction, seed, ...)
 │   ├── BadEdit         an edit that cannot be applied to this clip
 │   ├── BadCheckpoint   model weights are missing, of the wrong shape, not finite or not safetensors
+│   ├── BadPolicy       a user's own policy cannot be started, or does not say in which frame and units it answers
 │   ├── ClipTooShort    fewer frames than the work at hand needs
 │   ├── MissingMotion   the clip has no ego motion and the work at hand needs it
 │   ├── UnknownName     a preset, camera, planner, metric or kind that does not exist
 │   └── OutputExists    the output is there already, or cannot be written
+├── PolicyError         a user's own policy gave no usable answer to one observation; `kind` says how it failed
 └── Diverged            the model produced values that are not finite
 
 A message has three parts: what we got, what we need, what to do.
@@ -63,6 +65,10 @@ class BadCheckpoint(BadInput):
     """A checkpoint is missing, incomplete, wrongly shaped, not finite, or not safetensors."""
 
 
+class BadPolicy(BadInput):
+    """A user's own policy cannot be started, or does not declare what its answers mean."""
+
+
 class ClipTooShort(BadInput):
     """The clip has fewer frames than the work at hand needs."""
 
@@ -83,6 +89,19 @@ class UnknownName(BadInput):
         close = difflib.get_close_matches(got, names, n=1, cutoff=0.4)
         hint = f"Did you mean '{close[0]}'? " if close else ""
         super().__init__(f"unknown {what} '{got}'. {hint}Known: {', '.join(names) or 'none'}.")
+
+
+class PolicyError(DetourError):
+    """A user's own policy gave no usable answer to one observation; the next one may go well.
+
+    Attributes:
+        kind: How it failed, in two or three words that are the same each time, so that failures can be counted.
+        stderr: The end of what it wrote to standard error; '' for nothing.
+    """
+
+    def __init__(self, message: str, kind: str = "failed", stderr: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.stderr = kind, stderr
 
 
 class Diverged(DetourError):
