@@ -3,9 +3,13 @@
 A moment is eligible when the ego drives 4 to 12 m/s, nobody is in its lane for 40 m, and the town's own driver, meeting the
 same obstacle for real, drives more than 0.5 m less far in 4 s. All others are counted by their reason.
 
+In recordings nobody can be asked what the driver would have done: there the first two rules stand alone, and the lane ahead is
+the driven path (straight on where the recording ends). Without labelled boxes nobody knows whether it is free.
+
 Source: DESIGN of the stitching study; the strong reaction of the simulator's driver replaces the choice by eye of paper 003.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from jaxtyping import Float
 
 from studio.placement import ON_THE_ROAD
 from studio.town_answer import real_obstacle
+from worldmodel.clips import Box
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadEdit, ClipTooShort
 from worldmodel.geometry import Array, relative
@@ -26,7 +31,10 @@ if TYPE_CHECKING:
 SPEEDS_MPS = (4.0, 12.0)
 FREE_M = 40.0  # of the ego's own way ahead
 LANE_HALF_M = 1.75
-REASONS = ("eligible", "slow", "fast", "way ends", "lane not free", "place taken", "oracle does not brake")
+REASONS = (
+    "eligible", "no motion", "slow", "fast", "way ends", "lane not known", "lane not free", "place taken",
+    "oracle does not brake",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +84,8 @@ def verdict(scene: "Scene", at_s: float, *, kind: str = "car", variant: str = "n
     def because(reason: str, oracle_m: float | None = None) -> Verdict:
         return Verdict(scene=scene.id, at_s=at_s, reason=reason, speed_mps=speed, oracle_m=oracle_m)
 
-    if speed < SPEEDS_MPS[0]:
-        return because("slow")
-    if speed > SPEEDS_MPS[1]:
-        return because("fast")
+    if pace := _pace(speed):
+        return because(pace)
     way = way_ahead(scene, frame)
     if way is None:
         return because("way ends")
@@ -105,13 +111,69 @@ def way_ahead(scene: "Scene", frame: int) -> Float[Array, "n 2"] | None:
 
 def lane_is_free(scene: "Scene", frame: int, way: Float[Array, "n 2"]) -> bool:
     """Whether no body's footprint comes within half a lane of the way."""
-    for b in np.flatnonzero(scene.body_present[frame]):
-        body, pose = scene.bodies[b], scene.body_poses[frame, b]
-        beside = relative(pose, np.column_stack([way, np.zeros(len(way))]))[:, :2]
-        outside = np.maximum(np.abs(beside) - np.array([body.length_m, body.width_m]) / 2, 0.0)
-        if np.hypot(*outside.T).min() < LANE_HALF_M:
-            return False
-    return True
+    there = np.flatnonzero(scene.body_present[frame])
+    return all(
+        _beside(way, scene.body_poses[frame, b], (scene.bodies[b].length_m, scene.bodies[b].width_m)) for b in there
+    )
+
+
+def _beside(way: Float[Array, "n 2"], pose: Array, sides_m: tuple[float, float]) -> bool:
+    """Whether a footprint stays half a lane away from a way."""
+    beside = relative(pose, np.column_stack([way, np.zeros(len(way))]))[:, :2]
+    outside = np.maximum(np.abs(beside) - np.array(sides_m) / 2, 0.0)
+    return bool(np.hypot(*outside.T).min() >= LANE_HALF_M)
+
+
+def _pace(speed_mps: float) -> str | None:
+    return "slow" if speed_mps < SPEEDS_MPS[0] else "fast" if speed_mps > SPEEDS_MPS[1] else None
+
+
+def recorded_verdict(
+    name: str,
+    at_s: float,
+    *,
+    speed_mps: float | None,
+    driven: Float[Array, "n 3"],
+    boxes: Sequence[Box] | None,
+    without_boxes: bool = False,
+) -> Verdict:
+    """Judge one moment of a recording: its speed, and whether any labelled box comes within half a lane of the way.
+
+    Args:
+        name: Of the stretch.
+        at_s: The moment.
+        speed_mps: Of the ego; None where the recording has no motion.
+        driven: What the ego drove from then on, poses in its frame of the moment; straight on after its end.
+        boxes: Of the moment; None where nobody labelled any.
+        without_boxes: Whether a moment without labels is used, too.
+    """
+    reason = "eligible"
+    if speed_mps is None:
+        reason = "no motion"
+    elif pace := _pace(speed_mps):
+        reason = pace
+    elif boxes is None:
+        reason = "eligible" if without_boxes else "lane not known"
+    else:
+        way = driven_ahead(driven)
+        poses = [(np.array([*box.center[:2], box.yaw_rad]), (float(box.size[0]), float(box.size[1]))) for box in boxes]
+        if not all(_beside(way, pose, sides) for pose, sides in poses):
+            reason = "lane not free"
+    return Verdict(scene=name, at_s=at_s, reason=reason, speed_mps=math.nan if speed_mps is None else speed_mps)
+
+
+def driven_ahead(driven: Float[Array, "n 3"]) -> Float[Array, "m 2"]:
+    """The next FREE_M of a driven path, half a metre apart; straight on from where it ends.
+
+    >>> driven_ahead(np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0]]))[-1].tolist()
+    [40.0, 0.0]
+    """
+    last = driven[-1]
+    beyond = last[:2] + FREE_M * np.array([math.cos(last[2]), math.sin(last[2])])
+    points = np.concatenate([driven[:, :2], beyond[None]])
+    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    wanted = np.arange(0.0, FREE_M + 1e-9, 0.5)
+    return np.column_stack([np.interp(wanted, lengths, points[:, axis]) for axis in (0, 1)])
 
 
 def first_eligible(scene: "Scene", moments_s: Sequence[float], *, kind: str = "car") -> list[Verdict]:

@@ -1,6 +1,7 @@
 """What a grounding study is asked for: read from YAML, every field checked."""
 
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +12,59 @@ from worldmodel.town.scene import CAMERA_YAWS_DEG
 
 MAX_BYTES = 1_000_000
 VARIANTS = tuple(DISTANCES_M)
+Pair = tuple[str, str]
+PRIMARY: tuple[Pair, ...] = (("near", "sky_near"), ("far", "sky_far"))
+FARTHEST_M = 40.0  # of the sweep: so far the lane is known to be free
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A study on scenes of the town.
+    """A study on scenes of the town, or on the recordings of a dataset.
 
     Attributes:
         planners: Names as of `detour plan`, or checkpoint folders.
+        dataset: Folder of a dataset; empty for scenes of the town, the only ones with a true answer.
         variants: Of `placement.DISTANCES_M`.
+        primary: Pairs of variants whose reactions are compared, the one that should be larger first. They are fixed here, before
+            anything runs, and corrected for together; every other comparison is exploratory.
+        comparisons: Pairs of planners whose reactions are compared, scene by scene.
+        shown: Planners of whom the report shows examples; empty for the first one.
         kind: What is stitched.
-        scenes: How many are looked at; those without an eligible moment are counted.
+        distances_m: Where it stands in the sweep over distances; the variants' own places are left out.
+        sizes: Its sizes in the sweep over sizes, at `near`'s place; 1 is its own.
+        sweep_every: Of so many scenes with an eligible moment one is swept.
+        scenes: How many are looked at, in a dataset at most; those without an eligible moment are counted.
         situations: Names, in turn; empty for all.
         split: 'train', 'val' or 'test': whose seeds.
         seed: Where in the split's seeds to start; of the plans' noise and of the intervals, too.
         samples: Paired plans per answer, of planners that draw.
         moments_s: Where an eligible moment is looked for, the first one counts; seconds from the scene's start.
-        history_s: What the planners see.
-        cameras, width_px, height_px: The town's rig.
-        frequency_hz: Frames per second.
+        stretch_s: Recordings are cut into stretches of this length, each of which counts as a scene.
+        without_boxes: Whether recordings without labelled boxes are used, although nobody knows that the lane is free.
+        history_s: What planners see that do not say how much they need.
+        cameras, width_px, height_px: The town's rig; a dataset has its own.
+        frequency_hz: Frames per second; a dataset has its own.
         model: Checkpoint folder of the world model; empty for the one that ships.
     """
 
     planners: tuple[str, ...]
+    dataset: str = ""
     variants: tuple[str, ...] = VARIANTS
+    primary: tuple[Pair, ...] = PRIMARY
+    comparisons: tuple[Pair, ...] = ()
+    shown: tuple[str, ...] = ()
     kind: str = "car"
+    distances_m: tuple[float, ...] = ()
+    sizes: tuple[float, ...] = ()
+    sweep_every: int = 4
     scenes: int = 200
     situations: tuple[str, ...] = ()
     split: str = "test"
     seed: int = 0
     samples: int = 8
     moments_s: tuple[float, ...] = (2.0, 2.5, 3.0, 3.5, 4.0)
+    stretch_s: float = 10.0
+    without_boxes: bool = False
     history_s: float = 2.0
     cameras: int = 3
     width_px: int = 128
@@ -52,24 +75,38 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.planners or not self.variants or not self.moments_s:
             raise BadRequest("a study needs at least one planner, one variant and one moment. Name them.")
-        for variant in self.variants:
-            if variant not in VARIANTS:
-                raise UnknownName("variant", variant, VARIANTS)
-        if self.kind not in KINDS:
-            raise UnknownName("kind of sprite", self.kind, KINDS)
+        for what, known, named in (
+            ("variant", VARIANTS, (*self.variants, *chain(*self.primary))),
+            ("kind of sprite", tuple(KINDS), (self.kind,)),
+            ("planner of this study", self.planners, (*chain(*self.comparisons), *self.shown)),
+        ):
+            for name in named:
+                if name not in known:
+                    raise UnknownName(what, name, known)
         if self.cameras not in CAMERA_YAWS_DEG:
-            raise BadRequest(f"the town has rigs with 1, 3 or 6 cameras; {self.cameras} are asked for.")
+            raise BadRequest(
+                f"the town has rigs with 1, 3 or 6 cameras; {self.cameras} are asked for. Choose one of these."
+            )
         for names in (self.planners, self.variants):
             if len(set(names)) < len(names):
                 raise BadRequest(f"each planner and variant is named once; got {', '.join(names)}. Remove the doubles.")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name, low, high in (
             ("scenes", 1, 100_000),
             ("samples", 1, 256),
+            ("sweep_every", 1, 100_000),
+            ("stretch_s", 1, 3600),
             ("width_px", 16, 4096),
             ("height_px", 16, 4096),
+            ("distances_m", 3, FARTHEST_M),
+            ("sizes", 0.1, 3),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise BadRequest(f"{name} is {getattr(self, name)}; it must be {low} to {high}. Correct it.")
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not low <= one <= high:
+                    raise BadRequest(f"{name} is {one:g}; it must be {low:g} to {high:g}. Correct it.")
         if not 0 < self.history_s <= min(self.moments_s) + 1 / self.frequency_hz:
             raise BadRequest(
                 f"planners are to see {self.history_s:g} s, but the first moment is {min(self.moments_s):g} s after the scene's "
@@ -82,7 +119,7 @@ def read_study(path: Path) -> StudyConfig:
 
     Raises:
         BadTable: if the file cannot be read, is no mapping, or a field has another type.
-        UnknownName: for a field, variant or kind that does not exist.
+        UnknownName: for a field, variant, kind or compared planner that does not exist.
         BadRequest: for a value out of range.
     """
     import yaml

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from policy.foreign.failures import unusable
 from policy.planner import Planner
 from studio.counterfactual import EditedClip
 from studio.eligible import Verdict
@@ -14,13 +15,14 @@ from studio.study_cases import Case, Known, cases_of
 from studio.study_config import StudyConfig
 from studio.study_eyes import Make, history_s, longest_history_s, planners_of
 from studio.study_things import Thing, stitched, swept_things, things_of
-from worldmodel.errors import DetourError, PolicyError
+from worldmodel.errors import DetourError
 from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan, Response
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+NOT_STITCHED = "not stitched"  # how such errors begin
 OTHER_SEED = "other_seed"  # nothing is put anywhere; the second plan draws other noise
 COLUMNS = {
     "scene": "string",
@@ -121,9 +123,6 @@ def _rows(config: StudyConfig, case: Case, number: int, planners: Sequence[Plann
                 yield {**told, "planner": planner.name, **_object(edited, len(case.clip) - 1), **row}
 
 
-NOT_STITCHED = "not stitched"
-
-
 def _shown(planner: Planner, case: Case, edited: EditedClip | None, config: StudyConfig) -> Observation:
     clip = case.clip if edited is None else edited.clip
     return clip.observation(case.now_s, min(history_s(planner, config), len(clip) / clip.frequency_hz))
@@ -142,13 +141,11 @@ def edited_clip(config: StudyConfig, case: Case, thing: Thing) -> EditedClip | s
 
 
 def asked_for(planner: Planner, observation: Observation, seed: int) -> Plan | str:
-    """The plan, or why there is none: the error's name (of a foreign policy: how it failed), then its message."""
+    """The plan, or why there is none."""
     try:
         return planner.plan(observation, seed)
-    except PolicyError as error:
-        return f"{type(error).__name__}, {error.kind}: {error}"
     except DetourError as error:
-        return f"{type(error).__name__}: {error}"
+        return unusable(error)
 
 
 def _object(edited: EditedClip, frame: int) -> dict[str, Any]:

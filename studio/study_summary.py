@@ -1,115 +1,123 @@
 """What the rows of a grounding study say: one value per scene, with intervals and corrected p values.
 
-Reaction = |change of path length over 4 s|, the mean of a scene's paired samples. Primary contrasts are the same object on
-the road and in the sky; everything else is exploratory.
+Reaction = |change of path length over 4 s|, the mean of a scene's paired samples. The primary contrasts are named in the
+study's config; everything else is exploratory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
-from eval_fid_fvd.statistics import bootstrap_interval, holm, wilcoxon_p
+from eval_fid_fvd.statistics import holm, wilcoxon_p
 from policy.foreign.failures import cause_of
+from studio.study_comparisons import comparisons
+from studio.study_conditional import given_strong, size_relation
 from studio.study_config import StudyConfig
-from worldmodel.geometry import Array
+from studio.study_oracle import against_oracle
+from studio.study_rows import NOT_STITCHED, OTHER_SEED
+from studio.study_sweep import sweep
+from studio.study_values import Scenes, Values, mean_of, shared, sizes_of, values_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-REACTION_M, STRONG_M = 0.5, 2.0
-PRIMARY = (("near", "sky_near"), ("far", "sky_far"))
-EXPLORATORY = (("near", "lookalike"), ("near", "far"), ("far", "very_far"), ("very_far", "sky"))
-FEWEST = 2  # scenes for an interval
+REACTION_M, STRONG_M, SIDEWAYS_M = 0.5, 2.0, 0.5
+EXPLORATORY = (
+    ("near", "sky_near"), ("far", "sky_far"), ("very_far", "sky"), ("near", "lookalike"), ("near", "far"), ("far", "very_far"),
+)  # fmt: skip
+GOALS = {"near": 0.6, "sky_near": 0.1, "sky_far": 0.1, "p": 0.001}  # at least, at most, at most, below
 
 
-def summary_of(config: StudyConfig, rows: "pa.Table", verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary_of(
+    config: StudyConfig, rows: "pa.Table", verdicts: Sequence[Mapping[str, Any]], names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Everything a study reports, as plain data.
 
+    Args:
+        names: What the planners of the config call themselves; None where they are called as in the config.
     Returns:
-        `frames`: moments by reason, scenes with an eligible one; `reactions`: per planner and variant; `contrasts`: per planner
-        and pair of variants; `given_strong`: what those scenes do otherwise in which the planner slows down by more than
-        STRONG_M for the near object; `oracle`: how far its change is from the town driver's; `failed`: answers that are missing.
+        `frames`: moments by reason, scenes with an eligible one; `reactions`: per planner and variant; `noise`: the same of
+        another seed and no object; `contrasts`: per planner and pair of variants; `goals`: what a grounded planner is to do;
+        `given_strong`: what those scenes do otherwise in which the planner slows down for the near object; `size_relation`:
+        reaction against visible size; `oracle`: how far its change is from the town driver's; `comparisons`: between planners;
+        `sweep`: change against distance and size; `failed`: answers that are missing.
     """
-    changes, oracle = _per_scene(rows)
-    names = list(dict.fromkeys(rows.column("planner").to_pylist()))
+    values = values_of(rows)
+    planners = list(dict.fromkeys(rows.column("planner").to_pylist()))
+    called = names or {name: name for name in config.planners}
     generator = np.random.default_rng(config.seed)
     reasons = [one["reason"] for one in verdicts]
+    contrasts = _contrasts(config, values, planners, generator)
     return {
         "frames": {
-            "scenes": config.scenes,
+            "scenes": len({one["scene"] for one in verdicts}),
             "eligible": reasons.count("eligible"),
             "moments": {reason: reasons.count(reason) for reason in dict.fromkeys(sorted(reasons))},
         },
         "reactions": [
-            {"planner": name, "variant": variant, **_reaction(list(changes[name, variant].values()), generator)}
-            for name in names
+            {"planner": name, "variant": variant, **_reaction(values[name, variant], generator)}
+            for name in planners
             for variant in config.variants
-            if (name, variant) in changes
+            if (name, variant) in values
         ],
-        "contrasts": _contrasts(changes, names, generator),
-        "given_strong": [one for name in names if (one := _given_strong(changes, name, config.variants))],
-        "oracle": [
-            {"planner": name, **_against_oracle(changes[name, "near"], oracle, generator)}
-            for name in names
-            if (name, "near") in changes
+        "noise": [
+            {"planner": name, **_reaction(values[name, OTHER_SEED], generator)}
+            for name in planners
+            if (name, OTHER_SEED) in values
         ],
+        "contrasts": contrasts,
+        "goals": [one for name in planners if (one := _goals(values, name, contrasts))],
+        "given_strong": given_strong(values, planners, config.variants, (REACTION_M, STRONG_M), generator),
+        "size_relation": [one for name in planners if (one := size_relation(values, name))],
+        "oracle": against_oracle(values, planners, REACTION_M, generator),
+        "comparisons": comparisons([(called[a], called[b]) for a, b in config.comparisons], values, generator),
+        "sweep": sweep(config, values, planners, generator),
         "failed": _failures(rows),
     }
 
 
-def _per_scene(rows: "pa.Table") -> tuple[dict[tuple[str, str], dict[str, float]], dict[str, float]]:
-    """Mean change of path length per (planner, variant) and scene, and the town driver's change per scene."""
-    gathered: dict[tuple[str, str], dict[str, list[float]]] = {}
-    oracle = {}
-    for row in rows.select(["planner", "variant", "scene", "change_m", "oracle_m"]).to_pylist():
-        oracle[row["scene"]] = row["oracle_m"]
-        if row["change_m"] is not None:
-            scenes = gathered.setdefault((row["planner"], row["variant"]), {})
-            scenes.setdefault(row["scene"], []).append(row["change_m"])
-    means = {key: {scene: float(np.mean(v)) for scene, v in scenes.items()} for key, scenes in gathered.items()}
-    return means, oracle
-
-
-def _reaction(changes: Sequence[float], generator: np.random.Generator) -> dict[str, Any]:
-    signed = np.array(changes)
+def _reaction(scenes: Scenes, generator: np.random.Generator) -> dict[str, Any]:
+    """Mean change, reaction and shares; braking and evading told apart."""
+    signed = np.array([value.change_m for value in scenes.values()])
+    sideways = np.array([abs(value.lateral_m) for value in scenes.values()])
+    onsets = [value.onset_s for value in scenes.values() if value.onset_s is not None and value.change_m < -REACTION_M]
     size = np.abs(signed)
     return {
         "scenes": len(signed),
-        "change_m": _mean(signed, generator),
-        "reaction_m": _mean(size, generator),
+        "change_m": mean_of(signed, generator),
+        "reaction_m": mean_of(size, generator),
         "median_m": float(np.median(size)),
-        "over_half_m": _mean((size > REACTION_M).astype(float), generator),
-        "over_two_m": _mean((size > STRONG_M).astype(float), generator),
+        "high_m": float(np.quantile(size, 0.95)),
+        "over_half_m": mean_of((size > REACTION_M).astype(float), generator),
+        "over_two_m": mean_of((size > STRONG_M).astype(float), generator),
+        "brakes": float((signed < -REACTION_M).mean()),
+        "speeds_up": float((signed > REACTION_M).mean()),
+        "evades": float((sideways > SIDEWAYS_M).mean()),
+        "sideways_m": float(sideways.mean()),
+        "onset_s": float(np.median(onsets)) if onsets else None,
     }
 
 
-def _mean(values: Float[Array, " n"], generator: np.random.Generator) -> dict[str, Any]:
-    """A mean over scenes with its 95 % interval; none from a single scene."""
-    low, high = bootstrap_interval(values, generator) if len(values) >= FEWEST else (None, None)
-    return {"mean": float(values.mean()), "low": low, "high": high}
-
-
 def _contrasts(
-    changes: dict[tuple[str, str], dict[str, float]], names: Sequence[str], generator: np.random.Generator
+    config: StudyConfig, values: Values, planners: Sequence[str], generator: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Paired differences of reactions; Holm over planners times primary contrasts."""
     found = []
-    for name in names:
-        for one, other in (*PRIMARY, *EXPLORATORY):
-            both = [changes.get((name, variant), {}) for variant in (one, other)]
-            scenes = [scene for scene in both[0] if scene in both[1]]
+    pairs = (*config.primary, *(pair for pair in EXPLORATORY if pair not in config.primary))
+    for name in planners:
+        for one, other in pairs:
+            scenes = shared(values, (name, one), (name, other))
             if scenes:
-                a, b = (np.abs([side[scene] for scene in scenes]) for side in both)
+                a, b = (sizes_of(values, name, label, scenes) for label in (one, other))
                 found.append(
                     {
                         "planner": name,
                         "larger": one,
                         "smaller": other,
-                        "primary": (one, other) in PRIMARY,
+                        "primary": (one, other) in config.primary,
                         "scenes": len(scenes),
-                        "difference_m": _mean(a - b, generator),
+                        "difference_m": mean_of(a - b, generator),
                         "share_larger": float((a > b).mean()),
                         "p": wilcoxon_p(a, b),
                     }
@@ -120,40 +128,39 @@ def _contrasts(
     return found
 
 
-def _given_strong(
-    changes: dict[tuple[str, str], dict[str, float]], name: str, variants: Sequence[str]
-) -> dict[str, Any] | None:
-    """Among scenes with a strong slowdown for the near object: the share that hardly reacts to each other variant."""
-    strong = [scene for scene, change in changes.get((name, "near"), {}).items() if change < -STRONG_M]
-    if not strong:
+def _goals(values: Values, name: str, contrasts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What is expected of a planner that looks at the road, and whether it does."""
+    far = [row for row in contrasts if (row["planner"], row["larger"], row["smaller"]) == (name, "far", "sky_far")]
+    shares = {
+        label: float(np.mean([value.size_m > REACTION_M for value in values[name, label].values()]))
+        for label in ("near", "sky_near", "sky_far")
+        if (name, label) in values
+    }
+    if len(shares) < 3 or not far:
         return None
-    quiet = {}
-    for variant in variants:
-        there = changes.get((name, variant), {})
-        sizes = np.abs([there[scene] for scene in strong if scene in there])
-        if variant != "near" and len(sizes):
-            quiet[variant] = float((sizes < REACTION_M).mean())
-    return {"planner": name, "scenes": len(strong), "share_below_half_m": quiet}
-
-
-def _against_oracle(
-    changes: dict[str, float], oracle: dict[str, float], generator: np.random.Generator
-) -> dict[str, Any]:
-    """How far a planner's change for the near object is from that of the town's own driver."""
-    off = np.array([change - oracle[scene] for scene, change in changes.items()])
+    difference, p = far[0]["difference_m"]["mean"], far[0]["p"]
     return {
-        "scenes": len(off),
-        "less_braking_m": _mean(off, generator),
-        "distance_m": _mean(np.abs(off), generator),
-        "oracle_m": float(np.mean([oracle[scene] for scene in changes])),
+        "planner": name,
+        **shares,
+        "far_minus_sky_far_m": difference,
+        "p": p,
+        "met": {
+            "near": shares["near"] >= GOALS["near"],
+            "sky_near": shares["sky_near"] <= GOALS["sky_near"],
+            "sky_far": shares["sky_far"] <= GOALS["sky_far"],
+            "far_minus_sky_far": difference > 0 and p < GOALS["p"],
+        },
     }
 
 
 def _failures(rows: "pa.Table") -> list[dict[str, Any]]:
-    """How often which answer is missing, and why."""
+    """How often which answer is missing, and why; what could not be stitched is missing for all planners alike."""
     counts: dict[tuple[str, str, str], int] = {}
-    for row in rows.select(["planner", "variant", "error"]).to_pylist():
+    for row in rows.select(["scene", "planner", "variant", "error"]).to_pylist():
         if row["error"] is not None:
-            key = (row["planner"], row["variant"], cause_of(row["error"]))
-            counts[key] = counts.get(key, 0) + 1
+            unstitched = row["error"].startswith(NOT_STITCHED)
+            who = "all planners" if unstitched else row["planner"]
+            if not unstitched or row["planner"] == rows.column("planner")[0].as_py():
+                why = row["error"].split(" of clip ")[0] if unstitched else cause_of(row["error"])
+                counts[who, row["variant"], why] = counts.get((who, row["variant"], why), 0) + 1
     return [{"planner": p, "variant": v, "why": why, "count": count} for (p, v, why), count in counts.items()]

@@ -12,6 +12,10 @@ from studio.console import counter, emit
 def study(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Fields of StudyConfig: planners, variants, …")],
     out: Out,
+    moments: Annotated[
+        Path | None,
+        typer.Option(help="moments.json of an earlier study of the same scenes: they are not judged again."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes side by side; the result does not depend on it.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -22,7 +26,7 @@ def study(
     from studio.study import lines_of, run_study
     from studio.study_config import read_study
 
-    record = run_study(read_study(config), out, workers=workers, progress=counter("scenes"))
+    record = run_study(read_study(config), out, moments=moments, workers=workers, progress=counter("scenes"))
     emit(
         {"folder": out, "study": record},
         as_json,
