@@ -1,145 +1,156 @@
-"""How far are the planners from what the town's expert drives? ADE and FDE over 4 s on scenes of the test seeds, one moment each.
+"""How well do the planners plan and drive? Every planner at the same moments and on the same courses of test seeds.
 
-uv run python benchmarks/planners.py TEST --scenes 96                 # renders them into TEST first, once
-uv run python benchmarks/planners.py TEST runs/rich runs/natural      # with all planners trained into these folders
+Plans at one moment per scene: errors at 1 to 4 s, collisions, decisions, and all of it where eyes are needed and where not. Then closed
+loop in the town. Intervals and paired differences are over scenes. Scenes, answers and drives are kept in FOLDER: a stopped run goes
+on, and more scenes or planners can follow.
+
+uv run python benchmarks/planners.py FOLDER --planner rich/ik --planner natural/ik --out planners.json > planners.md
+
+`--planner` takes names and folders as `detour drive` does and may be repeated. Rows that every table has: stand still, constant velocity,
+constant turn rate, joint, and the privileged expert (of plans: the driven path itself).
 """
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eval_fid_fvd.statistics import bootstrap_interval
-from policy.answers import Ask
-from policy.baselines import ConstantTurnRatePlanner, ConstantVelocityPlanner
 from policy.learned import LearnedPlanner
-from policy.planner import JointPlanner, Planner
-from policy.training.labels import Label, known_motion, labels_of
-from worldmodel.decisions import LATERAL, LONGITUDINAL, decisions_of
-from worldmodel.geometry import Motion
+from policy.planner import Planner
+from studio.closed_loop import SECONDS, drives_of, held_out_courses
+from studio.open_loop import Answers, Errors, answers_of, driven_answers, errors_of, majority_right
+from studio.open_loop_scenes import DRIVE, SEED, SURPRISE, DrivenMoment, driven_moments, gaps_of
+from studio.planner_summary import compared, drives_summary, open_loop_summary, strata_summary
+from studio.planner_table import tables
+from studio.planners import make_planner
+from studio.runs import commit
 from worldmodel.model import WorldModel
-from worldmodel.plans import Observation
-from worldmodel.town.mixes import scene_list
 from worldmodel.town.records.moments import CRITICAL_M
-from worldmodel.town.scene import town_rig
-from worldmodel.training.store import Store
-from worldmodel.training.town_store import town_store
 
-PIECE = 24  # scenes per store, so that an interrupted run goes on
-SEEN_S, SCENE_S = 2.0, 6.0
-SEED = 11  # of the scenes
+ALWAYS = ("stand-still", "constant-velocity", "constant-turn-rate", "joint")
+SLOW = ("imagining",)  # asked at moments and not on courses: it imagines 4 s for every plan
 
 
 def main() -> None:
-    """Print a Markdown table, or one JSON object."""
+    """Print Markdown tables; write all numbers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("test", type=Path, help="folder of the test scenes")
-    parser.add_argument("runs", type=Path, nargs="*", help="folders of `detour train policy`")
-    parser.add_argument("--scenes", type=int, default=192)
+    parser.add_argument("folder", type=Path, help="where scenes, answers and drives are kept")
+    parser.add_argument("--planner", action="append", default=[], help="a name or folder; may be repeated")
+    parser.add_argument("--only", action="store_true", help="leave out the rows that every table has, but the expert's")
+    parser.add_argument("--drives", type=int, default=176, help="moments of drives, one per scene")
+    parser.add_argument("--surprises", type=int, default=66, help="moments of surprises, one per scene")
+    parser.add_argument("--courses", type=int, default=22, help="of the closed loop; 0 leaves it out")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a course")
+    parser.add_argument("--seed", type=int, default=SEED, help="where in the range of test seeds moments begin")
+    parser.add_argument("--samples", type=int, default=8, help="plans per answer, by those that draw")
     parser.add_argument("--model", default="assets/default", help="the world model")
-    parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=8, help="of denoising, for the diffusion planners")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON with every number")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    stores = test_stores(args.test, args.scenes)
     world = WorldModel.from_pretrained(args.model)
-    planners: list[Planner] = [ConstantVelocityPlanner(), ConstantTurnRatePlanner(), JointPlanner(world, args.samples)]
-    ask = Ask(samples=args.samples, steps=args.steps)
-    trained = [config.parent for run in args.runs for config in sorted(run.glob("*/config.json"))]
-    planners += [LearnedPlanner.from_pretrained(folder, world.tokenizer, ask=ask) for folder in trained]
-    moments = [moment for store in stores for moment in moments_of_store(store)][: args.scenes]
-    results = {planner.name: measure(planner, moments) for planner in planners}
-    print(json.dumps(facts(results, moments), indent=1) if args.json else markdown(results, moments))
+    names = [*(() if args.only else ALWAYS), *args.planner]
+    content = measured(args, names, world)
+    if args.out:
+        partial = args.out.with_suffix(".part")
+        partial.write_text(json.dumps(content))
+        os.replace(partial, args.out)
+    print(tables(content))
 
 
-def test_stores(folder: Path, scenes: int) -> list[Store]:
-    """Stores of the test scenes; those that are missing are made."""
-    pairs, stores = scene_list(-(-scenes // PIECE) * PIECE, SEED, split="test"), []
-    for number in range(0, len(pairs), PIECE):
-        piece = folder / f"piece-{number // PIECE}"
-        if not (piece / "store.json").exists():
-            print(f"rendering scenes {number} to {number + PIECE} of {len(pairs)}", file=sys.stderr)
-            town_store(
-                piece,
-                pairs[number : number + PIECE],
-                town_rig(3, 128, 64),
-                video_s=SEEN_S,
-                scene_s=SCENE_S,
-                frequency_hz=8.0,
-            )
-        stores.append(Store.open(piece))
-    return stores
+def measured(args: argparse.Namespace, names: Sequence[str], world: WorldModel) -> dict[str, Any]:
+    """Everything, as plain data."""
+    moments = driven_moments(args.folder / "moments", args.drives, args.surprises, seed=args.seed, progress=_rendered)
+    gaps = gaps_of(moments)
+    answers = {}
+    for name in names:
+        found = kept_answers(name, moments, world, args)
+        answers[found.planner] = found
+    driven = driven_answers(moments)
+    answers[driven.planner] = driven
+    errors = {name: errors_of(one, moments) for name, one in answers.items()}
+    drives = closed_loop(names, world, args) if args.courses else {}
+    kinds = {kind: np.array([moment.kind == kind for moment in moments]) for kind in (DRIVE, SURPRISE)}
+    main = kinds[DRIVE]
+    return {
+        "about": {
+            "commit": commit(), "model": world.hash, "seed": args.seed, "samples": args.samples, "drives": args.drives,
+            "surprises": args.surprises, "courses": args.courses, "course_s": args.seconds, "critical_m": CRITICAL_M,
+            "critical": float((gaps[main] > CRITICAL_M).mean()),
+            "driven_hits": float(errors[driven.planner].hits[main, -1].mean()),
+            "majority_right": majority_right([moment for moment in moments if moment.kind == DRIVE]).tolist(),
+        },
+        "moments": [moment.facts() for moment in moments],
+        "answers": {name: one.to_json() | listed(errors[name]) for name, one in answers.items()},
+        "open_loop": {name: open_loop(one, errors[name], kinds) for name, one in answers.items()},
+        "strata": strata_summary(errors, gaps, main),
+        "drives": drives,
+        "closed_loop": {name: drives_summary(rows) for name, rows in drives.items()},
+        "differences": compared(errors, gaps, {kind: rows for kind, rows in kinds.items() if rows.any()}, drives),
+    }  # fmt: skip
 
 
-def moments_of_store(store: Store) -> list[tuple[Observation, Label]]:
-    """Of each scene what is seen in its first two seconds, and what is driven then."""
-    now, found = store.video.shape[1] - 1, []
-    for clip in range(len(store)):
-        label = labels_of(known_motion(store, clip), [now])[now]
-        words = store.words
-        text = store.texts[clip] if words is None else words[clip].at("instruction", now / store.frequency_hz)
-        seen = Observation(
-            video=np.array(store.video[clip]),
-            rig=store.rig,
-            motion=Motion(deltas=np.array(store.deltas[clip, :now]), period_s=1 / store.frequency_hz),
-            frequency_hz=store.frequency_hz,
-            instruction=text,
+def open_loop(answers: Answers, errors: Errors, kinds: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The summary of one planner's answers."""
+    found: dict[str, Any] = {kind: open_loop_summary(errors, rows) for kind, rows in kinds.items() if rows.any()}
+    ms = answers.ms[answers.fine]
+    return found | {
+        "failed": len(answers.failures),
+        "says_decisions": answers.says_decisions,
+        "ms_median": float(np.median(ms)) if len(ms) else None,
+    }
+
+
+def listed(errors: Errors) -> dict[str, Any]:
+    """Errors of every moment as plain values; null where the planner failed."""
+    arrays = {"ade_m": errors.ade_m, "fde_m": errors.fde_m, "hits": errors.hits, "right": errors.right}
+    return {name: [row.tolist() if np.isfinite(row).all() else None for row in rows] for name, rows in arrays.items()}
+
+
+def kept_answers(name: str, moments: Sequence[DrivenMoment], world: WorldModel, args: argparse.Namespace) -> Answers:
+    """A planner's answers; those that the folder has are not asked for again."""
+    planner = make_planner(name, world, args.samples)
+    about = f"{planner.name}-{weights_of(planner, world)}-{args.samples}-{args.seed}-{args.drives}-{args.surprises}"
+    path = args.folder / "answers" / ("".join(c if c.isalnum() or c in "-." else "_" for c in about) + ".json")
+    if not path.exists():
+        started = time.perf_counter()
+        found = answers_of(planner, moments)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(found.to_json()))
+        os.replace(partial, path)
+        print(
+            f"{planner.name}: asked at {len(moments)} moments, {time.perf_counter() - started:.0f} s", file=sys.stderr
         )
-        found.append((seen, label))
+    return Answers.from_json(json.loads(path.read_text()))
+
+
+def weights_of(planner: Planner, world: WorldModel) -> str:
+    """What tells one planner of a name from another."""
+    return planner.hash if isinstance(planner, LearnedPlanner) else world.hash
+
+
+def closed_loop(names: Sequence[str], world: WorldModel, args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Drives of everybody on the same courses."""
+    courses, found = held_out_courses(args.courses, seconds=args.seconds), {}
+    for name in (*(name for name in names if name not in SLOW), "expert"):
+        started = time.perf_counter()
+        drives = drives_of(name, courses, args.folder / "drives", model=world, samples=args.samples)
+        found[drives[0]["driver"]] = drives
+        mean = np.mean([drive["driving_score"] for drive in drives])
+        print(f"{name}: {mean:.1f} on {len(courses)} courses, {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return found
 
 
-def measure(planner: Planner, moments: list[tuple[Observation, Label]]) -> dict[str, np.ndarray]:
-    """One value per moment: ADE, FDE, right decisions at 2 s, milliseconds."""
-    rows = []
-    for seen, label in moments:
-        started = time.perf_counter()
-        plan = planner.plan(seen, seed=0)
-        spent = time.perf_counter() - started
-        distances = np.linalg.norm(plan.trajectory.poses[:, :2] - label.poses[:, :2], axis=1)
-        made = decisions_of(plan, start_mps=seen.speed_mps)[1]
-        right = [LATERAL.index(made.lateral), LONGITUDINAL.index(made.longitudinal)] == label.decisions[1].tolist()
-        rows.append((distances.mean(), distances[-1], right, 1000 * spent))
-    print(f"{planner.name}: {np.mean([row[0] for row in rows]):.2f} m", file=sys.stderr)
-    return dict(zip(("ade_m", "fde_m", "decision", "ms"), np.array(rows, float).T, strict=True))
-
-
-def critical(moments: list[tuple[Observation, Label]]) -> np.ndarray:
-    """Which moments are vision-critical."""
-    return np.array([label.gap_m > CRITICAL_M for _, label in moments])
-
-
-def markdown(results: dict[str, dict[str, np.ndarray]], moments: list[tuple[Observation, Label]]) -> str:
-    """The table: means, with 95 % bootstrap intervals over scenes."""
-    need = critical(moments)
-    lines = [
-        f"{len(moments)} scenes of the test seeds, one moment each, {need.mean():.0%} of them vision-critical; 95 % bootstrap intervals.",
-        "",
-        "| planner | ADE m | FDE m | ADE vision-critical | ADE ego-dominated | decision at 2 s right | ms, median |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, row in results.items():
-        cells = [spread(row["ade_m"]), spread(row["fde_m"]), spread(row["ade_m"][need]), spread(row["ade_m"][~need])]
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['decision'].mean():.0%} | {np.median(row['ms']):.0f} |")
-    return "\n".join(lines)
-
-
-def spread(values: np.ndarray) -> str:
-    """A mean and its interval."""
-    low, high = bootstrap_interval(values, np.random.default_rng(0))
-    return f"{values.mean():.2f} ({low:.2f}–{high:.2f})"
-
-
-def facts(results: dict[str, dict[str, np.ndarray]], moments: list[tuple[Observation, Label]]) -> dict[str, Any]:
-    """Every value."""
-    rows = {name: {key: values.tolist() for key, values in row.items()} for name, row in results.items()}
-    return {"vision_critical": critical(moments).tolist(), "planners": rows}
+def _rendered(number: int, count: int) -> None:
+    if number % 20 == 0:
+        print(f"rendered {number} of {count} scenes", file=sys.stderr)
 
 
 if __name__ == "__main__":

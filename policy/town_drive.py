@@ -218,17 +218,21 @@ class TownDrive:
         texts = [one.text for one in self.whole_scene().instructions if one.start_s <= now + 1e-9 < one.end_s]
         return texts[-1] if texts else ""
 
-    def observation(self, rig: Rig, frames: int, *, pixels: bool = True) -> Observation:
+    def observation(
+        self, rig: Rig, frames: int, *, pixels: bool = True, ages: Sequence[int] | None = None
+    ) -> Observation:
         """What a planner may see now: the last frames, the motion between them, the instruction.
 
         Args:
             frames: At most this many; at the hand-over there are as many as the expert drove.
             pixels: Without them all frames are black and cost nothing.
+            ages: How many frames old those are that the planner looks at; the others are black and cost nothing. None: all.
         """
         scene = self.whole_scene()
         numbers = list(range(max(0, len(scene) - frames), len(scene)))
         shape = (len(numbers), len(rig), 3, rig.height_px, rig.width_px)
-        video = self._video(scene, rig, numbers) if pixels else np.broadcast_to(np.uint8(0), shape)
+        looked_at = [n for n in numbers if pixels and (ages is None or numbers[-1] - n in ages)]
+        video = self._video(scene, rig, numbers, looked_at) if looked_at else np.broadcast_to(np.uint8(0), shape)
         times = np.arange(len(numbers)) / scene.frequency_hz
         past = Trajectory(poses=scene.ego_poses[numbers], times_s=times)
         return Observation(
@@ -239,15 +243,18 @@ class TownDrive:
             instruction=self.instruction(),
         )
 
-    def _video(self, scene: Scene, rig: Rig, numbers: Sequence[int]) -> Array:
+    def _video(self, scene: Scene, rig: Rig, numbers: Sequence[int], looked_at: Sequence[int]) -> Array:
+        """Frames as datasets have them, smooth edges and all; those that nobody looks at stay black."""
         from worldmodel.town.render import render
 
-        missing = [number for number in numbers if number not in self._pictures]
+        missing = [number for number in looked_at if number not in self._pictures]
         if missing:
-            shown = render(scene, rig, missing, supersample=1).rgb
-            self._pictures |= dict(zip(missing, shown, strict=True))
-        self._pictures = {number: self._pictures[number] for number in numbers}
-        return np.stack([self._pictures[number] for number in numbers])
+            self._pictures |= dict(zip(missing, render(scene, rig, missing).rgb, strict=True))
+        self._pictures = {number: picture for number, picture in self._pictures.items() if number >= numbers[0]}
+        video = np.zeros((len(numbers), len(rig), 3, rig.height_px, rig.width_px), np.uint8)
+        for number in looked_at:
+            video[number - numbers[0]] = self._pictures[number]
+        return video
 
 
 def free_flow_m(simulation: Simulation, s_m: float, speed_mps: float, seconds: float) -> float:

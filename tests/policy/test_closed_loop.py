@@ -20,6 +20,7 @@ from worldmodel.edits import InsertActor
 from worldmodel.errors import BadMotion, BadRequest, UnknownName
 from worldmodel.geometry import Trajectory
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
+from worldmodel.town.render import render
 from worldmodel.town.scene import from_frame, town_rig
 from worldmodel.town.traffic import simulate
 
@@ -171,6 +172,23 @@ def test_planners_see_the_last_frames_and_replan_every_half_second() -> None:
     np.testing.assert_array_equal(second.video[0], first.video[-1])  # half a second is four frames
     assert first.video.std() > 1
     assert first.instruction
+
+
+def test_frames_that_a_planner_does_not_look_at_stay_black() -> None:
+    every, some = Noted(needs_pixels=True), Noted(needs_pixels=True)
+    drive(every, COURSE, rig=town_rig(1, 32, 16), history=5)
+    drive(some, COURSE, rig=town_rig(1, 32, 16), history=5, ages=(4, 2, 0))
+    for one, other in zip(every.seen, some.seen, strict=True):
+        np.testing.assert_array_equal(other.video[[0, 2, 4]], one.video[[0, 2, 4]])
+        assert not other.video[[1, 3]].any()
+
+
+def test_a_driver_sees_what_datasets_show() -> None:
+    planner = Noted(needs_pixels=True)
+    rig = town_rig(1, 32, 16)
+    drive(planner, COURSE, rig=rig, history=2)
+    shown = render(simulate("empty_road", 3, seconds=2.125), rig, [15, 16]).rgb
+    np.testing.assert_allclose(planner.seen[0].video.astype(int), shown.astype(int), atol=2)
 
 
 def test_planners_without_eyes_pay_for_no_pictures() -> None:
