@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from studio.bench import bench
-from studio.commands import datasets, futures, scores, studies, training
+from studio.commands import datasets, futures, policies, saliency, scores, studies, training
 from studio.console import Commands, terminated
 from worldmodel.errors import BadRequest
 
@@ -53,9 +53,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "gallery": datasets.gallery,
     "import": datasets.import_,
     "check": datasets.check,
+    "check-policy": policies.check_policy,
     "imagine": futures.imagine,
     "stitch": futures.stitch,
     "study": studies.study,
+    "saliency": saliency.saliency,
     "plan": futures.plan,
     "drive": futures.drive,
     "score": scores.score,

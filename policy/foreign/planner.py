@@ -62,19 +62,23 @@ class ForeignPlanner:
             UnknownName, BadRequest, ClipTooShort: if the observation lacks what it wants to see.
         """
         del memory
+        started = time.perf_counter()
+        plan = plan_from(self.answer(observation, seed), self.declared.convention, self.name)
+        return replace(plan, timing={"total_s": time.perf_counter() - started})
+
+    def answer(self, observation: Observation, seed: int) -> dict[str, Any]:
+        """What it says, as it says it; raises as `plan`."""
         seen = shown(observation, self.declared.needs)
         self._check_patience(seed)
         self._number += 1
         request = question_of(seen, seed, self._number, self.declared, self._child.folder, hosted=self._source.hosted)
-        started = time.perf_counter()
         try:
-            answer = self._answer(request)
+            answer = self._answered(request)
         except PolicyError as error:
             self._count(seed, error.kind)
             raise
         self._failed_with = (-1, 0, "")
-        plan = plan_from(answer, self.declared.convention, self.name)
-        return replace(plan, timing={"total_s": time.perf_counter() - started})
+        return answer
 
     @property
     def stderr(self) -> str:
@@ -89,7 +93,7 @@ class ForeignPlanner:
         """End its process."""
         self._child.close()
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _answered(self, request: dict[str, Any]) -> dict[str, Any]:
         if not self._child.alive:
             self._greeted_again()
         answer = self._child.ask(request, self.declared.needs.timeout_s)
