@@ -2,16 +2,17 @@
 
 One image has four numbers; a table takes their means over images and says beside each what a map that knows nothing would
 get (random level) and what a perfect map would get (ceiling). Scores are of raw maps at the mask's resolution: min-max
-normalisation before it changes the pointing mass, and upsampling makes ties.
+normalisation before it changes the pointing mass, and upsampling makes ties. A map of few cells cannot point at something
+smaller than a cell: `grid_ceiling` says how well it could, and a table lists such images apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_fid_fvd.statistics import RESAMPLES, bootstrap_interval
+from eval_fid_fvd.statistics import RESAMPLES, bootstrap_indices, bootstrap_interval
 from worldmodel.errors import BadRequest
 
 Array = np.ndarray
@@ -89,11 +90,80 @@ def ceilings(mask: Bool[Array, "h w"]) -> dict[str, float]:
     return {"pm": 1.0, "ap": 1.0, "iou_top20": min(p, k) / max(p, k), "f1_top20": 2 * min(p, k) / (p + k)}
 
 
+def grounding_rows(
+    heatmaps: Sequence[Float[Array, "h w"]], masks: Sequence[Bool[Array, "h w"]]
+) -> dict[str, Float[Array, " n"]]:
+    """Scores image by image: each of METRICS, and `area` (the object's share of the image).
+
+    Raises:
+        BadRequest: for unequal numbers; else as `grounding_scores`.
+    """
+    _check_pairs(heatmaps, masks)
+    scores = [grounding_scores(h, m) for h, m in zip(heatmaps, masks, strict=True)]
+    rows = {name: np.array([one[name] for one in scores], np.float64) for name in METRICS}
+    return rows | {"area": np.array([np.asarray(mask, bool).mean() for mask in masks], np.float64)}
+
+
+def pointing_ratio(
+    pm: Float[Array, " n"], area: Float[Array, " n"], generator: np.random.Generator, *, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """How often as much of the map lies on the object as its area alone gives: mean pointing mass over mean area share.
+
+    A ratio of means, for the mean of ratios is what the tiniest object makes of it. For a paired difference of two planners
+    on the same images give the difference of their pointing masses.
+
+    Returns:
+        `value`, and `interval` (95 % bootstrap over images; None for a single one).
+    Raises:
+        BadRequest: for unequal lengths, no image, or an image without the object.
+    """
+    mass, share = np.asarray(pm, np.float64), np.asarray(area, np.float64)
+    if mass.shape != share.shape or mass.ndim != 1 or not len(mass) or not (share > 0).all():
+        raise BadRequest(
+            f"a pointing ratio needs one mass and one positive area share per image; got {mass.shape} and {share.shape}. Leave "
+            "images without the object out, and count them."
+        )
+    value = float(mass.mean() / share.mean())
+    if len(mass) == 1:
+        return {"value": value, "interval": None}
+    rows = bootstrap_indices(len(mass), resamples, generator)
+    low, high = np.quantile(mass[rows].mean(axis=1) / share[rows].mean(axis=1), [0.025, 0.975])
+    return {"value": value, "interval": (float(low), float(high))}
+
+
+def upsampled(maps: Float[Array, "*b h w"], height: int, width: int) -> Float[Array, "*b height width"]:
+    """Maps of cells at the size of pictures, bilinear between the cells' middles, float64; never beyond a map's own range."""
+    values = np.asarray(maps, np.float64)
+    return np.asarray(_spread(values.shape[-2], height) @ values @ _spread(values.shape[-1], width).T)
+
+
+def _spread(cells: int, pixels: int) -> Float[Array, "pixels cells"]:
+    """How much of each cell every pixel has, along one axis; the outermost half cells are flat."""
+    place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(cells)))
+
+
+def grid_ceiling(mask: Bool[Array, "h w"], rows: int, columns: int) -> float:
+    """The largest pointing mass that a map of `rows` x `columns` cells, upsampled, can have: all its heat in its best cell.
+
+    Raises:
+        BadRequest: as `grounding_scores`; for a grid finer than the picture.
+    """
+    inside = _checked_mask(mask).astype(np.float64)
+    if not (1 <= rows <= inside.shape[0] and 1 <= columns <= inside.shape[1]):
+        raise BadRequest(
+            f"a grid of {rows} x {columns} cells on a picture of {inside.shape}; cells must be a pixel or more. Take the planner's grid."
+        )
+    up, across = _spread(rows, inside.shape[0]), _spread(columns, inside.shape[1])
+    return float((up.T @ inside @ across / np.outer(up.sum(axis=0), across.sum(axis=0))).max())
+
+
 def grounding_table(
     heatmaps: Sequence[Float[Array, "h w"]],
     masks: Sequence[Bool[Array, "h w"]],
     generator: np.random.Generator,
     *,
+    grid: tuple[int, int] | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Mean grounding scores over images, with everything that is needed to read them.
@@ -101,47 +171,71 @@ def grounding_table(
     Args:
         heatmaps, masks: One of each per image; sizes may differ between images.
         generator: Draws the images of the bootstrap.
+        grid: Rows and columns of the maps before they were upsampled, if they were.
     Returns:
         Per metric a dict of `value` (mean over images of the image's score), `interval` (95 % bootstrap over images; None
-        for a single image), `random` and `ceiling` (means over the same images) and `share_of_ceiling` (value / ceiling); and
-        `images` scored, `empty_masks` left out, `zero_maps` (share of maps without positive part; their `pm` is 0),
-        `area_share` (mean share of the object) and `tied` (share of images whose selection cuts through equal values).
+        for a single image), `random` and `ceiling` (means over the same images) and `share_of_ceiling` (value / ceiling);
+        `pm_over_area` as `pointing_ratio`; and `images` scored, `empty_masks` left out, `zero_maps` (share of maps without
+        positive part; their `pm` is 0), `area_share` (mean share of the object) and `tied` (share of images whose selection
+        cuts through equal values). With a grid also `grid_ceiling` (mean of what its pointing mass could be) and `sizes`:
+        `pm_over_area` and number of images of objects `smaller` than a cell and of the `larger` ones, where there are any.
     Raises:
         BadRequest: for unequal numbers, or where no mask has a pixel; else as `grounding_scores`.
     """
-    if len(heatmaps) != len(masks):
-        raise BadRequest(f"{len(heatmaps)} maps and {len(masks)} masks; they must be pairs. Pair them.")
+    _check_pairs(heatmaps, masks)
     pairs = [(h, m) for h, m in zip(heatmaps, masks, strict=True) if np.any(np.asarray(m))]
     if not pairs:
         raise BadRequest(
             f"none of {len(masks)} masks has a pixel; at least one is needed. Score images with the object."
         )
-    scores, random, best = (
-        {name: np.array([one[name] for one in rows], np.float64) for name in METRICS}
-        for rows in (
-            [grounding_scores(h, m) for h, m in pairs],
-            [random_levels(m) for _, m in pairs],
-            [ceilings(m) for _, m in pairs],
-        )
-    )
+    rows = grounding_rows([h for h, _ in pairs], [m for _, m in pairs])
+    random, best = ([level(m) for _, m in pairs] for level in (random_levels, ceilings))
     table: dict[str, Any] = {}
     for name in METRICS:
-        value, ceiling = float(scores[name].mean()), float(best[name].mean())
-        interval = bootstrap_interval(scores[name], generator, resamples=resamples) if len(pairs) > 1 else None
+        value, ceiling = float(rows[name].mean()), float(np.mean([one[name] for one in best]))
+        interval = bootstrap_interval(rows[name], generator, resamples=resamples) if len(pairs) > 1 else None
         table[name] = {
             "value": value,
             "interval": interval,
-            "random": float(random[name].mean()),
+            "random": float(np.mean([one[name] for one in random])),
             "ceiling": ceiling,
             "share_of_ceiling": value / ceiling,
         }
-    return table | {
-        "images": len(pairs),
-        "empty_masks": len(masks) - len(pairs),
-        "zero_maps": float(np.mean([not (np.asarray(h) > 0).any() for h, _ in pairs])),
-        "area_share": float(random["pm"].mean()),
-        "tied": float(np.mean([_cuts_a_tie(np.asarray(h, np.float64).ravel()) for h, _ in pairs])),
+    table["pm_over_area"] = pointing_ratio(rows["pm"], rows["area"], generator, resamples=resamples)
+    return (
+        table
+        | {
+            "images": len(pairs),
+            "empty_masks": len(masks) - len(pairs),
+            "zero_maps": float(np.mean([not (np.asarray(h) > 0).any() for h, _ in pairs])),
+            "area_share": float(rows["area"].mean()),
+            "tied": float(np.mean([_cuts_a_tie(np.asarray(h, np.float64).ravel()) for h, _ in pairs])),
+        }
+        | ({} if grid is None else _of_grid(rows, [m for _, m in pairs], grid, generator, resamples))
+    )
+
+
+def _of_grid(
+    rows: Mapping[str, Array],
+    masks: Sequence[Array],
+    grid: tuple[int, int],
+    generator: np.random.Generator,
+    resamples: int,
+) -> dict[str, Any]:
+    """What a map of few cells could reach, and the images whose object is smaller than a cell apart from the others."""
+    small = rows["area"] < 1 / (grid[0] * grid[1])
+    sizes = {
+        name: pointing_ratio(rows["pm"][which], rows["area"][which], generator, resamples=resamples)
+        | {"images": int(which.sum())}
+        for name, which in (("smaller", small), ("larger", ~small))
+        if which.any()
     }
+    return {"grid_ceiling": float(np.mean([grid_ceiling(mask, *grid) for mask in masks])), "sizes": sizes}
+
+
+def _check_pairs(heatmaps: Sequence[Array], masks: Sequence[Array]) -> None:
+    if len(heatmaps) != len(masks):
+        raise BadRequest(f"{len(heatmaps)} maps and {len(masks)} masks; they must be pairs. Pair them.")
 
 
 def _cuts_a_tie(heat: Array) -> bool:

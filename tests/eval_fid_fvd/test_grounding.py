@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from eval_fid_fvd.grounding import ceilings, grounding_scores, grounding_table, random_levels
+from eval_fid_fvd.grounding import (
+    ceilings,
+    grid_ceiling,
+    grounding_rows,
+    grounding_scores,
+    grounding_table,
+    pointing_ratio,
+    random_levels,
+    upsampled,
+)
 from worldmodel.errors import BadRequest
 
 
@@ -166,3 +175,54 @@ def test_tables_without_anything_are_refused(rng) -> None:
         grounding_table([np.ones((10, 10))], [np.zeros((10, 10), bool)], rng)
     with pytest.raises(BadRequest, match="2 maps and 1 masks"):
         grounding_table([np.ones((10, 10))] * 2, [a_mask()], rng)
+
+
+def test_upsampling_is_torchs_bilinear_one(rng) -> None:
+    torch = pytest.importorskip("torch")
+    maps = rng.normal(size=(3, 4, 8))
+    for size in ((64, 128), (9, 20), (4, 8)):
+        wanted = torch.nn.functional.interpolate(torch.from_numpy(maps)[:, None], size=size, mode="bilinear")[:, 0]
+        np.testing.assert_allclose(upsampled(maps, *size), wanted.numpy(), atol=1e-12)
+
+
+def test_the_ceiling_of_a_grid_is_the_best_single_cell_and_no_map_beats_it(rng) -> None:
+    mask = np.zeros((32, 64), bool)
+    mask[10:14, 20:25] = True  # smaller than a cell
+    ceiling = grid_ceiling(mask, 4, 8)
+    cells = np.eye(32).reshape(32, 4, 8)
+    of_cells = [grounding_scores(upsampled(cell, 32, 64), mask)["pm"] for cell in cells]
+    assert ceiling == pytest.approx(max(of_cells))
+    assert 0 < ceiling < 0.3
+    for _ in range(20):
+        assert grounding_scores(upsampled(rng.random((4, 8)), 32, 64), mask)["pm"] <= ceiling
+    assert grid_ceiling(mask, 32, 64) == pytest.approx(1)  # a cell per pixel can point exactly
+    with pytest.raises(BadRequest, match="a pixel or more"):
+        grid_ceiling(mask, 33, 8)
+
+
+def test_a_pointing_ratio_is_one_for_a_constant_map_and_counts_how_often_area_explains_the_mass(rng) -> None:
+    masks = [a_mask(rows=slice(0, 1 + i % 3)) for i in range(30)]
+    flat = grounding_rows([np.ones((10, 10))] * 30, masks)
+    assert pointing_ratio(flat["pm"], flat["area"], rng)["value"] == pytest.approx(1)
+    perfect = grounding_rows([mask.astype(float) for mask in masks], masks)
+    found = pointing_ratio(perfect["pm"], perfect["area"], rng)
+    assert found["value"] == pytest.approx(1 / perfect["area"].mean())
+    assert found["interval"][0] < found["value"] < found["interval"][1]
+    apart = pointing_ratio(perfect["pm"] - flat["pm"], flat["area"], rng)
+    assert apart["value"] == pytest.approx(found["value"] - 1)
+    assert pointing_ratio(flat["pm"][:1], flat["area"][:1], rng)["interval"] is None
+    with pytest.raises(BadRequest, match="count them"):
+        pointing_ratio(flat["pm"], np.zeros(30), rng)
+
+
+def test_objects_smaller_than_a_cell_are_listed_apart(rng) -> None:
+    small, large = a_mask((8, 8), slice(0, 1), slice(0, 3)), a_mask((8, 8), slice(4, 8), slice(0, 4))
+    heats = [np.ones((8, 8)), large.astype(float)]
+    table = grounding_table(heats, [small, large], rng, grid=(4, 4))
+    assert table["sizes"]["smaller"]["images"] == table["sizes"]["larger"]["images"] == 1
+    assert table["sizes"]["smaller"]["value"] == pytest.approx(1)
+    assert table["sizes"]["larger"]["value"] == pytest.approx(4)
+    assert table["pm_over_area"]["value"] == pytest.approx((3 / 64 + 1) / (3 / 64 + 1 / 4))
+    assert 0.5 < table["grid_ceiling"] < 1
+    assert "sizes" not in grounding_table(heats, [small, large], rng)
+    assert set(grounding_table(heats[:1], [small], rng, grid=(4, 4))["sizes"]) == {"smaller"}
