@@ -168,6 +168,8 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 video{display:block;width:100%;height:auto;border-radius:6px;background:#000}
 figcaption,.caption{color:var(--soft);font-size:.9rem;margin:.35rem 0 0}
 .plot{max-width:520px}
+.plot:has(.photo){max-width:none;flex-basis:100%}
+.photo{display:block;width:100%;height:auto;border-radius:6px}
 .birdseye{margin:0}
 .birdseye svg{display:block;width:100%;max-height:460px;border:1px solid var(--line);border-radius:6px;background:var(--paper)}
 .grid{stroke:var(--line);stroke-width:.12}
