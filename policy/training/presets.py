@@ -7,6 +7,26 @@ from policy.planner_config import PlannerConfig
 from worldmodel.errors import UnknownName
 from worldmodel.training.presets import TRAINING_MIX
 
+SURPRISE_MIX = (
+    "street",
+    "curvy",
+    "empty_road",
+    "intersection",
+    "pedestrian_standing",
+    "street",
+    "traffic_light",
+    "curvy",
+    "stop_and_go",
+    "roundabout",
+    "empty_road",
+    "cut_in",
+    "parked_car",
+    "curvy",
+    "slow_truck",
+    "street",
+)
+SURPRISE_VIDEO_S, SURPRISE_SCENE_S = 2.0, 5.0  # so that only the moments about the surprise teach plans
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPreset:
@@ -16,8 +36,8 @@ class PolicyPreset:
         sizes: A planner of this size, of any kind and without statistics.
         scenes: Town scenes rendered when no store is named.
         situations: Their situations, in turn; None for all.
-        surprises: Share of the scenes of the mix 'rich' in which the expert notices an obstacle late
-            (`worldmodel.town.surprises`).
+        surprises: Further scenes of the mix 'rich', in which the expert notices an obstacle late (`worldmodel.town.surprises`).
+        surprise_situations: Where these happen, in turn; None for all.
         video_s, scene_s: Seconds of each scene that are rendered, and that are simulated.
         cameras, width_px, height_px, frequency_hz: Of the pictures.
         batch_size: Examples per step.
@@ -28,7 +48,8 @@ class PolicyPreset:
     sizes: PlannerConfig = field(default_factory=lambda: PlannerConfig(kind="direct"))
     scenes: int = 480
     situations: tuple[str, ...] | None = TRAINING_MIX
-    surprises: float = 0.5
+    surprises: int = 480
+    surprise_situations: tuple[str, ...] | None = SURPRISE_MIX
     video_s: float = 4.0
     scene_s: float = 8.0
     cameras: int = 3
@@ -62,6 +83,8 @@ def test() -> PolicyPreset:
         ),
         scenes=24,
         situations=None,
+        surprises=4,
+        surprise_situations=None,
         video_s=2.0,
         scene_s=6.0,
         width_px=64,
@@ -73,8 +96,8 @@ def test() -> PolicyPreset:
 
 
 def town_mini() -> PolicyPreset:
-    """For two processor cores: about 0.3 M parameters per planner, three cameras of 64x128."""
-    return PolicyPreset(name="town-mini")
+    """For two processor cores: 0.05 to 0.3 M parameters per planner, three cameras of 64x128."""
+    return PolicyPreset(name="town-mini", sizes=PlannerConfig(kind="direct", width=48, heads=3))
 
 
 PRESETS: dict[str, Callable[[], PolicyPreset]] = {"test": test, "town-mini": town_mini}

@@ -1,7 +1,8 @@
 """`detour train policy`: one planner on one mix, from scenes to a checkpoint.
 
-A run folder can serve many planners, so that all of them learn from the same data: `store/` (rendered once), and for each
-planner `PLANNER-run/` (state and log) and `PLANNER/` (the checkpoint); variants have names of their own (`PlannerConfig.label`).
+A run folder can serve many planners, so that all of them learn from the same data: `store/` and, for the mix 'rich',
+`surprises/` (rendered once), and for each planner `PLANNER-run/` (state and log) and `PLANNER/` (the checkpoint); variants
+have names of their own (`PlannerConfig.label`).
 """
 
 import hashlib
@@ -16,14 +17,14 @@ from policy.planner_config import KINDS, PlannerConfig
 from policy.training.cards import planner_card
 from policy.training.examples import Example, ExampleReader, find_examples, with_statistics
 from policy.training.labels import critical_share
-from policy.training.presets import PolicyPreset, find_preset
+from policy.training.presets import SURPRISE_SCENE_S, SURPRISE_VIDEO_S, PolicyPreset, find_preset
 from policy.training.scores import held_out_scores
 from policy.training.task import PlannerTask
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.model import WorldModel
 from worldmodel.text_encoders import make_text_encoder
 from worldmodel.tokenizer import Tokenizer
-from worldmodel.town.mixes import MIXES, mixed_scenes
+from worldmodel.town.mixes import MIXES, mixed_scenes, scene_list
 from worldmodel.town.scene import town_rig
 from worldmodel.training.loop import train
 from worldmodel.training.processes import first_process, in_turn, wait_for_all
@@ -127,13 +128,20 @@ def train_policy(
 
 
 def _stores(config: PolicyConfig, preset: PolicyPreset, say: Say) -> list[Store]:
+    """The stores that were named, or those of the run: the mix, and for 'rich' surprises besides."""
     if config.stores:
         return [Store.open(folder) for folder in config.stores]
-    folder = config.out / "store"
-    if (folder / "store.json").exists():
-        return [Store.open(folder)]
+    seconds = {"video_s": preset.video_s, "scene_s": preset.scene_s}
+    stores = [_rendered(config, preset, "store", lambda: _mixed(config, preset, say), say, seconds)]
+    if config.mix == "rich" and preset.surprises:
+        seconds = {"video_s": SURPRISE_VIDEO_S, "scene_s": SURPRISE_SCENE_S, "surprises": 1.0}
+        stores.append(_rendered(config, preset, "surprises", lambda: _surprising(config, preset), say, seconds))
+    return stores
+
+
+def _mixed(config: PolicyConfig, preset: PolicyPreset, say: Say) -> list[tuple[str, int]]:
     say(f"data: choosing scenes of the mix '{config.mix}'")
-    scenes = mixed_scenes(
+    return mixed_scenes(
         config.mix,
         config.scenes or preset.scenes,
         config.seed,
@@ -143,24 +151,33 @@ def _stores(config: PolicyConfig, preset: PolicyPreset, say: Say) -> list[Store]
         workers=config.workers,
     )
 
+
+def _surprising(config: PolicyConfig, preset: PolicyPreset) -> list[tuple[str, int]]:
+    """As many surprises for each scene as in the preset."""
+    wanted = preset.surprises if config.scenes is None else -(-config.scenes * preset.surprises // preset.scenes)
+    return scene_list(wanted, config.seed + 1, situations=preset.surprise_situations)
+
+
+def _rendered(
+    config: PolicyConfig,
+    preset: PolicyPreset,
+    name: str,
+    scenes: Callable[[], list[tuple[str, int]]],
+    say: Say,
+    seconds: dict[str, float],
+) -> Store:
+    """A store of the run, made unless it is there."""
+    folder = config.out / name
+    if (folder / "store.json").exists():
+        return Store.open(folder)
+
     def progress(done: int, total: int) -> None:
         if done % 20 == 0 or done == total:
-            say(f"data: {done} of {total} scenes")
+            say(f"data: {done} of {total} scenes in {name}/")
 
     rig = town_rig(preset.cameras, preset.width_px, preset.height_px)
-    return [
-        town_store(
-            folder,
-            scenes,
-            rig,
-            video_s=preset.video_s,
-            scene_s=preset.scene_s,
-            frequency_hz=preset.frequency_hz,
-            surprises=preset.surprises if config.mix == "rich" else 0.0,
-            workers=config.workers,
-            progress=progress,
-        )
-    ]
+    rate, workers = preset.frequency_hz, config.workers
+    return town_store(folder, scenes(), rig, frequency_hz=rate, workers=workers, progress=progress, **seconds)
 
 
 def _planner_config(config: PolicyConfig, preset: PolicyPreset, store: Store, tokenizer: Tokenizer) -> PlannerConfig:

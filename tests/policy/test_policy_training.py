@@ -12,6 +12,7 @@ import torch
 from policy.answers import Output
 from policy.planner_config import KINDS, PlannerConfig
 from policy.seeing import Seen
+from policy.training import run
 from policy.training.examples import ExampleReader, find_examples, with_statistics
 from policy.training.labels import critical_share, known_motion, labels_of
 from policy.training.presets import find_preset
@@ -21,6 +22,7 @@ from worldmodel.decisions import LATERAL, LONGITUDINAL
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.geometry import Motion
 from worldmodel.text_encoders import HashTextEncoder
+from worldmodel.town.mixes import Mix
 from worldmodel.town.scene import town_rig
 from worldmodel.training.progress import Progress
 from worldmodel.training.store import Sample, Store, write_store
@@ -143,7 +145,7 @@ def test_the_shuffled_control_sees_other_scenes_and_keeps_the_rest(tmp_path) -> 
         torch.testing.assert_close(shuffled[name][1:], plain[name][:-1], atol=0, rtol=0)
 
 
-def test_what_is_seen_in_training_is_a_little_noisy_and_at_times_untold() -> None:
+def test_what_is_seen_in_training_is_a_little_noisy_and_at_times_blank_or_untold() -> None:
     seen = Seen(
         cells=torch.zeros(4000, 1, 1, 1, 1, 2),
         rays=torch.ones(4000, 1, 1, 1, 2),
@@ -153,7 +155,9 @@ def test_what_is_seen_in_training_is_a_little_noisy_and_at_times_untold() -> Non
     one, again = (blurred(seen, torch.Generator().manual_seed(3)) for _ in range(2))
     torch.testing.assert_close(one.text, again.text, atol=0, rtol=0)
     torch.testing.assert_close(one.rays, seen.rays, atol=0, rtol=0)
-    assert one.cells.std().item() == pytest.approx(0.1, rel=0.05)
+    blank = one.cells == 0
+    assert blank.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert one.cells[~blank].std().item() == pytest.approx(0.1, rel=0.05)
     assert one.ego.std().item() == pytest.approx(0.05, rel=0.05)
     assert (one.text == 0).all(dim=1).float().mean().item() == pytest.approx(0.15, abs=0.02)
     assert one.text.mean().item() == pytest.approx(0.85, abs=0.03)
@@ -268,3 +272,18 @@ def test_losses_fall_on_a_few_examples(tmp_path) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < 0.25 * np.mean(losses[:5])
+
+
+def test_the_rich_mix_brings_its_own_surprises(tmp_path, world, monkeypatch) -> None:
+    monkeypatch.setattr(run, "mixed_scenes", lambda *_args, **_more: [("stop_and_go", seed) for seed in range(3)])
+    monkeypatch.setattr(run, "town_rig", lambda *_: town_rig(1, 32, 16))
+    for mix in ("rich", "natural"):
+        monkeypatch.setitem(run.MIXES, mix, Mix())  # three scenes keep no share
+        config = PolicyConfig(
+            planner="ego-only", mix=mix, out=tmp_path / mix, model=world, preset="test", scenes=3, steps=1
+        )
+        train_policy(config)
+    surprises = Store.open(tmp_path / "rich" / "surprises")
+    assert surprises.made_from["surprises"] == 1.0
+    assert len(surprises) == 1  # 4 for 24 scenes
+    assert not (tmp_path / "natural" / "surprises").exists()
