@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from studio.bench_model import ModelBench, bench_model, model_table
+from studio.bench_planners import PlannersBench, bench_planners, planners_table
 from studio.bench_scores import ScoresBench, bench_scores, scores_table
 from studio.bench_town import FREQUENCY_HZ, SECONDS, run_town_bench, town_table
 from studio.commands.options import default_model
@@ -72,6 +73,33 @@ def model(
     rows = {device: [asdict(row) for row in measured] for device, measured in found.items()}
     content = {"machine": machine, "request": asdict(request), "rows": rows}
     emit(content, as_json, model_table(found, request, machine))
+
+
+@bench.command("planners")
+def planners(
+    planner: Annotated[list[str] | None, typer.Option(help="A name or folder; may be repeated; default: all.")] = None,
+    checkpoint: Annotated[str, typer.Option("--model", help="Checkpoint folder.")] = default_model(),
+    repeats: Annotated[int, typer.Option(help="Measurements, of which median and 95th percentile count.")] = 20,
+    threads: Annotated[
+        list[int] | None, typer.Option(help="Of the processor; may be repeated; default: 1 and 2.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Plans per answer, by those that draw.")] = 8,
+    clock: Annotated[str, typer.Option(help="wall, or processor: of this process alone, with one thread.")] = "wall",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+) -> None:
+    """How long planners take from the newest pictures to a plan, stage by stage."""
+    request = PlannersBench(
+        model=checkpoint,
+        planners=tuple(planner or ()),
+        repeats=repeats,
+        threads=tuple(threads or (1, 2)),
+        samples=samples,
+        clock=clock,
+    )
+    rows = bench_planners(request, parts())
+    machine = machine_now(max(request.threads))
+    content = {"machine": machine, "request": asdict(request), "rows": [asdict(row) for row in rows]}
+    emit(content, as_json, planners_table(rows, request, machine))
 
 
 @bench.command("scores")
