@@ -121,12 +121,15 @@ def plain(answer: Any) -> dict[str, Any]:
             else [{"lateral": one.lateral, "longitudinal": one.longitudinal} for one in answer.decisions],
         }
     if isinstance(answer, Mapping):
-        return {str(name): _listed(value) for name, value in answer.items() if name not in ("type", "id", "native")}
-    return {"trajectory": _listed(answer)}
+        return {str(name): value for name, value in answer.items() if name not in ("type", "id", "native")}
+    return {"trajectory": answer}
 
 
 def _listed(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
+    """Arrays and tensors, which JSON does not know, as lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"the answer holds {type(value).__name__}; it needs numbers, lists or arrays")
 
 
 def _told(error: BaseException) -> str:
@@ -135,7 +138,7 @@ def _told(error: BaseException) -> str:
 
 def _say(answers: IO[bytes], message: Mapping[str, Any]) -> None:
     try:
-        line = json.dumps(message)
+        line = json.dumps(message, default=_listed)
     except (TypeError, ValueError) as error:
         kept = {name: message.get(name) for name in ("type", "protocol", "id")}
         line = json.dumps({**kept, "error": _told(error), "kind": "wrong shape"})

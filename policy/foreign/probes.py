@@ -13,7 +13,7 @@ from policy.foreign.examination import Asked, Probe, Told
 from policy.foreign.planner import ForeignPlanner
 from policy.foreign.readings import begins_at_the_present_speed, fits_the_drives, points_along_its_path
 from worldmodel.geometry import Array, Motion
-from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
+from worldmodel.plans import PLAN_TIMES_S, Observation
 
 BRUTAL_MPS2 = 15.0  # no road car does that
 ASTRAY_M, ASTRAY = 5.0, 3.0  # worse than driving straight on by this much and this many times
@@ -40,12 +40,11 @@ def examined(planner: ForeignPlanner, probes: Sequence[Probe], clock: Callable[[
         asked.found(
             True, "garbage", told[-1][0].place, "it goes on writing after its answer; one line per request is needed."
         )
-    trusted = fits_the_drives(asked, told) and begins_at_the_present_speed(asked, told)
+    trusted = begins_at_the_present_speed(asked, told) and fits_the_drives(asked, told)
     points_along_its_path(asked, told)
     if trusted:
         _plausible(asked, told)
-    first = told[0]
-    if _repeatable(asked, first[0], first[1]):
+    if _repeatable(asked, told[0][0]):
         _stateless(asked, told)
         _reacts(asked, told)
     return asked
@@ -88,19 +87,20 @@ def _straight(observation: Observation) -> Float[Array, "8 3"]:
     return np.column_stack([(observation.speed_mps or 0.0) * PLAN_TIMES_S, np.zeros((len(PLAN_TIMES_S), 2))])
 
 
-def _repeatable(asked: Asked, probe: Probe, plan: Plan) -> bool:
+def _repeatable(asked: Asked, probe: Probe) -> bool:
     """Whether the same question and seed give the same answer; and whether other seeds do."""
     randomness = asked.planner.declared.needs.randomness
-    again = asked.poses(probe.observation, probe.place)
+    asked.poses(probe.observation, probe.place)  # what it may keep is now of this moment
+    once, again = (asked.poses(probe.observation, probe.place) for _ in range(2))
     other = asked.poses(probe.observation, probe.place, seed=1)
-    if again is None or other is None:
+    if once is None or again is None or other is None:
         return False
-    if gap := _gap(again, plan.trajectory.poses):
+    if gap := _gap(again, once):
         asked.found(
             randomness != "unseeded",
             "determinism",
             probe.place,
-            f"asked twice with one seed, its answers differ by {gap:.2g} m"
+            f"asked twice in a row with one seed, its answers differ by {gap:.2g} m"
             + (
                 ", as declared (randomness unseeded). Pairs cannot share their noise: differences contain it."
                 if randomness == "unseeded"
