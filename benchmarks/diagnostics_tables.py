@@ -73,9 +73,11 @@ def hang_lines(found: dict[str, Any]) -> Iterator[str]:
     """What plans hang on."""
     yield "## What the plan hangs on: ADE, m"
     yield ""
-    yield "| planner | as it is | other scene's pictures | plan moves by | from the true next states | from the present state |"
-    yield "|---|---|---|---|---|---|"
-    names = ("own_m", "other_pictures_m", "moved_m", "true_states_m", "present_states_m")
+    yield table_head(
+        "planner", "as it is", "other scene's pictures", "plan moves by", "its states drawn and seen again", "true next states",
+        "present state",
+    )  # fmt: skip
+    names = ("own_m", "other_pictures_m", "moved_m", "redrawn_m", "true_states_m", "present_states_m")
     for name, row in found["hangs_on"].items():
         yield f"| {name} | " + " | ".join(cell(row.get(key)) for key in names) + " |"
 

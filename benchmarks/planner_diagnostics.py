@@ -21,7 +21,6 @@ import torch
 from diagnostics_pictures import plot, sheet
 from diagnostics_tables import markdown
 
-from eval_fid_fvd.strata import critical_shares, gap_summary
 from policy.answers import Ask
 from policy.diagnosis import (
     Subject,
@@ -37,9 +36,8 @@ from policy.diagnosis import (
 from policy.held_out_moments import RATE_HZ, SEED, held_out_moments, moment_rig
 from policy.learned import KIND, LearnedPlanner
 from policy.planner_config import PlannerConfig
-from policy.probing import Views, other_scenes, plain_plans, probe, views_of
-from policy.state_diagnosis import baselines_of, diversity_facts, link_facts, state_facts, store_diversity
-from policy.training.labels import known_motion, labels_of
+from policy.probing import Views, other_scenes, plain_plans, probe, redrawing, views_of
+from policy.state_diagnosis import baselines_of, diversity_facts, link_facts, state_facts, store_facts
 from worldmodel.errors import BadRequest
 from worldmodel.model import WorldModel
 from worldmodel.tokenizer import Tokenizer
@@ -57,9 +55,9 @@ def main() -> None:
     tokenizer = WorldModel.from_pretrained(args.model).tokenizer
     planners = trained(args.planners, tokenizer, Ask(samples=args.samples, steps=args.steps))
     views = views_of(moments, moment_rig(), tokenizer, planners[0].config.text_encoder)
-    subjects = asked(planners, views, args.others)
+    subjects = asked(planners, views, args.others, tokenizer)
     found = facts(subjects, moments, views)
-    found["data"] = {name: store_facts(folder, tokenizer, planners[0].config) for name, folder in args.store}
+    found["data"] = {name: data_facts(folder, tokenizer, planners[0].config) for name, folder in args.store}
     found["made_with"] = vars(args) | {"tokenizer": tokenizer.hash, "seconds": time.perf_counter() - started}
     if args.out:
         _write(args.out, json.dumps(found, indent=1, default=str))
@@ -113,12 +111,14 @@ def trained(folders: list[Path], tokenizer: Tokenizer, ask: Ask) -> list[Learned
     return [LearnedPlanner.from_pretrained(folder, tokenizer, ask=ask) for folder in found]
 
 
-def asked(planners: list[LearnedPlanner], views: Views, k: int) -> list[Subject]:
+def asked(planners: list[LearnedPlanner], views: Views, k: int, tokenizer: Tokenizer) -> list[Subject]:
     """Every planner's answers."""
     others, subjects = other_scenes(len(views), k, np.random.default_rng(DRAWS)), []
+    redrawn = redrawing(tokenizer)
     for planner in planners:
         started = time.perf_counter()
-        subjects.append(Subject(name=planner.name, config=planner.config, answers=probe(planner, views, others)))
+        answers = probe(planner, views, others, redrawn=redrawn)
+        subjects.append(Subject(name=planner.name, config=planner.config, answers=answers))
         print(f"{planner.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return subjects
 
@@ -147,27 +147,15 @@ def facts(subjects: list[Subject], moments: list[Any], views: Views) -> dict[str
     }
 
 
-def store_facts(folder: Path, tokenizer: Tokenizer, config: PlannerConfig) -> dict[str, Any]:
-    """Gaps and diversity of all frames of a training store, or of the stores in a folder, that planners can learn from."""
-    parents = sorted(path.parent for path in folder.rglob("store.json"))
-    stores = [Store.open(parent) for parent in parents]
-    rows = [
-        (gap, (i, clip)) for i, store in enumerate(stores) for clip in range(len(store)) for gap in _gaps(store, clip)
-    ]
-    gaps, clips = np.array([gap for gap, _ in rows]), [str(clip) for _, clip in rows]
-    return {
-        "clips": len(set(clips)),
-        "summary": gap_summary(gaps),
-        "shares": critical_shares(gaps, clips, np.random.default_rng(DRAWS)),
-        "diversity": store_diversity(stores, [store.latents(tokenizer) for store in stores], config),
-    }
-
-
-def _gaps(store: Store, clip: int) -> list[float]:
-    if not store.expert[clip]:
-        return []
-    labels = labels_of(known_motion(store, clip), range(1, store.video.shape[1]))
-    return [label.gap_m for label in labels.values()]
+def data_facts(folder: Path, tokenizer: Tokenizer, config: PlannerConfig) -> dict[str, Any]:
+    """Gaps and diversity of a training store, or of all stores in a folder."""
+    stores = [Store.open(path.parent) for path in sorted(folder.rglob("store.json"))]
+    if not stores:
+        raise BadRequest(
+            f"'{folder}' has no training store; name one, or a folder of several. See `detour train policy`."
+        )
+    latents = [store.latents(tokenizer) for store in stores]
+    return store_facts(stores, latents, config, np.random.default_rng(DRAWS))
 
 
 def _kept(values: dict[str, Any]) -> dict[str, Any]:

@@ -142,8 +142,8 @@ def loss_facts(subject: Subject, truth: Array, gaps: Array, generator: np.random
 
 
 def hangs_on(subject: Subject, truth: Array, generator: np.random.Generator) -> dict[str, Any]:
-    """ADE with the moment's own pictures, with other scenes', and from the true and the present state (m); and how far the
-    plan moves by other pictures (`moved_m`: mean distance over the eight positions)."""
+    """ADE with the moment's own pictures, with other scenes', and from other visual states than the predicted ones (m); and how
+    far the plan moves by other pictures (`moved_m`: mean distance over the eight positions)."""
     answers = subject.answers
     swapped = np.linalg.norm(answers.swapped[..., :2] - truth[:, None, :, :2], axis=-1).mean(axis=(1, 2))
     moved = np.linalg.norm(answers.swapped[..., :2] - answers.plans[:, None, :, :2], axis=-1).mean(axis=(1, 2))
@@ -152,7 +152,12 @@ def hangs_on(subject: Subject, truth: Array, generator: np.random.Generator) -> 
         "other_pictures_m": _mean(swapped, generator),
         "moved_m": _mean(moved, generator),
     }
-    for name, plans in (("true_states_m", answers.from_true), ("present_states_m", answers.from_present)):
+    given = {
+        "redrawn_m": answers.from_redrawn,
+        "true_states_m": answers.from_true,
+        "present_states_m": answers.from_present,
+    }
+    for name, plans in given.items():
         if plans is not None:
             found[name] = _mean(ade_m(plans, truth), generator)
     return found

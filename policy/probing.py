@@ -4,7 +4,7 @@ What a planner answers to the same ego status and instruction with the pictures 
 looking; what it answers with the true next states in the place of the predicted ones shows what better prediction would be worth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from worldmodel.text_encoders import make_text_encoder
 from worldmodel.tokenizer import Tokenizer
 
 PLANS_FROM_STATES = (InverseKinematics, PooledInverseKinematics)
+Redrawing = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,6 +112,8 @@ class Probed:
         swapped_states: Predicted with the pictures of the first of the other scenes; None as above.
         from_true: Plans from the true next states in the place of the predicted ones [n, 8, 3]; None as above.
         from_present: Plans from the present state in their place, as if nothing moved [n, 8, 3]; None as above.
+        from_redrawn: Plans from the predicted states after they were decoded to pictures and encoded again [n, 8, 3]: what
+            can be seen in them stays, a code that cannot be seen is lost. None as above, or where nothing redraws.
     """
 
     plans: Array
@@ -119,14 +122,18 @@ class Probed:
     swapped_states: Array | None = None
     from_true: Array | None = None
     from_present: Array | None = None
+    from_redrawn: Array | None = None
 
 
 @torch.no_grad()
-def probe(planner: LearnedPlanner, views: Views, others: Int[Array, "n k"], *, seed: int = 0) -> Probed:
+def probe(
+    planner: LearnedPlanner, views: Views, others: Int[Array, "n k"], *, redrawn: Redrawing | None = None, seed: int = 0
+) -> Probed:
     """Ask a planner all of it. Every answer to a moment has the same noise.
 
     Args:
         others: Whose pictures each moment gets instead of its own, see `other_scenes`.
+        redrawn: Latents through pixels and back, see `redrawing`.
     """
     rows = range(len(views))
     plans = np.stack([_plan(planner, views, row, row, seed) for row in rows])
@@ -150,12 +157,22 @@ def probe(planner: LearnedPlanner, views: Views, others: Int[Array, "n k"], *, s
         swapped_states=elsewhere.double().numpy(),
         from_true=_plans_from(planner, views, true, seed),
         from_present=_plans_from(planner, views, present, seed),
+        from_redrawn=None if redrawn is None else _plans_from(planner, views, redrawn(predicted), seed),
     )
 
 
 def target_states(config: PlannerConfig, views: Views) -> Tensor:
     """What a planner's predictor is to say: the next states, or the present one for the ablation 'ik-current'."""
     return views.now[:, None] if config.state_frames == (0,) else views.states
+
+
+def redrawing(tokenizer: Tokenizer) -> Redrawing:
+    """Decodes states [n, state, camera, channel, h, w] to 8-bit pictures and encodes these again."""
+
+    def redrawn(states: Tensor) -> Tensor:
+        return torch.stack([tokenizer.encode_video(tokenizer.decode_video(each)).float() for each in states])
+
+    return redrawn
 
 
 def _asked(planner: LearnedPlanner, seed: int) -> Ask:

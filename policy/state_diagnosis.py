@@ -1,6 +1,6 @@
 """How well planners predict what they will see, against what needs no looking, and whether it matters to their plans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,10 +16,11 @@ from eval_fid_fvd.next_states import (
     state_cosines,
     state_errors,
 )
+from eval_fid_fvd.strata import critical_shares, gap_summary
 from policy.diagnosis import Subject, ade_m, error_at_m
 from policy.planner_config import STATES_S, PlannerConfig
 from policy.probing import Views, target_states
-from policy.training.labels import known_motion, labels_of
+from policy.training.labels import Label, known_motion, labels_of
 from worldmodel.geometry import Array
 from worldmodel.plans import PLAN_TIMES_S
 from worldmodel.training.store import Store
@@ -54,36 +55,47 @@ def as_facts(found: Diversity, at_s: float) -> dict[str, Any]:
     return {"at_s": at_s, "moments": found.moments, "explained": found.explained} | asdict(found)
 
 
-def store_diversity(stores: Sequence[Store], latents: Sequence[Array], config: PlannerConfig) -> list[dict[str, Any]]:
-    """Diversity of the next states of all frames of stores, given the command; streamed clip by clip.
+def store_facts(
+    stores: Sequence[Store], latents: Sequence[Array], config: PlannerConfig, generator: np.random.Generator
+) -> dict[str, Any]:
+    """Ego-status gaps and diversity of the next states (given the command) of all frames that planners can learn from.
 
     Args:
-        latents: Of every store [clip, time, camera, channel, h, w].
+        latents: Of every store [clip, time, camera, channel, h, w]; read clip by clip.
     """
+    pairs = [(store, values, clip) for store, values in zip(stores, latents, strict=True) for clip in range(len(store))]
+    gaps: list[float] = []
+    clips: list[int] = []
+    parts: list[list[dict[str, Spread]]] = []
+    for number, (store, values, clip) in enumerate(pairs):
+        labels = labels_of(known_motion(store, clip), range(1, values.shape[1])) if store.expert[clip] else {}
+        gaps += [label.gap_m for label in labels.values()]
+        clips += [number] * len(labels)
+        parts.append(_clip_spreads(labels, values[clip], config))
+    return {
+        "clips": len(set(clips)),
+        "summary": gap_summary(np.array(gaps)),
+        "shares": critical_shares(np.array(gaps), clips, generator),
+        "diversity": [
+            as_facts(diversity(merged([part[i] for part in parts])), at_s) for i, at_s in enumerate(STATES_S)
+        ],
+    }
+
+
+def _clip_spreads(labels: Mapping[int, Label], latents: Array, config: PlannerConfig) -> list[dict[str, Spread]]:
+    """Of one clip, per horizon: spreads by command of the states that far ahead of its labelled frames."""
     found = []
-    for at_s, ahead in zip(STATES_S, (round(at_s * config.frequency_hz) for at_s in STATES_S), strict=True):
-        parts = [
-            part for store, values in zip(stores, latents, strict=True) for part in _clip_spreads(store, values, ahead)
-        ]
-        found.append(as_facts(diversity(merged(parts)), at_s))
+    for at_s in STATES_S:
+        ahead = round(at_s * config.frequency_hz)
+        frames = [frame for frame in labels if frame + ahead < len(latents)]
+        truth = np.array([labels[frame].poses for frame in frames])
+        found.append(spreads(latents[[f + ahead for f in frames]], commands_of(truth)) if frames else {})
     return found
-
-
-def _clip_spreads(store: Store, latents: Array, ahead: int) -> list[dict[str, Spread]]:
-    """Spreads by command of the frames of each clip that have a known 4 s and a picture `ahead`."""
-    parts = []
-    for clip in range(len(store)):
-        labels = labels_of(known_motion(store, clip), range(1, latents.shape[1] - ahead))
-        if labels and store.expert[clip]:
-            truth = np.stack([label.poses for label in labels.values()])
-            states = np.asarray(latents[clip, [frame + ahead for frame in labels]], np.float64)
-            parts.append(spreads(states, commands_of(truth)))
-    return parts
 
 
 def baselines_of(views: Views) -> dict[str, Array]:
     """Errors [n, state] of what needs no training."""
-    told = np.concatenate([views.steps.reshape(len(views), -1)], axis=1)
+    told = views.steps.reshape(len(views), -1)
     return baseline_errors(views.states.numpy(), views.now.numpy(), told, commands_of(views.truth))
 
 

@@ -24,7 +24,7 @@ from policy.diagnosis import (
 from policy.held_out_moments import HeldOutMoment, picture_frames, read_moment
 from policy.learned import LearnedPlanner, make_network
 from policy.planner_config import PlannerConfig
-from policy.probing import Probed, other_scenes, plain_plans, probe, views_of
+from policy.probing import Probed, other_scenes, plain_plans, probe, redrawing, views_of
 from policy.state_diagnosis import baselines_of, diversity_facts, link_facts, state_facts
 from policy.training.labels import labels_of
 from worldmodel.errors import BadDataset, BadRequest
@@ -112,13 +112,13 @@ def config_of(kind: str, tokenizer: Tokenizer, mix: str = "rich") -> PlannerConf
     )
 
 
-def subject_of(kind: str, tokenizer: Tokenizer, views, mix: str = "rich") -> Subject:
+def subject_of(kind: str, tokenizer: Tokenizer, views, mix: str = "rich", redrawn=None) -> Subject:
     config = config_of(kind, tokenizer, mix)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(3)
         network = make_network(config)
     planner = LearnedPlanner(config, network, tokenizer, ask=Ask(samples=2, steps=2))
-    answers = probe(planner, views, other_scenes(COUNT, 2, np.random.default_rng(1)), seed=4)
+    answers = probe(planner, views, other_scenes(COUNT, 2, np.random.default_rng(1)), redrawn=redrawn, seed=4)
     return Subject(name=planner.name, config=config, answers=answers)
 
 
@@ -177,6 +177,22 @@ def test_the_squared_parts_are_the_planners_squared_error(subjects, views, momen
     expected = ((subjects[2].answers.plans - views.truth)[..., :2] ** 2).sum(-1).mean()
     assert facts["parts"]["all"]["loss"]["value"] == pytest.approx(expected)
     assert facts["squared"][0]["critical_loss"] + facts["squared"][0]["dominated_loss"] == pytest.approx(1.0)
+
+
+def test_redrawn_states_lose_what_cannot_be_seen(tokenizer) -> None:
+    states = torch.randn(2, 3, 3, 4, 2, 4, generator=torch.Generator().manual_seed(0))
+    seen = redrawing(tokenizer)(states)
+    assert seen.shape == states.shape
+    assert seen.dtype == torch.float32
+    pictures = tokenizer.decode_video(states[0])
+    torch.testing.assert_close(seen[0], tokenizer.encode_video(pictures), atol=0, rtol=0)
+
+
+def test_plans_from_states_are_those_of_the_network(tokenizer, views) -> None:
+    subject = subject_of("ik", tokenizer, views, redrawn=lambda states: states)
+    np.testing.assert_allclose(subject.answers.from_redrawn, subject.answers.plans, atol=1e-5)
+    assert subject.answers.from_true is not None
+    assert np.abs(subject.answers.from_true - subject.answers.plans).max() > 1e-3
 
 
 def test_pairs_are_ik_with_its_ablations_and_rich_with_natural(tokenizer, views, moments, subjects) -> None:
