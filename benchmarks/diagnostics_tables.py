@@ -10,7 +10,11 @@ MAIN_M = 1.0
 def markdown(found: dict[str, Any]) -> str:
     """All tables."""
     parts = (gap_lines, strata_lines, gain_lines, loss_lines, hang_lines, diversity_lines, state_lines, link_lines)
-    return "\n".join(line for part in (*parts, group_lines, extreme_lines) for line in (*part(found), "")) + "\n"
+    lines = [line for part in (*parts, group_lines, extreme_lines) for line in (*part(found), "")]
+    if "surprises" in found:
+        lines += ["# Surprises: just before the driver notices something that stands in the lane, or beside it", ""]
+        lines += [line for part in DRIVING for line in (*part(found["surprises"]), "")]
+    return "\n".join(lines)
 
 
 def gap_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -167,6 +171,9 @@ def extreme_lines(found: dict[str, Any]) -> Iterator[str]:
             ends = " | ".join(f"{row[key]['mean']:.3g}" for key in ("first_better", "second_better"))
             effect = f"{row['effect']:+.2f} | {p_value(row['p_holm'])}"
             yield f"| {pair['first']} | {pair['second']} | {row['characteristic']} | {ends} | {effect} |"
+
+
+DRIVING = (strata_lines, gain_lines, loss_lines, hang_lines)
 
 
 def table_head(*names: str) -> str:

@@ -33,7 +33,7 @@ from policy.diagnosis import (
     loss_facts,
     strata_facts,
 )
-from policy.held_out_moments import RATE_HZ, SEED, held_out_moments, moment_rig
+from policy.held_out_moments import RATE_HZ, SEED, HeldOutMoment, held_out_moments, moment_rig
 from policy.learned import KIND, LearnedPlanner
 from policy.planner_config import PlannerConfig
 from policy.probing import Views, other_scenes, plain_plans, probe, redrawing, views_of
@@ -54,9 +54,14 @@ def main() -> None:
     moments = held_out_moments(args.moments, args.scenes, seed=args.seed, progress=_said)
     tokenizer = WorldModel.from_pretrained(args.model).tokenizer
     planners = trained(args.planners, tokenizer, Ask(samples=args.samples, steps=args.steps))
-    views = views_of(moments, moment_rig(), tokenizer, planners[0].config.text_encoder)
+    encoder = planners[0].config.text_encoder
+    views = views_of(moments, moment_rig(), tokenizer, encoder)
     subjects = asked(planners, views, args.others, tokenizer)
     found = facts(subjects, moments, views)
+    if args.surprises:
+        late = held_out_moments(args.moments, args.surprises, surprised=True, seed=args.seed, progress=_said)
+        seen = views_of(late, moment_rig(), tokenizer, encoder)
+        found["surprises"] = driving_facts(asked(planners, seen, args.others, tokenizer), late, seen)
     found["data"] = {name: data_facts(folder, tokenizer, planners[0].config) for name, folder in args.store}
     found["made_with"] = vars(args) | {"tokenizer": tokenizer.hash, "seconds": time.perf_counter() - started}
     if args.out:
@@ -76,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("moments", type=Path, help="folder of the rendered moments")
     parser.add_argument("planners", type=Path, nargs="+", help="folders of planners")
     parser.add_argument("--scenes", type=int, default=192)
+    parser.add_argument(
+        "--surprises", type=int, default=0, help="moments just before the driver notices something, beside them"
+    )
     parser.add_argument("--seed", type=int, default=SEED, help="of the test scenes")
     parser.add_argument("--model", default="assets/default", help="the world model whose tokenizer they see through")
     parser.add_argument("--samples", type=int, default=8)
@@ -123,27 +131,33 @@ def asked(planners: list[LearnedPlanner], views: Views, k: int, tokenizer: Token
     return subjects
 
 
-def facts(subjects: list[Subject], moments: list[Any], views: Views) -> dict[str, Any]:
-    """Everything that is measured on the moments."""
+def driving_facts(subjects: list[Subject], moments: list[HeldOutMoment], views: Views) -> dict[str, Any]:
+    """What plans say: strata, differences, parts of the loss, what the plan hangs on."""
     gaps, truth, draws = gaps_of(moments), views.truth, np.random.default_rng(DRAWS)
     plans = plain_plans(views.steps, RATE_HZ) | {subject.name: subject.answers.plans for subject in subjects}
-    diversity = diversity_facts(views)
-    floors = {name: [row["given_unbiased"] for row in rows] for name, rows in diversity.items()}
-    baselines = baselines_of(views)
     return {
         "scenes": [moment.scene for moment in moments],
         "gap_m": gaps.tolist(),
-        "gaps": gap_facts(moments, draws),
         "strata": strata_facts(plans, truth, gaps, draws),
         "gains": gain_facts(subjects, truth, gaps, draws),
         "losses": {subject.name: loss_facts(subject, truth, gaps, draws) for subject in subjects},
         "hangs_on": {subject.name: hangs_on(subject, truth, draws) for subject in subjects},
+    }
+
+
+def facts(subjects: list[Subject], moments: list[HeldOutMoment], views: Views) -> dict[str, Any]:
+    """Everything that is measured on the moments of ordinary drives."""
+    gaps, draws = gaps_of(moments), np.random.default_rng(DRAWS)
+    diversity, baselines = diversity_facts(views), baselines_of(views)
+    floors = {name: [row["given_unbiased"] for row in rows] for name, rows in diversity.items()}
+    return driving_facts(subjects, moments, views) | {
+        "gaps": gap_facts(moments, draws),
         "diversity": diversity,
         "baselines": {name: rows.mean(axis=0).tolist() for name, rows in baselines.items()},
         "states": _kept({s.name: state_facts(s, views, baselines, floors, draws) for s in subjects}),
         "links": _kept({s.name: link_facts(s, views, gaps) for s in subjects}),
-        "groups": group_facts(subjects, moments, truth),
-        "extremes": extreme_facts(subjects, moments, truth),
+        "groups": group_facts(subjects, moments, views.truth),
+        "extremes": extreme_facts(subjects, moments, views.truth),
     }
 
 

@@ -287,7 +287,7 @@ def test_characteristics_of_a_street_by_hand() -> None:
 
 
 def test_pictures_are_those_the_planners_see_and_predict() -> None:
-    assert picture_frames() == [11, 13, 15, 23, 31, 39]
+    assert picture_frames(15) == [11, 13, 15, 23, 31, 39]
 
 
 def test_a_foreign_file_among_the_moments_is_refused(tmp_path) -> None:
