@@ -23,7 +23,6 @@ from studio.planners import PLANNERS, USE_MODEL, check_planner, make_planner, mo
 from studio.runs import RunWriter, new_folder, refuse_existing
 from worldmodel.errors import BadRequest, UnknownName
 from worldmodel.geometry import Array, Rig, Trajectory, relative
-from worldmodel.observing import frames_between
 from worldmodel.town.scene import town_rig
 from worldmodel.town.traffic import SITUATIONS
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 EXPERT = "expert"
 DRIVERS = (*PLANNERS, EXPERT)
 MAX_SCENES = 10_000
-TOWN_HZ = 8.0
+TOWN_HZ, SEEN = 8.0, 16  # for a user's own policy
 SHOWN = (224, 128)  # size of the pictures in the video, px
 FLASH_S = 1.5  # how long an infraction stays on the screen
 
@@ -139,12 +138,10 @@ def _foreign_driver(who: ForeignPlanner) -> Driver:
     """The town's cameras that a user's own policy names; as many pictures as it wants, at the town's rate."""
     needs = who.declared.needs
     rig = _rig_with(needs.cameras)
-    every = 1 if needs.pictures_hz is None else frames_between(TOWN_HZ, needs.pictures_hz)
-    history = 16 if needs.pictures is None else (needs.pictures - 1) * every + 1
     return Driver(
         who=who,
         rig=rig.scaled(needs.width_px or rig.width_px, needs.height_px or rig.height_px),
-        history=max(history, 2),
+        history=who.frames_needed(TOWN_HZ, otherwise=SEEN),
         frequency_hz=TOWN_HZ,
         about=f"{who.name}, a policy of the user's",
     )

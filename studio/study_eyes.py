@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor, nn
 
+from policy.foreign.planner import ForeignPlanner
 from policy.learned import LearnedPlanner
 from policy.planner import Planner
 from policy.seeing import Eyes
@@ -97,6 +98,9 @@ def history_s(planner: Planner, config: StudyConfig) -> float:
     """How much of the past a planner needs: what is known of it, else what the study says."""
     if isinstance(planner, LearnedPlanner):
         return planner.eyes.frames_needed / planner.config.frequency_hz
+    if isinstance(planner, ForeignPlanner):
+        rate = config.frequency_hz
+        return planner.frames_needed(rate, otherwise=round(config.history_s * rate)) / rate
     return config.history_s if getattr(planner, "needs_pixels", True) else min(MOTION_S, config.history_s)
 
 

@@ -76,7 +76,7 @@ def scene_rows(config: StudyConfig, number: int, make: Make = planners_of, known
     with one_thread():
         planners = make(config)
         found = cases_of(config, longest_history_s(planners, config)).found(number, known or {})
-        rows = () if found.case is None else tuple(_rows(config, found.case, number, planners))
+        rows = () if found.case is None else tuple(case_rows(config, found.case, planners))
     return SceneRows(verdicts=found.verdicts, rows=rows)
 
 
@@ -93,14 +93,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_swept(config: StudyConfig, number: int) -> bool:
-    """Whether a scene has the sweep's objects, too: one in `sweep_every`, by its number."""
-    return number % config.sweep_every == 0 and bool(swept_things(config))
+def is_swept(config: StudyConfig, scene: str) -> bool:
+    """Whether a scene has the sweep's objects, too: about one in `sweep_every`, by its name."""
+    return crc32(f"{scene}, swept".encode()) % config.sweep_every == 0 and bool(swept_things(config))
 
 
-def _rows(config: StudyConfig, case: Case, number: int, planners: Sequence[Planner]) -> Iterator[dict[str, Any]]:
+def case_rows(config: StudyConfig, case: Case, planners: Sequence[Planner]) -> Iterator[dict[str, Any]]:
+    """Everything that is asked at one moment, one row per planner, thing and paired sample."""
     seed = seed_of(config, case.scene)
-    swept = is_swept(config, number)
+    swept = is_swept(config, case.scene)
     head = {"scene": case.scene, "situation": case.situation, "seed": case.seed, "at_s": case.found.at_s}
     head |= {"speed_mps": case.found.speed_mps, "swept": swept}
     factual = []
@@ -143,7 +144,9 @@ def edited_clip(config: StudyConfig, case: Case, thing: Thing) -> EditedClip | s
 def asked_for(planner: Planner, observation: Observation, seed: int) -> Plan | str:
     """The plan, or why there is none."""
     try:
-        return planner.plan(observation, seed)
+        plan = planner.plan(observation, seed)
+        _samples(plan)  # refuses numbers that are none
+        return plan
     except DetourError as error:
         return unusable(error)
 

@@ -50,6 +50,7 @@ class Needs:
         width_px, height_px: Size of the pictures; None for their own.
         pictures: How many moments are shown, the newest last; None for all that are known.
         pictures_hz: Their rate; None for the recording's.
+        ego_history_s: How far back a process is told its own way, at the recording's rate; None for as far as its pictures go.
         pictures_as: 'base64', 'path' (files, overwritten by the next request) or 'raw' (base64 of the bytes [time, camera, h, w, 3]).
         encoding: 'png' or 'jpeg'; of 'base64' and 'path'.
         timeout_s: Longest answer.
@@ -65,6 +66,7 @@ class Needs:
     height_px: int | None = None
     pictures: int | None = None
     pictures_hz: float | None = None
+    ego_history_s: float | None = None
     pictures_as: str = "base64"
     encoding: str = "png"
     timeout_s: float = 10.0
@@ -78,6 +80,7 @@ class Needs:
             ("height_px", 8, 4096),
             ("pictures", 1, 1000),
             ("pictures_hz", 0.1, 1000),
+            ("ego_history_s", 0.01, 60),
             ("timeout_s", 0.01, LONGEST_S),
             ("start_timeout_s", 0.01, LONGEST_S),
         ):

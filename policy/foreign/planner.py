@@ -13,7 +13,7 @@ from typing import Any
 from policy.foreign.answers import plan_from
 from policy.foreign.child import Child
 from policy.foreign.declaration import Declaration, declaration_of, merged
-from policy.foreign.questions import PROTOCOL, question_of, shown
+from policy.foreign.questions import PROTOCOL, frames_needed, question_of
 from policy.foreign.sources import Source, source_of
 from worldmodel.errors import BadPolicy, PolicyError
 from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
@@ -68,10 +68,11 @@ class ForeignPlanner:
 
     def answer(self, observation: Observation, seed: int) -> dict[str, Any]:
         """What it says, as it says it; raises as `plan`."""
-        seen = shown(observation, self.declared.needs)
         self._check_patience(seed)
         self._number += 1
-        request = question_of(seen, seed, self._number, self.declared, self._child.folder, hosted=self._source.hosted)
+        request = question_of(
+            observation, seed, self._number, self.declared, self._child.folder, hosted=self._source.hosted
+        )
         try:
             answer = self._answered(request)
         except PolicyError as error:
@@ -79,6 +80,10 @@ class ForeignPlanner:
             raise
         self._failed_with = (-1, 0, "")
         return answer
+
+    def frames_needed(self, frequency_hz: float, otherwise: int) -> int:
+        """Frames at a rate that an observation must have; `otherwise` where it wants all there are."""
+        return frames_needed(self.declared.needs, frequency_hz, otherwise)
 
     @property
     def stderr(self) -> str:

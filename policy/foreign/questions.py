@@ -13,7 +13,7 @@ from policy.foreign.convention import OURS, Convention
 from policy.foreign.declaration import Declaration, Needs
 from worldmodel.errors import ClipTooShort
 from worldmodel.geometry import Array, Motion, Rig
-from worldmodel.observing import at_rate
+from worldmodel.observing import at_rate, frames_between
 from worldmodel.pictures import resize_video
 from worldmodel.plans import Observation
 
@@ -47,6 +47,38 @@ def shown(observation: Observation, needs: Needs) -> Observation:
     return observation
 
 
+def frames_needed(needs: Needs, frequency_hz: float, otherwise: int) -> int:
+    """Frames of a recording that the policy needs to know of; `otherwise` where it wants all there are.
+
+    Raises:
+        BadRequest: if the recording's rate is no whole multiple of `pictures_hz`.
+    """
+    every = 1 if needs.pictures_hz is None else frames_between(frequency_hz, needs.pictures_hz)
+    seen = otherwise if needs.pictures is None else (needs.pictures - 1) * every + 1
+    driven = 0 if needs.ego_history_s is None else round(needs.ego_history_s * frequency_hz) + 1
+    return max(seen, driven, 2)
+
+
+def way_here(observation: Observation, seen: Observation, needs: Needs) -> Motion | None:
+    """The steps that a policy is told: as many as `ego_history_s` wants, else those between its pictures, at least the newest.
+
+    Raises:
+        ClipTooShort: if fewer are known.
+    """
+    motion = observation.motion
+    if motion is None:
+        return None
+    if needs.ego_history_s is None:
+        return seen.motion if len(seen.video) > 1 else motion[-1:]
+    steps = round(needs.ego_history_s * observation.frequency_hz)
+    if len(motion) < steps:
+        raise ClipTooShort(
+            f"the observation has {len(motion)} ego steps at {observation.frequency_hz:g} Hz, and the policy wants {steps}. Start "
+            "later in the clip, ask for more history, or declare less."
+        )
+    return Motion(deltas=motion.deltas[len(motion) - steps :], period_s=motion.period_s)
+
+
 def _newest(observation: Observation, count: int) -> Observation:
     got = len(observation.video)
     if got < count:
@@ -61,30 +93,38 @@ def _newest(observation: Observation, count: int) -> Observation:
 
 
 def question_of(
-    observation: Observation, seed: int, number: int, declared: Declaration, folder: Path, *, hosted: bool = False
+    observation: Observation,
+    seed: int,
+    number: int,
+    declared: Declaration,
+    folder: Path,
+    *,
+    hosted: bool = False,
 ) -> dict[str, Any]:
     """One request, ready for JSON.
 
     Args:
-        observation: As `shown` made it.
+        observation: Whole; it is cut to what the policy wants to see.
         number: Its id.
         folder: Where pictures are written that are sent as paths.
         hosted: For `host`, which makes our own `Observation` of it again: our frame, raw pictures, the very steps.
+    Raises:
+        UnknownName, BadRequest, ClipTooShort: if the observation lacks what the policy wants to see.
     """
+    seen = shown(observation, declared.needs)
     convention = OURS if hosted or declared.convention is None else declared.convention
     needs = replace(declared.needs, pictures_as="raw") if hosted else declared.needs
-    count, looks = len(observation.video), needs.cameras != ()
-    motion = observation.motion
+    count, looks, motion = len(seen.video), needs.cameras != (), seen.motion
     return {
         "type": "plan",
         "id": number,
         "seed": seed,
         "instruction": observation.instruction,
-        "frequency_hz": observation.frequency_hz,
-        "times_s": ((np.arange(count) - (count - 1)) / observation.frequency_hz).tolist(),
-        "cameras": _calibration(observation, convention) if looks or hosted else [],
-        **(_pictures(observation, needs, folder) if looks else {}),
-        "ego": _ego(observation, convention),
+        "frequency_hz": seen.frequency_hz,
+        "times_s": ((np.arange(count) - (count - 1)) / seen.frequency_hz).tolist(),
+        "cameras": _calibration(seen, convention) if looks or hosted else [],
+        **(_pictures(seen, needs, folder) if looks else {}),
+        "ego": _ego(observation, way_here(observation, seen, needs), convention),
         **({"steps": None if motion is None else [motion.period_s, motion.deltas.tolist()]} if hosted else {}),
     }
 
@@ -103,16 +143,17 @@ def _calibration(observation: Observation, convention: Convention) -> list[dict[
     ]
 
 
-def _ego(observation: Observation, convention: Convention) -> dict[str, Any] | None:
-    """Speed, yaw rate (positive to the left) and the way here; None when the motion is unknown."""
-    if observation.motion is None or not len(observation.motion):
+def _ego(observation: Observation, way: Motion | None, convention: Convention) -> dict[str, Any] | None:
+    """Speed and yaw rate of the newest step (positive to the left), and the way here, oldest first; None when nobody knows."""
+    if way is None or not len(way):
         return None
-    whole = observation.motion.trajectory()
-    past = whole.seen_from(whole.poses[-1]).poses
+    whole = way.trajectory()
+    past = whole.seen_from(whole.poses[-1])
     return {
         "speed_mps": observation.speed_mps,
         "yaw_rate_radps_to_the_left": observation.yaw_rate_radps,
-        "poses": convention.from_ours(past).tolist(),
+        "times_s": (past.times_s - past.times_s[-1]).tolist(),
+        "poses": convention.from_ours(past.poses).tolist(),
     }
 
 

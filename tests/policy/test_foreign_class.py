@@ -140,7 +140,7 @@ def test_a_class_that_cannot_be_made_is_refused(file: Path, name: str, message: 
 
 def test_the_class_sees_the_very_observation(moody: ForeignPlanner, tmp_path: Path) -> None:
     seen = shown(observation(), moody.declared.needs)
-    back = host.observation_of(question_of(seen, 0, 1, moody.declared, tmp_path, hosted=True))
+    back = host.observation_of(question_of(observation(), 0, 1, moody.declared, tmp_path, hosted=True))
     np.testing.assert_array_equal(back.video, seen.video)
     assert back.motion is not None
     assert seen.motion is not None

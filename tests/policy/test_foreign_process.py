@@ -243,6 +243,17 @@ def test_it_is_shown_what_it_asked_for_in_its_own_frame(make: Make, tmp_path: Pa
     np.testing.assert_allclose(np.array(request["cameras"][0]["ego_from_camera"])[:3, 3], [0, 180, 150], atol=1e-9)
 
 
+def test_its_own_way_may_go_back_further_than_its_pictures(make: Make, tmp_path: Path) -> None:
+    request = shown_to(make, tmp_path, observation(frames=9), pictures=1, ego_history_s=0.5)
+    assert request["times_s"] == [0.0]
+    assert request["ego"]["times_s"] == [-0.5, -0.375, -0.25, -0.125, 0.0]
+    assert shown_to(make, tmp_path, observation(frames=9), pictures=1)["ego"]["times_s"] == [-0.125, 0.0]
+    assert make(pictures=1, ego_history_s=0.5).frames_needed(8.0, otherwise=16) == 5
+    assert make(pictures=3, pictures_hz=2).frames_needed(8.0, otherwise=16) == 9
+    with pytest.raises(ClipTooShort, match="8 ego steps at 8 Hz, and the policy wants 16"):
+        make(ego_history_s=2).plan(observation(frames=9), 0)
+
+
 def test_pictures_come_as_paths_or_raw_in_the_size_wanted_or_not_at_all(make: Make, tmp_path: Path) -> None:
     request = shown_to(
         make, tmp_path, observation(), pictures_as="path", encoding="jpeg", cameras=["front", "front_left"]
