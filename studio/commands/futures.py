@@ -112,7 +112,9 @@ def stitch(
     speed_mps: Annotated[float, typer.Option(help="How fast it moves along its heading.")] = 0.0,
     planner: Annotated[
         list[str] | None,
-        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, or a folder."),
+        typer.Option(
+            help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, a folder, or your own policy."
+        ),
     ] = None,
     samples: Samples = 8,
     seed: Seed = 0,
@@ -160,7 +162,9 @@ def plan(
     ],
     planner: Annotated[
         list[str] | None,
-        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, or a folder."),
+        typer.Option(
+            help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, a folder, or your own policy."
+        ),
     ] = None,
     samples: Samples = 8,
     seed: Seed = 0,
@@ -194,7 +198,9 @@ def drive(
     out: Out,
     planner: Annotated[
         str,
-        typer.Option(help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, expert, or a folder."),
+        typer.Option(
+            help="joint, imagining, constant-velocity, constant-turn-rate, stand-still, expert, a folder, or your own policy."
+        ),
     ] = "joint",
     situation: Annotated[
         list[str] | None, typer.Option(help="Only these; may be repeated. Default: all in turn.")
