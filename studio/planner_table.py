@@ -23,7 +23,7 @@ def errors_table(content: Mapping[str, Any]) -> str:
     """ADE and FDE by time, ADE by kind of moment, and collisions."""
     about = content["about"]
     head = ["planner", "ADE 1 / 2 / 3 s", "ADE 4 s", "FDE 1 / 2 / 3 s", "FDE 4 s", "ADE 4 s, surprises", "collides by 1 / 2 / 3 s",
-            "failed", "ms"]  # fmt: skip
+            "failed"]  # fmt: skip
     rows = []
     for name, found in content["open_loop"].items():
         drive, surprise = found["drive"], found.get("surprise")
@@ -37,7 +37,6 @@ def errors_table(content: Mapping[str, Any]) -> str:
                 spread(surprise["ade_m"]["4 s"]) if surprise else "–",
                 f"{several(drive['hits'], TIMES[:3], percent=True)} %",
                 str(found["failed"]),
-                f"{found['ms_median']:.0f}" if found["ms_median"] else "–",
             ]
         )
     lead = (
