@@ -86,6 +86,8 @@ class Output:
         coarse: Normalised plans before they are refined [B, 8, 3].
         route, coarse_route: [B, 20, 2], in units of ROUTE_SCALE_M.
         lateral, longitudinal: Scores of the decisions [B, 3, 5] and [B, 3, 4].
+        objects: Scores of how much of each cell now shows road users and obstacles, as each part that looks says it
+            [B, part, cells].
     """
 
     poses: Tensor | None = None
@@ -96,6 +98,7 @@ class Output:
     coarse_route: Tensor | None = None
     lateral: Tensor | None = None
     longitudinal: Tensor | None = None
+    objects: Tensor | None = None
 
 
 class PlannerNetwork(nn.Module, ABC):

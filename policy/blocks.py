@@ -88,6 +88,20 @@ class CellTokens(nn.Module):
         return self.latents(cell_tokens(latents)) + self.rays(rays.flatten(1, 3))
 
 
+class ObjectScores(nn.Module):
+    """From tokens of cells to how much of each shows road users and obstacles: said in training, so that they are seen."""
+
+    def __init__(self, config: PlannerConfig) -> None:
+        super().__init__()
+        self.cells = config.cells
+        self.norm, self.out = nn.LayerNorm(config.width), nn.Linear(config.width, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Scores [B, 1, cells] of tokens [B, N, D], the cells first."""
+        scores: Tensor = self.out(self.norm(tokens[:, : self.cells]))
+        return scores.transpose(1, 2)
+
+
 class SceneTokens(nn.Module):
     """All that is seen, told and felt, mixed: cells first, then ego status and instruction."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
-from policy.blocks import CellTokens, Points, SelfBlock, time_waves
+from policy.blocks import CellTokens, ObjectScores, Points, SelfBlock, time_waves
 from policy.next_state import NextStatePredictor
 from policy.plan_diffusion import drawn_plans
 from policy.planner_config import WAYPOINTS, PlannerConfig
@@ -25,6 +25,7 @@ class StateEncoder(nn.Module):
         super().__init__()
         self.cells = CellTokens(config, 1 + len(config.state_frames))
         self.blocks = nn.ModuleList(SelfBlock(config.width, config.heads) for _ in range(config.state_layers))
+        self.objects = ObjectScores(config)
 
     def forward(self, now: Tensor, states: Tensor, rays: Tensor) -> Tensor:
         """Tokens [B, cells, D] of latents now [B, camera, channel, h, w] and the states [B, state, camera, channel, h, w]."""
@@ -64,14 +65,15 @@ class InverseKinematics(PlannerNetwork):
         self.decoder = DiffusionDecoder(config)
 
     def forward(self, seen: Seen, draw: Draw) -> Output:
-        """Predicted states, and the velocity of the draw's noisy plans."""
+        """Predicted states, the velocity of the draw's noisy plans, and where objects are."""
         assert draw.plan is not None
         assert draw.time is not None
-        states = self.predictor(seen)
+        states, objects = self.predictor.looked(seen)
         tokens = self.encoder(seen.now, _handed_on(states, draw, self.config), seen.rays)
+        objects = torch.cat([objects, self.encoder.objects(tokens)], dim=1)
         several = tokens.repeat_interleave(draw.plan.shape[1], dim=0)
         velocity = self.decoder(several, draw.plan.flatten(0, 1), draw.time.flatten())
-        return Output(states=states, velocity=velocity.unflatten(0, draw.plan.shape[:2]))
+        return Output(states=states, velocity=velocity.unflatten(0, draw.plan.shape[:2]), objects=objects)
 
     def answer(self, seen: Seen, ask: Ask) -> Answer:
         """Predict, then draw plans from the visual states."""
@@ -96,10 +98,11 @@ class PooledInverseKinematics(PlannerNetwork):
         self.out = nn.Linear(config.width, 3)
 
     def forward(self, seen: Seen, draw: Draw) -> Output:
-        """Predicted states, and the plan."""
-        states = self.predictor(seen)
-        handed_on = _handed_on(states, draw, self.config)
-        return Output(states=states, poses=self._pooled(seen.now, handed_on, seen.rays))
+        """Predicted states, the plan, and where objects are."""
+        states, objects = self.predictor.looked(seen)
+        tokens = self.encoder(seen.now, _handed_on(states, draw, self.config), seen.rays)
+        objects = torch.cat([objects, self.encoder.objects(tokens)], dim=1)
+        return Output(states=states, poses=self.out(self.points(tokens)), objects=objects)
 
     def answer(self, seen: Seen, ask: Ask) -> Answer:
         """Predict, then pool."""
@@ -109,10 +112,8 @@ class PooledInverseKinematics(PlannerNetwork):
     def plans(self, now: Tensor, states: Tensor, rays: Tensor, ask: Ask) -> Tensor:
         """The normalised plan [1, 8, 3] from visual states alone; there is no noise to ask for."""
         del ask
-        return self._pooled(now, states, rays)
-
-    def _pooled(self, now: Tensor, states: Tensor, rays: Tensor) -> Tensor:
-        return self.out(self.points(self.encoder(now, states, rays)))
+        plans: Tensor = self.out(self.points(self.encoder(now, states, rays)))
+        return plans
 
 
 def _handed_on(states: Tensor, draw: Draw, config: PlannerConfig) -> Tensor:

@@ -6,7 +6,7 @@ transformer in the tokenizer's latents.
 
 from torch import Tensor, nn
 
-from policy.blocks import SceneTokens
+from policy.blocks import ObjectScores, SceneTokens
 from policy.planner_config import PlannerConfig
 from policy.seeing import Seen
 
@@ -20,10 +20,17 @@ class NextStatePredictor(nn.Module):
         self.scene = SceneTokens(config)
         self.norm = nn.LayerNorm(config.width)
         self.out = nn.Linear(config.width, self.states * config.channels)
+        self.objects = ObjectScores(config)
 
     def forward(self, seen: Seen) -> Tensor:
         """Visual states [B, state, camera, channel, h, w]."""
-        config = self.config
-        tokens = self.out(self.norm(self.scene(seen)[:, : config.cells]))
+        return self.looked(seen)[0]
+
+    def looked(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Visual states, and scores of where objects are now [B, 1, cells]."""
+        config, scene = self.config, self.scene(seen)
+        tokens = self.out(self.norm(scene[:, : config.cells]))
         sizes = (config.cameras, config.rows, config.columns, self.states, config.channels)
-        return tokens.unflatten(-1, (self.states, config.channels)).unflatten(1, sizes[:3]).permute(0, 4, 1, 5, 2, 3)
+        return tokens.unflatten(-1, (self.states, config.channels)).unflatten(1, sizes[:3]).permute(
+            0, 4, 1, 5, 2, 3
+        ), self.objects(scene)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
-from policy.blocks import CellTokens, Points, SceneTokens, SelfBlock, time_waves
+from policy.blocks import CellTokens, ObjectScores, Points, SceneTokens, SelfBlock, time_waves
 from policy.plan_diffusion import TRAIN_STEPS
 from policy.planner_config import HISTORY_S, ROUTE_POINTS, ROUTE_SCALE_M, STEPS_SEEN, WAYPOINTS, PlannerConfig
 from policy.seeing import Seen, repeated
@@ -28,12 +28,16 @@ TIMES = (1.0, 0.5)  # at which a coarse plan is disturbed and refined
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Coarse:
-    """Plan [B, 8, 3] normalised, route [B, 20, 2] in ROUTE_SCALE_M, and the decisions' scores [B, 3, 5] and [B, 3, 4]."""
+    """Plan [B, 8, 3] normalised, route [B, 20, 2] in ROUTE_SCALE_M, and the decisions' scores [B, 3, 5] and [B, 3, 4].
+
+    `objects` are scores of the cells [B, 1, cells]; None where nobody looked.
+    """
 
     poses: Tensor
     route: Tensor
     lateral: Tensor
     longitudinal: Tensor
+    objects: Tensor | None = None
 
     def detached(self) -> "Coarse":
         """Without gradient."""
@@ -56,6 +60,7 @@ class CoarsePlanner(nn.Module):
         self.longitudinal = nn.Linear(config.width, len(LONGITUDINAL))
         self.points = Points(config, WAYPOINTS + ROUTE_POINTS)
         self.pose, self.place = nn.Linear(config.width, 3), nn.Linear(config.width, 2)
+        self.objects = ObjectScores(config)
 
     def forward(self, seen: Seen) -> Coarse:
         """All of it."""
@@ -67,6 +72,7 @@ class CoarsePlanner(nn.Module):
             route=self.place(points[:, WAYPOINTS:]),
             lateral=self.lateral(decided),
             longitudinal=self.longitudinal(decided),
+            objects=self.objects(scene),
         )
 
 
@@ -121,6 +127,7 @@ class RefiningPlanner(PlannerNetwork):
             coarse_route=coarse.route,
             lateral=coarse.lateral,
             longitudinal=coarse.longitudinal,
+            objects=coarse.objects,
         )
 
     def disturbed(self, coarse: Coarse, factors: Tensor) -> Coarse:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from policy.answers import Answer, Ask, Draw, Output, PlannerNetwork
-from policy.blocks import Points, SceneTokens
+from policy.blocks import ObjectScores, Points, SceneTokens
 from policy.planner_config import STEPS_SEEN, WAYPOINTS, PlannerConfig
 from policy.seeing import Seen
 
@@ -44,17 +44,15 @@ class DirectRegression(PlannerNetwork):
         self.scene = SceneTokens(config)
         self.points = Points(config, WAYPOINTS)
         self.out = nn.Linear(config.width, 3)
+        self.objects = ObjectScores(config)
 
     def forward(self, seen: Seen, draw: Draw) -> Output:
-        """The plan."""
+        """The plan, and where objects are."""
         del draw
-        return Output(poses=self._plan(seen))
+        scene = self.scene(seen)
+        return Output(poses=self.out(self.points(scene)), objects=self.objects(scene))
 
     def answer(self, seen: Seen, ask: Ask) -> Answer:
         """The plan; there is no noise to ask for."""
         del ask
-        return Answer(poses=self._plan(seen))
-
-    def _plan(self, seen: Seen) -> Tensor:
-        plan: Tensor = self.out(self.points(self.scene(seen)))
-        return plan
+        return Answer(poses=self.out(self.points(self.scene(seen))))

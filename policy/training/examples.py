@@ -100,7 +100,8 @@ class ExampleReader:
         self._texts = text_means(encoder, texts)
 
     def batch(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Tensors, batch first: cells, rays, ego, text; plan, route, route_known, decisions, states, states_known."""
+        """Tensors, batch first: cells, rays, ego, text; plan, route, route_known, decisions, states, states_known,
+        objects, objects_known."""
         rows = [self._row(example) for example in examples]
         batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
         batch["rays"] = torch.stack([self._rays[example.store] for example in examples])
@@ -110,7 +111,10 @@ class ExampleReader:
     def _row(self, example: Example) -> dict[str, Array]:
         label = example.label
         cells, states, known = self._pictures(example)
+        objects, objects_known = self._objects(example)
         return {
+            "objects": objects,
+            "objects_known": objects_known,
             "cells": cells,
             "states": states,
             "states_known": known,
@@ -132,6 +136,16 @@ class ExampleReader:
         known = later < len(latents)
         states = np.asarray(latents[np.where(known, later, frame)], np.float32)
         return np.asarray(latents[[frame - age for age in config.history_frames]], np.float32), states, known
+
+    def _objects(self, example: Example) -> tuple[Array, Array]:
+        """Share of each cell that shows road users and obstacles [cells], and whether that is known: of the town."""
+        config, store = self.config, self.stores[example.store]
+        if self.latents is None or "town" not in store.made_from:
+            return np.zeros(config.cells, np.float32), np.array(False)
+        shown = store.objects[example.clip, example.frame]  # [camera, h, w]
+        height, width = shown.shape[1] // config.rows, shown.shape[2] // config.columns
+        shares = shown.reshape(config.cameras, config.rows, height, config.columns, width).mean(axis=(2, 4))
+        return shares.reshape(-1).astype(np.float32), np.array(True)
 
     def _text(self, example: Example) -> str:
         store = self.stores[example.store]

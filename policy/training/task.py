@@ -19,15 +19,23 @@ CELL_NOISE, EGO_NOISE = 0.1, 0.05  # standard deviations, in units of the inputs
 CELL_DROP = 0.1  # share of the pictures' cells that are blank
 TEXT_DROP, FEATURE_DROP = 0.15, 0.3  # shares of examples without an instruction, and of its features that are dropped
 NOISES = 4  # noisy plans per example: the decoder is cheap beside what it looks at
-PICTURES = ("cells", "rays", "states", "states_known")  # what is exchanged between the examples of a control
-WEIGHTS = {"lateral": 0.1, "longitudinal": 0.1}  # of losses beside the others; 1 for those not named
+PICTURES = (
+    "cells",
+    "rays",
+    "states",
+    "states_known",
+    "objects",
+    "objects_known",
+)  # what is exchanged between the examples of a control
+WEIGHTS = {"lateral": 0.1, "longitudinal": 0.1, "objects": 2.0}  # of losses beside the others; 1 for those not named
 
 
 class PlannerTask:
     """Imitation of the expert (a `worldmodel.training.task.Task`).
 
     Args:
-        batch_size: Examples per step, drawn anew for each.
+        batch_size: Examples per step, drawn anew for each: every drive is as likely as any other, however many of its
+            moments teach.
     """
 
     def __init__(
@@ -36,15 +44,20 @@ class PlannerTask:
         self.name = config.kind
         self.config, self.reader, self.examples = config, reader, examples
         self.batch_size, self.seed = batch_size, seed
+        drives: dict[tuple[int, int], list[Example]] = {}
+        for example in examples:
+            drives.setdefault((example.store, example.clip), []).append(example)
+        self._drives = list(drives.values())
 
     def module(self) -> nn.Module:
         """A new network."""
         return make_network(self.config)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:  # noqa: ARG002
-        """Random examples."""
-        rows = batch_random(self.seed, step, rank).integers(len(self.examples), size=self.batch_size)
-        batch = self.reader.batch([self.examples[row] for row in rows])
+        """A random moment of each of some random drives."""
+        random = batch_random(self.seed, step, rank)
+        drives = [self._drives[number] for number in random.integers(len(self._drives), size=self.batch_size)]
+        batch = self.reader.batch([drive[int(random.random() * len(drive))] for drive in drives])
         return batch | {name: batch[name].roll(1, dims=0) for name in PICTURES} if self.config.shuffled else batch
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -103,7 +116,8 @@ def blurred(seen: Seen, generator: torch.Generator) -> Seen:
 
 
 def losses_of(output: Output, batch: Batch, velocity: Tensor | None) -> dict[str, Tensor]:
-    """Mean losses by name: plans and routes by absolute error, velocity and states by squared error, decisions by cross entropy."""
+    """Mean losses by name: plans and routes by absolute error, velocity and states by squared error, decisions and
+    objects by cross entropy."""
     losses: dict[str, Tensor] = {}
     for name, said in (("plan", output.poses), ("coarse", output.coarse)):
         if said is not None:
@@ -121,6 +135,10 @@ def losses_of(output: Output, batch: Batch, velocity: Tensor | None) -> dict[str
     for index, (name, said) in enumerate((("lateral", output.lateral), ("longitudinal", output.longitudinal))):
         if said is not None:
             losses[name] = functional.cross_entropy(said.flatten(0, 1), batch["decisions"][..., index].flatten())
+    if output.objects is not None:
+        shares = batch["objects"][:, None].expand_as(output.objects)
+        crossed = functional.binary_cross_entropy_with_logits(output.objects, shares, reduction="none")
+        losses["objects"] = _known_mean(crossed.mean(dim=(1, 2)), "objects", batch)
     return losses
 
 
