@@ -26,7 +26,7 @@ from worldmodel.plans import Plan
 TILE = (320, 160)  # width and height
 RULES = ("best", "median", "worst")
 ABOVE_M = 44.0  # how far ahead the view from above reaches
-LETTERS = "font:600 20px system-ui,'Liberation Sans',sans-serif"
+LETTERS = "font:600 19px system-ui,'Liberation Sans',sans-serif"
 
 
 def chosen(scenes: Mapping[str, Value]) -> dict[str, tuple[str, str]]:
@@ -144,7 +144,7 @@ def _from_above(case: Case, plans: Mapping[str, Plan | str]) -> str:
         end = at(points[-1])
         parts.append(f'<polyline points="{line_of}" fill="none" stroke="{color}" stroke-width="{5 - k}"{dash}/>')
         parts.append(f'<circle cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="{6 - k}" fill="{color}"/>')
-    shown = (("without", 2), ("near", 92), ("sky near", 152), ("driver", 244))
+    shown = (("without", 2), ("near", 88), ("sky near", 146), ("driver", 248))
     parts += [
         f'<text x="{x0}" y="19" style="{LETTERS};fill:{PATHS[name][0]}">{escape(name)}</text>'
         for name, x0 in shown

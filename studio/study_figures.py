@@ -20,6 +20,8 @@ MARKS = {  # colour, and whether the dot is filled: full on the road, hollow in 
     "sky_far": (COLORS["before"], False),
 }
 PANELS = 3  # side by side
+BENT_TICKS = (0.0, -2.0, -10.0, -30.0, 2.0, 10.0, -0.5, 0.5, -5.0, 5.0, -20.0, 20.0)  # the first that fit are written
+LETTER = 11.0  # high
 
 
 def figure(height: float, parts: Sequence[str], label: str) -> str:
@@ -94,6 +96,21 @@ def ticks(low: float, high: float) -> list[float]:
     return [float(round(k * step, 9)) + 0.0 for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
 
 
+def bent(metres: float) -> float:
+    """The square root with its sign: axes on which half a metre can be told beside thirty."""
+    return float(np.sign(metres) * np.sqrt(abs(metres)))
+
+
+def bent_ticks(low: float, high: float, pixels: float) -> list[float]:
+    """Round numbers for a bent axis of some length, far enough apart to be read."""
+    scale = pixels / (bent(high) - bent(low))
+    kept: list[float] = []
+    for tick in BENT_TICKS:
+        if low <= tick <= high and all(abs(bent(tick) - bent(other)) * scale >= LETTER for other in kept):
+            kept.append(tick)
+    return sorted(kept)
+
+
 def sweep_figure(rows: Sequence[Mapping[str, Any]], over: str, label: str) -> str:
     """One panel per planner: its mean change with the interval, and the town driver's as a broken line."""
     rows = [row for row in rows if row["over"] == over]
@@ -126,12 +143,12 @@ def _panel(
         return left + (right - left) * (at - span[0]) / max(span[1] - span[0], 1e-9)
 
     def y(metres: float) -> float:
-        return bottom - (bottom - top) * (metres - heights[0]) / (heights[1] - heights[0])
+        return bottom - (bottom - top) * (bent(metres) - bent(heights[0])) / (bent(heights[1]) - bent(heights[0]))
 
     parts = [text(left, frame[1] + 13, planner)]
-    for m in ticks(*heights)[::2]:
+    for m in bent_ticks(*heights, bottom - top):
         parts += [line(left, y(m), right, y(m), "z" if m == 0 else "l"), text(left - 4, y(m) + 4, f"{m:g}", "end")]
-    parts += [text(x(at), bottom + 12, f"{at:g}", "middle") for at in span]
+    parts += [text(x(at), bottom + 12, f"{at:g}", "middle") for at in (span[0], sum(span) / 2, span[1])]
     ends = [(row["at"], *_ends(row["change_m"])) for row in own]
     around = [(x(at), y(low)) for at, low, _ in ends] + [(x(at), y(high)) for at, _, high in reversed(ends)]
     parts.append(f'<polygon points="{_points(around)}" fill="{COLORS["after"]}" opacity="0.2"/>')
@@ -157,13 +174,13 @@ def driver_figure(pairs: Sequence[tuple[float, float]], planner: str, label: str
     left, top, right, bottom = 40.0, 10.0, 330.0, 300.0
 
     def x(metres: float) -> float:
-        return left + (right - left) * (metres - low) / (high - low)
+        return left + (right - left) * (bent(metres) - bent(low)) / (bent(high) - bent(low))
 
     def y(metres: float) -> float:
-        return bottom - (bottom - top) * (metres - low) / (high - low)
+        return bottom - (bottom - top) * (bent(metres) - bent(low)) / (bent(high) - bent(low))
 
     parts = []
-    for m in ticks(low, high):
+    for m in bent_ticks(low, high, 0.7 * (right - left)):
         css = "z" if m == 0 else "l"
         parts += [line(x(m), top, x(m), bottom, css), line(left, y(m), right, y(m), css)]
         parts += [text(x(m), bottom + 14, f"{m:g}", "middle"), text(left - 5, y(m) + 4, f"{m:g}", "end")]

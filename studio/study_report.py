@@ -1,6 +1,7 @@
 """The report of a grounding study: one HTML file that opens offline, and the same as Markdown with its figures beside it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 TITLE = "Does the driver look at the road?"
 REACTIONS = "Mean reaction over 4 s with its 95 % interval over scenes, metres. Full dots: the object on the road; hollow: its twin in the sky."
 SWEPT = {
-    "distance": "Mean change of the path over 4 s (metres, up) against the object's distance (metres, across), with its 95 % "
-    "interval; broken line: the town's own driver in the same scenes. Exploratory.",
+    "distance": "Mean change of the path over 4 s (metres, up; the axis grows like the square root) against the object's distance "
+    "(metres, across), with its 95 % interval; broken line: the town's own driver in the same scenes. Exploratory.",
     "size": "The same against the object's size, 12 m ahead (1 is its own). The town's driver knows it only in its own size.",
 }
 RULE = (
@@ -77,11 +78,22 @@ def write_study_report(
         Section(heading="How it was done", blocks=[methods(config, summary)]),
         Section(heading="What it cannot tell", blocks=limits(config)),
     ]
-    sections = [section for section in sections if section.blocks]
+    sections = [replace(section, blocks=_spread(section.blocks)) for section in sections if section.blocks]
     facts = {"commit": str(record["commit"]), **{name: _told(value) for name, value in record["request"].items()}}
     facts |= {name: str(value) for name, value in record["versions"].items()}
     write_report(folder / "report.html", TITLE, lead(config, summary), sections, facts)
     write_markdown(folder, lead(config, summary), sections)
+
+
+def _spread(blocks: Sequence[Block]) -> list[Block]:
+    """Captions as paragraphs, which wrap on a phone while tables are scrolled."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table) and block.caption:
+            found += [block.caption, replace(block, caption="")]
+        else:
+            found.append(block)
+    return found
 
 
 def _told(value: Any) -> str:
@@ -126,7 +138,10 @@ def _oracle(summary: Mapping[str, Any], values: Values, shown: Sequence[str]) ->
             if value.oracle_m is not None
         ]
         if pairs:
-            caption = f"Change of the path by the near object, a dot per scene: the town's driver across, {name} up."
+            caption = (
+                f"Change of the path by the near object, a dot per scene: the town's driver across, {name} up; both axes grow like "
+                "the square root."
+            )
             blocks.append(Figure(svg=driver_figure(pairs, name, caption), caption=caption))
     return blocks
 
@@ -162,5 +177,5 @@ def _in_markdown(block: Block) -> str:
     if isinstance(block, Table):
         head = f"| {' | '.join(block.head)} |\n|{'---|' * len(block.head)}"
         lines = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in block.rows)
-        return "\n\n".join(part for part in (block.caption, f"{head}\n{lines}") if part)
+        return f"{head}\n{lines}"
     return block.text if isinstance(block, Note) else str(block)

@@ -136,6 +136,7 @@ def _goals(values: Values, name: str, contrasts: Sequence[Mapping[str, Any]]) ->
         for label in ("near", "sky_near", "sky_far")
         if (name, label) in values
     }
+    lookalike = [row for row in contrasts if (row["planner"], row["smaller"]) == (name, "lookalike")]
     if len(shares) < 3 or not far:
         return None
     difference, p = far[0]["difference_m"]["mean"], far[0]["p"]
@@ -144,11 +145,13 @@ def _goals(values: Values, name: str, contrasts: Sequence[Mapping[str, Any]]) ->
         **shares,
         "far_minus_sky_far_m": difference,
         "p": p,
+        "near_minus_lookalike_m": lookalike[0]["difference_m"]["mean"] if lookalike else None,
         "met": {
             "near": shares["near"] >= GOALS["near"],
             "sky_near": shares["sky_near"] <= GOALS["sky_near"],
             "sky_far": shares["sky_far"] <= GOALS["sky_far"],
             "far_minus_sky_far": difference > 0 and p < GOALS["p"],
+            "near_minus_lookalike": lookalike[0]["difference_m"]["mean"] > 0 if lookalike else None,
         },
     }
 

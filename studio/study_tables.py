@@ -32,9 +32,10 @@ def goals_table(summary: Summary) -> Table:
         return f"{text} {'yes' if met else 'no'}"
 
     rows = [
-        (row["planner"], cell(f"{row['near']:.0%}", row["met"]["near"]), cell(f"{row['sky_near']:.0%}", row["met"]["sky_near"]),
-         cell(f"{row['sky_far']:.0%}", row["met"]["sky_far"]),
-         cell(f"{row['far_minus_sky_far_m']:+.2f} m, p {p_value(row['p'])};", row["met"]["far_minus_sky_far"]))
+        (row["planner"], *(cell(f"{row[name]:.0%}", row["met"][name]) for name in ("near", "sky_near", "sky_far")),
+         cell(f"{row['far_minus_sky_far_m']:+.2f} m, p {p_value(row['p'])};", row["met"]["far_minus_sky_far"]),
+         "" if row["near_minus_lookalike_m"] is None
+         else cell(f"{row['near_minus_lookalike_m']:+.2f} m", row["met"]["near_minus_lookalike"]))
         for row in summary["goals"]
     ]  # fmt: skip
     head = (
@@ -43,6 +44,7 @@ def goals_table(summary: Summary) -> Table:
         f"sky near, at most {GOALS['sky_near']:.0%}",
         f"sky far, at most {GOALS['sky_far']:.0%}",
         f"far - sky far above 0, p < {GOALS['p']:g}",
+        "near - lookalike above 0",
     )
     return Table(head=head, rows=rows, caption="What is expected of a planner that looks at the road, fixed before.")
 

@@ -106,7 +106,9 @@ def test_every_scene_planner_variant_and_sample_has_its_row(whole: Path) -> None
             if own[0]["error"] is None:
                 assert [row["sample"] for row in own if row["planner"] == "looks"] == [0, 1, 2, 3]
                 assert [row["sample"] for row in own if row["planner"] == "blind"] == [0]
-        again = [row for row in rows if (row["scene"], row["variant"], row["planner"]) == (scene, "other_seed", "looks")]
+        again = [
+            row for row in rows if (row["scene"], row["variant"], row["planner"]) == (scene, "other_seed", "looks")
+        ]
         assert len(again) == 4
         assert all(row["change_m"] != 0 for row in again)
     assert {row["change_m"] for row in rows if row["planner"] == "blind" and not row["error"]} == {0.0}
@@ -119,7 +121,9 @@ def test_every_scene_planner_variant_and_sample_has_its_row(whole: Path) -> None
     assert len({one["scene"] for one in moments}) == SMALL.scenes
     assert any("near - sky_near" in line for line in lines_of(record["summary"]))
     report = (whole / "report.html").read_text()
-    assert report.count("data:image/jpeg;base64,") == 9  # best, median, worst of the planner that is shown: three pictures each
+    assert (
+        report.count("data:image/jpeg;base64,") == 9
+    )  # best, median, worst of the planner that is shown: three pictures each
     assert "looks, best: " in report
     assert f"{len(scenes)} scenes had one" in report
     assert "http" not in report.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
