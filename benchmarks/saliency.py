@@ -23,7 +23,8 @@ from policy.learned import LearnedPlanner
 from policy.planner import Planner
 from policy.saliency import NotApplicable, cams, views_of
 from policy.saliency_patches import Patches, patches_of
-from studio.planners import make_planner
+from studio.console import counter
+from studio.planners import check_planner, make_planner
 from studio.runs import commit, versions
 from studio.saliency_overlays import overlay, write_png
 from studio.saliency_scenes import Shot, held_out_shots, scene_rig
@@ -39,11 +40,14 @@ def main() -> None:
     """Write JSON and Markdown, and print the Markdown."""
     args = _arguments()
     torch.set_num_threads(1)
+    names = found_planners(args.planners)
+    for name in names:
+        check_planner(name)
     started = time.process_time()
-    shots, without = held_out_shots(args.scenes, args.count, args.seed, progress=_said("scenes"))
+    shots, without = held_out_shots(args.scenes, args.count, args.seed, progress=counter("scenes"))
     print(f"scenes: {time.process_time() - started:.0f} s of processor time", file=sys.stderr)
     world = WorldModel.from_pretrained(args.model)
-    planners = [make_planner(name, world) for name in found_planners(args.planners)]
+    planners = [make_planner(name, world) for name in names]
     if args.sheet is not None:
         write_png(args.sheet, sheet(planners, shots[: args.rows]))
         return
@@ -196,11 +200,11 @@ def _sanity(record: dict[str, Any]) -> str:
         rows += [
             [
                 name,
-                check,
+                f"{check}, {one['tries']}",
                 spread(one["users"]["pm_over_area"]),
-                spread(one["users"]["lost"]),
+                f"{spread(one['users']['lost'])}, {one['users']['above']}",
                 spread(one["ahead"]["pm_over_area"]),
-                spread(one["ahead"]["lost"]),
+                f"{spread(one['ahead']['lost'])}, {one['ahead']['above']}",
                 f"{one['correlation']:.2f}",
                 f"{one['zero_maps']:.0%}",
             ]
@@ -281,13 +285,6 @@ def _front(shot: Shot, maps: np.ndarray | None, title: str, front: int) -> np.nd
         ahead=shot.masks.ahead[keep],
     )
     return np.pad(tile, ((0, 0), (0, 4), (0, 4)))
-
-
-def _said(what: str) -> Any:
-    def progress(done: int, total: int) -> None:
-        print(f"\r{done} of {total} {what}", end="" if done < total else "\n", file=sys.stderr)
-
-    return progress
 
 
 def _plain(value: object) -> object:

@@ -149,13 +149,28 @@ def grid_ceiling(mask: Bool[Array, "h w"], rows: int, columns: int) -> float:
     Raises:
         BadRequest: as `grounding_scores`; for a grid finer than the picture.
     """
+    inside, whole = cell_shares(mask, rows, columns)
+    return float((inside / whole).max())
+
+
+def cell_shares(
+    mask: Bool[Array, "h w"], rows: int, columns: int
+) -> tuple[Float[Array, "rows columns"], Float[Array, "rows columns"]]:
+    """How many pixels' worth of each cell's upsampled heat lies on the object, and in the whole picture.
+
+    The pointing mass of an upsampled map without negative cells is the sum of cells times the first over that of cells
+    times the second.
+
+    Raises:
+        BadRequest: as `grounding_scores`; for a grid finer than the picture.
+    """
     inside = _checked_mask(mask).astype(np.float64)
     if not (1 <= rows <= inside.shape[0] and 1 <= columns <= inside.shape[1]):
         raise BadRequest(
             f"a grid of {rows} x {columns} cells on a picture of {inside.shape}; cells must be a pixel or more. Take the planner's grid."
         )
     up, across = _spread(rows, inside.shape[0]), _spread(columns, inside.shape[1])
-    return float((up.T @ inside @ across / np.outer(up.sum(axis=0), across.sum(axis=0))).max())
+    return up.T @ inside @ across, np.outer(up.sum(axis=0), across.sum(axis=0))
 
 
 def grounding_table(

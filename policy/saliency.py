@@ -11,7 +11,7 @@ the coarse and the refined plan over fixed disturbances. The losses of predicted
 
 Source: Selvaraju et al., "Grad-CAM" (arXiv 1610.02391), place by place as in Draelos and Carin, "HiResCAM" (arXiv 2011.08891), for
 tokens are read by their place; scalar and layer as in "Grounding Driving VLA via Inverse Kinematics", appendix K, with
-several noises in the place of one; Sundararajan et al., "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365).
+several noises in the place of one.
 """
 
 import copy
@@ -37,8 +37,7 @@ from worldmodel.geometry import Array
 from worldmodel.plans import Observation
 
 DRAWS = 8  # fixed noises, where the loss has noise
-STEPS = 32  # points on the path of integrated gradients
-BASELINES = ("black", "mean")  # pictures that are black, and latents that are the mean of the training data's
+DISTURBANCES = 4  # fixed disturbances of the refiner, which reads the scene anew for each
 
 
 class NotApplicable(BadRequest):
@@ -87,7 +86,7 @@ def visual_layers(network: nn.Module) -> dict[str, nn.Module]:
     Raises:
         NotApplicable: for a network without pixels.
     """
-    found = {
+    found: dict[str, nn.Module] = {
         name.removesuffix(".cells"): part for name, part in network.named_modules() if isinstance(part, CellTokens)
     }
     if not found:
@@ -98,10 +97,36 @@ def visual_layers(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+Gradients = dict[str, tuple[Tensor, Tensor]]  # by layer: tokens and gradients, both [B, cells, D]
+
+
 def cams(
     planner: LearnedPlanner, views: Views, how: str = "gradcam", *, draws: int = DRAWS
 ) -> dict[str, Float[Array, "b camera h w"]]:
-    """Heat of every cell at every visual layer, float64, never negative.
+    """Heat of every cell at every visual layer: `heat_of` the gradients of `token_gradients`.
+
+    Raises:
+        NotApplicable: for a planner without pixels.
+        UnknownName: for another way.
+    """
+    check_way(how)
+    return heat_of(token_gradients(planner.network, planner.config, views, draws=draws), planner.config, how)
+
+
+def check_way(how: str) -> None:
+    """Refuse a way to make a map that does not exist.
+
+    Raises:
+        UnknownName: with the closest name.
+    """
+    if how not in HEATS:
+        raise UnknownName("way to make a map", how, HEATS)
+
+
+def heat_of(
+    gradients: Gradients, config: PlannerConfig, how: str = "gradcam"
+) -> dict[str, Float[Array, "b camera h w"]]:
+    """Heat by layer, float64, never negative.
 
     Args:
         how: 'gradcam': positive part of gradient times token, place by place: the cells whose content makes the driven path more
@@ -109,16 +134,13 @@ def cams(
             cells, as Grad-CAM has it for networks that read all places alike; ours do not, and heat falls on cells that
             nobody reads. 'gradient': length of the gradient, where a small change would matter most.
     Raises:
-        NotApplicable: for a planner without pixels.
         UnknownName: for another way.
     """
-    if how not in HEATS:
-        raise UnknownName("way to make a map", how, HEATS)
-    config, found = planner.config, token_gradients(planner.network, planner.config, views, draws=draws)
+    check_way(how)
     grid = (config.cameras, config.rows, config.columns)
     return {
-        name: HEATS[how](tokens, gradients).unflatten(1, grid).double().cpu().numpy()
-        for name, (tokens, gradients) in found.items()
+        name: HEATS[how](tokens, gradient).unflatten(1, grid).double().cpu().numpy()
+        for name, (tokens, gradient) in gradients.items()
     }
 
 
@@ -142,9 +164,7 @@ HEATS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # of tokens and gradie
 }
 
 
-def token_gradients(
-    network: PlannerNetwork, config: PlannerConfig, views: Views, *, draws: int = DRAWS
-) -> dict[str, tuple[Tensor, Tensor]]:
+def token_gradients(network: PlannerNetwork, config: PlannerConfig, views: Views, *, draws: int = DRAWS) -> Gradients:
     """Visual tokens [B, cells, D] of every layer, and the gradient of minus the trajectory's loss there.
 
     Raises:
@@ -189,11 +209,12 @@ class Score:
     """Minus the trajectory's training loss, summed over a batch; deterministic.
 
     Args:
-        draws: Noises or disturbances per example, the same for all; networks without noise need none.
+        draws: Noises per example, the same for all; networks without noise need none, and a refiner has DISTURBANCES at most.
     """
 
     def __init__(self, network: PlannerNetwork, config: PlannerConfig, *, draws: int = DRAWS) -> None:
-        self.config, self.draws, self.network = config, draws, network
+        self.config, self.network = config, network
+        self.draws = min(draws, DISTURBANCES) if config.kind == "refiner" else draws
         if not config.joint:  # what the plan depends on, however it was trained
             self.network = copy.copy(network)
             self.network.config = replace(config, joint=True)  # type: ignore[assignment]
@@ -226,56 +247,3 @@ class Score:
 
     def _noise(self, what: str, *shape: int) -> Tensor:
         return torch.cat([stream_noise((1, *shape), 0, f"saliency-{what}-{i}", 0) for i in range(self.draws)])
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Integrated:
-    """Integrated gradients of one scene.
-
-    Attributes:
-        maps: What every cell adds to the score, all its latents together, signed [camera, h, w].
-        change: Score of the scene minus that of the baseline: what the map should add up to.
-        error: How far the map's sum is from it, as a share of the change (of 1e-12 if there is none).
-    """
-
-    maps: Float[Array, "camera h w"]
-    change: float
-    error: float
-
-
-def integrated(planner: LearnedPlanner, view: Views, baseline: str, *, steps: int = STEPS) -> Integrated:
-    """Integrated gradients over the latents of one scene, along the straight line from a baseline (midpoint rule).
-
-    Args:
-        view: A single scene.
-        baseline: One of BASELINES.
-        steps: Points on the line; more make the completeness error smaller.
-    Raises:
-        NotApplicable: for a planner without pixels.
-        BadRequest: for another baseline, or no steps.
-    """
-    if baseline not in BASELINES or steps < 1:
-        raise BadRequest(
-            f"integrated gradients from '{baseline}' in {steps} steps were asked for. Choose one of {', '.join(BASELINES)}, and "
-            "1 step or more."
-        )
-    visual_layers(planner.network)
-    score, end = Score(planner.network, planner.config), view.seen.cells
-    start = torch.zeros_like(end) if baseline == "mean" else _black(planner, end)
-    places = (torch.arange(steps) + 0.5).reshape(-1, *[1] * (end.dim() - 1)) / steps
-    cells = (start + places * (end - start)).requires_grad_()
-    with torch.enable_grad():
-        total = score(replace(repeated(view.seen, steps), cells=cells), view.plans.repeat(steps, 1, 1))
-        [gradient] = torch.autograd.grad(total, [cells])
-    added = ((end - start) * gradient.mean(dim=0, keepdim=True)).double().sum(dim=(0, 1, 3)).numpy()
-    with torch.no_grad():
-        change = float(score(view.seen, view.plans) - score(replace(view.seen, cells=start), view.plans))
-    return Integrated(maps=added, change=change, error=abs(float(added.sum()) - change) / max(abs(change), 1e-12))
-
-
-def _black(planner: LearnedPlanner, cells: Tensor) -> Tensor:
-    """Latents of black pictures, as many as there are."""
-    assert planner.eyes.tokenizer is not None
-    width, height = planner.eyes.picture_size
-    black = planner.eyes.tokenizer.encode(np.zeros((1, 3, height, width), np.uint8))
-    return black.expand(cells.shape).clone()

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_fid_fvd.grounding import grounding_table, pointing_mass, pointing_ratio, upsampled
+from eval_fid_fvd.grounding import cell_shares, grounding_table, pointing_mass, pointing_ratio, upsampled
+from eval_fid_fvd.statistics import RESAMPLES, bootstrap_indices
+from policy.integrated_gradients import BASELINES, integrated
 from policy.learned import LearnedPlanner
-from policy.saliency import BASELINES, HEATS, Views, cams, integrated
+from policy.saliency import HEATS, Views, cams, heat_of, token_gradients
 from policy.saliency_checks import STAGES, randomised, rank_correlation
 from policy.saliency_patches import Patches, patch_effects
 from policy.seeing import Seen
@@ -20,7 +22,7 @@ TARGETS = (
     "ahead",
     "everywhere",
 )  # road users in front, the one in the lane in front, road users in all cameras
-MAIN, CHECK_SEEDS, SHIFTS = "gradcam", (0, 1, 2), (1, 2, 3)
+MAIN, CHECK_SEEDS, SHIFTS = "gradcam", tuple(range(10)), (1, 2, 3)
 WHOLE = STAGES[-1]
 
 
@@ -52,6 +54,7 @@ class Scorer:
         self.shape = masks[0].users.shape[1:]
         self.masks = {name: [target_of(each, name, front) for each in masks] for name in TARGETS}
         self.shown = {name: np.array([each.any() for each in some]) for name, some in self.masks.items()}
+        self._cells: dict[tuple[str, tuple[int, ...]], tuple[Array, Array]] = {}
         self.area = {
             name: np.array([each.mean() for each in some])[self.shown[name]] for name, some in self.masks.items()
         }
@@ -59,15 +62,47 @@ class Scorer:
     def masses(self, maps: Float[Array, "n camera h w"], target: str) -> Float[Array, " m"]:
         """Pointing mass of every scene in which the target is to be seen."""
         rows = np.flatnonzero(self.shown[target])
+        if (maps >= 0).all():
+            return self._masses_of_cells(maps[rows], target)
         pictures = (picture_of(maps[row], target, self.front, self.shape) for row in rows)
-        found = [
-            pointing_mass(p.ravel(), self.masks[target][row].ravel()) for p, row in zip(pictures, rows, strict=True)
-        ]
-        return np.array(found)
+        return np.array(
+            [pointing_mass(p.ravel(), self._mask(target, row)) for p, row in zip(pictures, rows, strict=True)]
+        )
 
-    def ratio(self, masses: Float[Array, " m"], target: str) -> dict[str, Any]:
-        """Mean mass over mean area share; also of differences of masses."""
-        return pointing_ratio(masses, self.area[target], np.random.default_rng(self.seed))
+    def _mask(self, target: str, row: int) -> Array:
+        return self.masks[target][row].ravel()
+
+    def _masses_of_cells(self, maps: Float[Array, "m camera h w"], target: str) -> Float[Array, " m"]:
+        """The same for maps without negative cells, without making pictures of them."""
+        inside, whole = self._shares(target, maps.shape[-2:])
+        heat = maps if target == "everywhere" else maps[:, self.front : self.front + 1]
+        total = (heat * whole).sum(axis=(1, 2, 3))
+        found: Array = (heat * inside).sum(axis=(1, 2, 3)) / np.where(total > 0, total, 1.0)
+        return found
+
+    def _shares(self, target: str, grid: tuple[int, ...]) -> tuple[Array, Array]:
+        """`cell_shares` of every scene in which the target is to be seen, [m, camera, h, w], and of a picture [h, w]."""
+        if (target, grid) not in self._cells:
+            shown = [mask for mask, there in zip(self.masks[target], self.shown[target], strict=True) if there]
+            split = [np.split(mask, mask.shape[1] // self.shape[1], axis=1) for mask in shown]
+            inside = [[cell_shares(one, *grid)[0] if one.any() else np.zeros(grid) for one in each] for each in split]
+            self._cells[target, grid] = np.array(inside), cell_shares(np.ones(self.shape, bool), *grid)[1]
+        return self._cells[target, grid]
+
+    def ratio(self, masses: Float[Array, "*k m"], target: str) -> dict[str, Any]:
+        """Mean mass over mean area share, also of differences of masses; interval over scenes.
+
+        With one row of masses per network, `each` is the ratio of every network, and the interval is over networks and scenes.
+        """
+        generator, area = np.random.default_rng(self.seed), self.area[target]
+        if masses.ndim == 1 or len(masses) == 1:
+            return pointing_ratio(masses.reshape(-1), area, generator)
+        scenes = bootstrap_indices(len(area), RESAMPLES, generator)
+        networks = bootstrap_indices(len(masses), RESAMPLES, generator)
+        drawn = [masses[n][:, s].mean() / area[s].mean() for n, s in zip(networks, scenes, strict=True)]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        each = (masses.mean(axis=1) / area.mean()).tolist()
+        return {"value": float(np.mean(each)), "interval": (float(low), float(high)), "each": each}
 
     def table(self, maps: Float[Array, "n camera h w"], target: str) -> dict[str, Any]:
         """All grounding scores."""
@@ -86,7 +121,8 @@ def measured(planner: LearnedPlanner, views: Views, scorer: Scorer) -> dict[str,
     Raises:
         NotApplicable: for a planner without pixels.
     """
-    maps = {how: cams(planner, views, how) for how in HEATS}
+    gradients = token_gradients(planner.network, planner.config, views)
+    maps = {how: heat_of(gradients, planner.config, how) for how in HEATS}
     main = next(iter(maps[MAIN]))
     layers = {
         layer: {
@@ -118,7 +154,8 @@ def sanity(
 
     Returns:
         Per check (`weights: STAGE`, `pictures of other scenes`): `correlation`, mean rank correlation with the true map;
-        `zero_maps`; and for each target its `pm_over_area`, and `lost`: how much larger the true map's is, paired by scene.
+        `zero_maps`; `tries`, how many networks or exchanges there were; and for each target its `pm_over_area`, `lost`: how
+        much larger the true map's is, paired by scene; and `above`: than how many of the tries.
     """
     checks = {
         f"weights: {stage}": [_main(randomised(planner, stage, seed), views) for seed in _seeds(stage)]
@@ -129,7 +166,7 @@ def sanity(
 
 
 def _seeds(stage: str) -> tuple[int, ...]:
-    """Several orders where all weights lose theirs, and one on the way there."""
+    """Several orders where all weights lose theirs, for one network's map is as good or bad as luck has it; one on the way there."""
     return CHECK_SEEDS if stage == WHOLE else CHECK_SEEDS[:1]
 
 
@@ -149,11 +186,12 @@ def _check(found: Sequence[Array], heat: Array, scorer: Scorer) -> dict[str, Any
     row: dict[str, Any] = {
         "correlation": float(np.mean(correlations)),
         "zero_maps": float(np.mean([zero_share(maps) for maps in found])),
+        "tries": len(found),
     }
     for name in TARGETS:
-        masses = np.mean([scorer.masses(maps, name) for maps in found], axis=0)
-        lost = scorer.ratio(scorer.masses(heat, name) - masses, name)
-        row[name] = {"pm_over_area": scorer.ratio(masses, name), "lost": lost}
+        masses, mine = np.stack([scorer.masses(maps, name) for maps in found]), scorer.masses(heat, name)
+        row[name] = {"pm_over_area": scorer.ratio(masses, name), "lost": scorer.ratio(mine - masses, name)}
+        row[name]["above"] = int((mine.mean() > masses.mean(axis=1)).sum())
     return row
 
 

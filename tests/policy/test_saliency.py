@@ -9,6 +9,7 @@ from torch import nn
 
 from policy.answers import Answer, Draw, Output, PlannerNetwork
 from policy.blocks import CellTokens
+from policy.integrated_gradients import integrated
 from policy.learned import LearnedPlanner, make_network
 from policy.planner_config import KINDS, WAYPOINTS, PlannerConfig
 from policy.saliency import (
@@ -17,7 +18,6 @@ from policy.saliency import (
     Score,
     Views,
     cams,
-    integrated,
     token_gradients,
     views_of,
     visual_layers,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from eval_fid_fvd.grounding import upsampled
+from eval_fid_fvd.grounding import pointing_mass, upsampled
 from policy.learned import LearnedPlanner, make_network
 from policy.planner_config import PlannerConfig
 from policy.saliency import NotApplicable, cams, views_of
@@ -20,7 +20,7 @@ from studio.saliency import METHODS, SaliencyRequest, front_of, run_saliency
 from studio.saliency_masks import Masks, box_masks, lane_from, masks_of, nearest_on, outline, town_masks, way_of
 from studio.saliency_overlays import heat_colors, overlay, with_heat, with_outline
 from studio.saliency_scenes import MIN_PX, find_shot, held_out_shots
-from studio.saliency_scores import STAGES, TARGETS, Scorer, cross_checks, differences, measured, rolled
+from studio.saliency_scores import STAGES, TARGETS, Scorer, cross_checks, differences, measured, picture_of, rolled
 from worldmodel.clips import Box
 from worldmodel.errors import BadInput, UnknownName
 from worldmodel.io.lerobot import write_dataset
@@ -110,6 +110,7 @@ def test_a_lane_follows_what_was_driven_and_goes_on_from_there() -> None:
     np.testing.assert_allclose(STRAIGHT, np.column_stack([np.arange(0, 40.5, 0.5), np.zeros(81)]), atol=1e-12)
 
 
+@pytest.mark.slow  # simulates and renders the town
 def test_the_towns_masks_are_its_instances() -> None:
     scene = simulate("street", 2944906, seconds=2.5)
     instance = render(scene, RIG, [16]).instance[0]
@@ -188,6 +189,24 @@ def test_a_map_that_knows_nothing_has_a_ratio_of_one_and_a_perfect_one_the_most(
     assert upsampled(flat[0], 32, 64).max() == 1
 
 
+def test_masses_of_cells_are_those_of_pictures_and_of_several_networks_the_interval_is_wider() -> None:
+    scorer, random = Scorer(some_masks(), 1), np.random.default_rng(0)
+    maps = random.random((6, 3, 2, 4))
+    maps[2] = 0
+    for target in TARGETS:
+        pictures = [picture_of(each, target, 1, (32, 64)) for each in maps]
+        slow = [pointing_mass(p.ravel(), m.ravel()) for p, m in zip(pictures, scorer.masks[target], strict=True)]
+        np.testing.assert_allclose(scorer.masses(maps, target), slow, atol=1e-12)
+        signed = np.where(maps > 0.2, maps, -1.0)
+        assert scorer.masses(signed, target).max() <= 1
+    one = scorer.masses(maps, "users")
+    both = scorer.ratio(np.stack([one, 3 * one]), "users")
+    alone = scorer.ratio(2 * one, "users")
+    assert both["value"] == pytest.approx(alone["value"])
+    assert both["interval"][0] < alone["interval"][0]
+    assert both["each"] == pytest.approx([alone["value"] / 2, 1.5 * alone["value"]])
+
+
 @pytest.mark.parametrize("kind", ["direct", "ik"])
 def test_measuring_a_planner_puts_the_checks_beside_every_score(kind, tiny_model, observation) -> None:
     planner = planner_of(kind, tiny_model.tokenizer)
@@ -204,6 +223,7 @@ def test_measuring_a_planner_puts_the_checks_beside_every_score(kind, tiny_model
         for check in row["sanity"].values():
             assert check[target]["lost"]["value"] == pytest.approx(mine - check[target]["pm_over_area"]["value"])
     assert row["sanity"]["weights: all"]["correlation"] < 0.9
+    assert 0 <= row["sanity"]["weights: all"]["users"]["above"] <= row["sanity"]["weights: all"]["tries"] == 10
     [apart] = differences({"a": row, "b": row}, [("a", "b")], scorer)
     assert apart["users"]["value"] == 0
     checks = cross_checks(
