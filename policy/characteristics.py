@@ -58,7 +58,8 @@ class Characteristics:
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Characteristics":
         """What `to_json` wrote."""
-        return Characteristics(**{name: float("nan") if value is None else value for name, value in values.items()})
+        known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in values.items()}
+        return Characteristics(**known)
 
 
 def characteristics(scene: Scene, frame: int) -> Characteristics:

@@ -20,14 +20,22 @@ STEPS, BATCH = 160, 32
 ROAD, SKY = 1, 0  # rows
 
 
+@dataclass(frozen=True)
+class ToyExample:
+    """A drive of one moment."""
+
+    clip: int
+    store: int = 0
+
+
 @dataclass
 class ToyReader:
-    """Batches as `policy.training.examples.ExampleReader` makes them; an example is its number."""
+    """Batches as `policy.training.examples.ExampleReader` makes them; what is to be seen follows from the clip's number."""
 
     config: PlannerConfig
 
-    def batch(self, examples: list[int]) -> dict[str, torch.Tensor]:
-        bits = torch.tensor([[(number >> place) & 1 for place in (0, 1)] for number in examples]).float() * 2 - 1
+    def batch(self, examples: list[ToyExample]) -> dict[str, torch.Tensor]:
+        bits = torch.tensor([[(one.clip >> place) & 1 for place in (0, 1)] for one in examples]).float() * 2 - 1
         count = len(examples)
         cells = pictures(bits[:, 0], bits[:, 1])
         plan = torch.zeros(count, 8, 3)
@@ -40,6 +48,8 @@ class ToyReader:
             "ego": torch.zeros(count, 12),
             "text": torch.zeros(count, 8),
             "plan": plan,
+            "objects": pictures(bits[:, 0].clamp(min=0), 0 * bits[:, 1])[:, -1, 0, 0].flatten(1) / 1.5,
+            "objects_known": torch.ones(count, dtype=torch.bool),
             "route": torch.zeros(count, 20, 2),
             "route_known": torch.zeros(count, 20, dtype=torch.bool),
             "decisions": torch.zeros(count, 3, 2, dtype=torch.long),
@@ -67,7 +77,8 @@ def trained(shuffled: bool) -> PlannerNetwork:
         kind="ik", width=16, heads=2, scene_layers=1, state_layers=1, plan_layers=1, cameras=1, channels=2, rows=2, columns=2,
         text_width=8, shuffled=shuffled,
     )  # fmt: skip
-    task = PlannerTask(config, ToyReader(config), list(range(4)) * 16, batch_size=BATCH, seed=0)  # type: ignore[arg-type]
+    examples = [ToyExample(clip) for clip in range(64)]
+    task = PlannerTask(config, ToyReader(config), examples, batch_size=BATCH, seed=0)  # type: ignore[arg-type]
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(2)
         network = task.module()
