@@ -7,6 +7,7 @@ import pytest
 
 from worldmodel.geometry import relative
 from worldmodel.town import surprises
+from worldmodel.town.render import render
 from worldmodel.town.scene import Scene, town_rig
 from worldmodel.town.surprises import BLIND_S, LATE_FRAMES, surprise
 from worldmodel.town.traffic import simulate
@@ -82,3 +83,20 @@ def test_a_store_spreads_the_surprises_and_they_teach_plans(tmp_path: Path) -> N
     assert store.made_from["surprises"] == 0.5
     assert np.array_equal(store.deltas[0], simulate("empty_road", 0, seconds=1).trajectory().motion().deltas)
     assert np.array_equal(store.deltas[1], surprise("empty_road", 1, seconds=1).trajectory().motion().deltas)
+
+
+def test_boards_above_the_road_come_at_times_and_bother_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    driven = {}
+    for share in (1.0, 0.0):
+        monkeypatch.setattr(surprises, "OVERHEAD", share)
+        driven[share] = surprise("street", 5, seconds=3)
+    boards = [[prop for prop in scene.stage.props if prop.kind == "overhead"] for scene in driven.values()]
+    assert [len(found) for found in boards] == [1, 0]
+    assert np.array_equal(driven[1.0].ego_poses, driven[0.0].ego_poses)
+    ahead = relative(driven[1.0].ego_poses[0], np.array([boards[0][0].x_m, boards[0][0].y_m, 0.0]))
+    assert 15 < ahead[0] < 75
+    with_board, without = (render(scene, town_rig(1, 64, 32), [0]) for scene in driven.values())
+    changed = (with_board.rgb != without.rgb).any(axis=2)[0, 0]
+    assert changed.any()
+    assert np.array_equal(with_board.instance >= 0, without.instance >= 0)  # no road user
+    assert not changed[20:].any()  # high up in the picture alone

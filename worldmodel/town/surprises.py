@@ -2,7 +2,8 @@
 
 A good driver brakes early, so in its drives nothing is ever close ahead of a fast ego, and a planner cannot learn what to do
 then. Here the obstacle is in sight from the first frame, but the driver looks up only a little over half a second later and
-reacts from then on as it always does. The obstacle is a body of the town, rendered with the rest; nothing is stitched.
+reacts from then on as it always does. The obstacle is a body of the town, rendered with the rest; nothing is stitched. In
+half of the scenes a board hangs high above the road as well, which is nobody's obstacle.
 
 Source: own rules; why, with numbers, is in `docs/decisions.md`.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from worldmodel.edits import InsertActor
 from worldmodel.errors import BadEdit
 from worldmodel.geometry import relative
-from worldmodel.town.scene import Scene, from_frame
+from worldmodel.town.scene import Prop, Scene, from_frame
 from worldmodel.town.situations import generator
 from worldmodel.town.traffic import simulate
 
@@ -27,6 +28,9 @@ BESIDE_M = (3.2, 7.0)  # how far from it the others stand, on either side
 HEADINGS_RAD = (0.0, 0.0, np.pi, np.pi / 2, -np.pi / 2)
 BLIND_S = 0.5  # the obstacle is in sight for so long, and up to LATE_FRAMES more, before the driver notices
 LATE_FRAMES = 2
+OVERHEAD = 0.5  # share of the scenes with a board above the road
+OVERHEAD_AHEAD_M = (20.0, 60.0)
+OVERHEAD_TOP_M, OVERHEAD_HALF_M = (6.0, 10.5), (1.5, 4.5)  # its upper edge, and half its width
 LATEST_S = 3.0  # of the undisturbed scene, until when it happens
 SPEEDS_MPS = (4.0, 14.0)  # of the ego, where there are such moments
 TRIES = 6
@@ -53,7 +57,7 @@ def surprise(situation: str, seed: int, *, seconds: float, frequency_hz: float =
             edited = again(edits=(_obstacle(before, frame, rng),))
         except BadEdit:
             continue
-        return from_frame(_seen_all_along(edited, frame), first)
+        return from_frame(_below_a_board(_seen_all_along(edited, frame), frame, rng), first)
     return from_frame(again(), first)
 
 
@@ -68,13 +72,10 @@ def _moment(scene: Scene, rng: np.random.Generator) -> int:
 
 def _obstacle(scene: Scene, frame: int, rng: np.random.Generator) -> InsertActor:
     """Something that stands on the ego's way, or beside it."""
-    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(scene.route, axis=0), axis=1))])
     nearest, farthest = AHEAD_M
-    at = scene.route_s[frame] + nearest + (farthest - nearest) * rng.random() ** 1.5
-    x, y = (np.interp([at, at + 1.0], lengths, scene.route[:, axis]) for axis in (0, 1))
-    heading = np.arctan2(np.diff(y)[0], np.diff(x)[0])
+    x, y, heading = _on_the_way(scene, frame, nearest + (farthest - nearest) * rng.random() ** 1.5)
     aside = rng.uniform(-ASIDE_M, ASIDE_M) if rng.random() < IN_LANE else rng.choice([-1, 1]) * rng.uniform(*BESIDE_M)
-    world = np.array([x[0] - aside * np.sin(heading), y[0] + aside * np.cos(heading), heading])
+    world = np.array([x - aside * np.sin(heading), y + aside * np.cos(heading), heading])
     forward, left, yaw = (float(value) for value in relative(scene.ego_poses[frame], world))
     return InsertActor(
         kind=str(rng.choice(KINDS)),
@@ -83,6 +84,31 @@ def _obstacle(scene: Scene, frame: int, rng: np.random.Generator) -> InsertActor
         yaw_rad=yaw + float(rng.choice(HEADINGS_RAD)),
         at_s=frame / scene.frequency_hz,
     )
+
+
+def _on_the_way(scene: Scene, frame: int, ahead_m: float) -> tuple[float, float, float]:
+    """World pose of the route so many metres ahead of a frame."""
+    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(scene.route, axis=0), axis=1))])
+    at = scene.route_s[frame] + ahead_m
+    x, y = (np.interp([at, at + 1.0], lengths, scene.route[:, axis]) for axis in (0, 1))
+    return float(x[0]), float(y[0]), float(np.arctan2(np.diff(y)[0], np.diff(x)[0]))
+
+
+def _below_a_board(scene: Scene, frame: int, rng: np.random.Generator) -> Scene:
+    """The scene, at times with a board above the road."""
+    if rng.random() >= OVERHEAD:
+        return scene
+    x, y, heading = _on_the_way(scene, frame, rng.uniform(*OVERHEAD_AHEAD_M))
+    board = Prop(
+        kind="overhead",
+        x_m=x,
+        y_m=y,
+        height_m=rng.uniform(*OVERHEAD_TOP_M),
+        radius_m=rng.uniform(*OVERHEAD_HALF_M),
+        style=int(rng.integers(1000)),
+        yaw_rad=heading,
+    )
+    return replace(scene, stage=replace(scene.stage, props=(*scene.stage.props, board)))
 
 
 def _seen_all_along(scene: Scene, frame: int) -> Scene:

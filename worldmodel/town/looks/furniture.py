@@ -7,6 +7,12 @@ STEEL: Color = (0.42, 0.44, 0.46)
 ZINC: Color = (0.66, 0.68, 0.70)
 WOOD: Color = (0.52, 0.36, 0.22)
 STONE: Color = (0.66, 0.63, 0.58)
+BOARDS: tuple[Color, ...] = (
+    (0.10, 0.25, 0.60), (0.80, 0.12, 0.10), (0.90, 0.88, 0.84), (0.12, 0.42, 0.24), (0.16, 0.16, 0.18), (0.92, 0.66, 0.12),
+    (0.55, 0.57, 0.60),
+)  # fmt: skip
+OVERHEAD_TALL = (1.3, 2.0, 2.8, 3.6, 4.5)
+LOWEST_OVERHEAD_M = 4.2  # above the road: everybody fits below
 FENCES: tuple[Color, ...] = ((0.93, 0.92, 0.88), (0.46, 0.32, 0.20), (0.30, 0.36, 0.30))
 
 
@@ -65,6 +71,16 @@ def rail(b: Builder, prop: Prop) -> None:
     """A guard rail along x, twice `radius_m` long, with a post."""
     b.patch((0, 0, 0.62), (prop.radius_m, 0, 0), (0, 0, 0.16), ZINC, Material.RAIL, facing=Facing.BOTH)
     b.pole((0, 0, 0), 0.75, 0.06, STEEL)
+
+
+def overhead(b: Builder, prop: Prop) -> None:
+    """A board that hangs high above the road from a wire, twice `radius_m` wide; `height_m` is its upper edge."""
+    half, top = prop.radius_m, prop.height_m
+    tall = min(OVERHEAD_TALL[abs(prop.style) % len(OVERHEAD_TALL)], top - LOWEST_OVERHEAD_M)
+    color = BOARDS[abs(prop.style) % len(BOARDS)]
+    low = Slab(rear=-0.15, front=0.15, half=half, z=top - tall)
+    b.hull(low, Slab(rear=-0.15, front=0.15, half=half, z=top), color)
+    b.patch((0, 0, top + 0.05), (0, half + 8.0, 0), (0, 0, 0.03), STEEL, facing=Facing.BOTH)
 
 
 def sign_post(b: Builder, prop: Prop) -> None:

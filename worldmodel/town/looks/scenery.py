@@ -72,4 +72,5 @@ PROPS: dict[str, tuple[Callable[[Builder, Prop], None], str]] = {  # how it is b
     "bin": (furniture.bin_, "furniture"),
     "shelter": (furniture.shelter, "furniture"),
     "rail": (furniture.rail, "furniture"),
+    "overhead": (furniture.overhead, "sign"),
 }

@@ -47,6 +47,8 @@ class Casters:
             box = [house.x_m, house.y_m, house.yaw_rad, house.length_m / 2, house.width_m / 2, house.height_m]
             rows += [[*box, CONTACT], [*box, SUN]]
         for prop in stage.props:
+            if prop.kind == "overhead":
+                continue
             tree = prop.kind == "tree"
             foot = 0.3 if tree else 0.15
             rows.append([prop.x_m, prop.y_m, 0.0, foot, foot, prop.height_m, CONTACT])
