@@ -158,7 +158,9 @@ def test_own_policies_are_planners_by_name(policies: dict[str, str]) -> None:
         make_planner("no-such-planner", None)
 
 
-def test_plan_and_stitch_go_on_without_a_faulty_policy(policies, drives: Dataset, tmp_path: Path) -> None:
+def test_plan_and_stitch_go_on_without_a_faulty_policy(
+    policies, plain_sprites, drives: Dataset, tmp_path: Path
+) -> None:
     spec = tmp_path / "nan.yaml"
     (tmp_path / "nan.py").write_text(STRAIGHT.replace("FAULT", "points[0][0] = float('nan')"))
     spec.write_text(DECLARED % ("nan", "nan", "[front]", 20))
