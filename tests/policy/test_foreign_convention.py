@@ -140,7 +140,7 @@ def test_what_is_missing_is_refused_with_its_choices(missing: str) -> None:
         ({"times_s": [0.5, 4]}, "declares rate_hz, steps, times_s of the points' times"),
         ({"rate_hz": 1, "steps": 8, "frmae": 1}, "'frmae', which is no field"),
         ({"ahead_of_rear_axle_m": 60}, "must be 0 to 5 m"),
-        ({"ahead_of_rear_axle_m": "far"}, "ahead_of_rear_axle_m as \"far\""),
+        ({"ahead_of_rear_axle_m": "far"}, 'ahead_of_rear_axle_m as "far"'),
         ({"timeout_s": 0}, "timeout_s is declared as 0"),
         ({"width_px": 64}, "pictures have both"),
         ({"pictures": "many"}, "Correct it"),

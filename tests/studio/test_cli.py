@@ -22,6 +22,7 @@ def test_help_lists_the_commands() -> None:
         "town",
         "import",
         "check",
+        "check-policy",
         "imagine",
         "stitch",
         "study",
