@@ -103,8 +103,11 @@ def bench_planners(request: PlannersBench, progress: Progress | None = None) -> 
     makers: dict[str, Callable[[], tuple[str, Stages]]] = {
         "pictures": lambda: ("pictures", picture_stages(world, seen))
     }
-    for name in request.names:
-        makers[name] = lambda name=name: stages_of(make_planner(name, world, request.samples), world, seen)
+
+    def maker(name: str) -> Callable[[], tuple[str, Stages]]:
+        return lambda: stages_of(make_planner(name, world, request.samples), world, seen)
+
+    makers |= {name: maker(name) for name in request.names}
     rows: list[Latency] = []
     for name, make in makers.items():
         started = time.perf_counter()
