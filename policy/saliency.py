@@ -7,7 +7,7 @@ refiner one in front of its second network. Planners without pixels have none: a
 
 The scalar: minus the planner's own training loss on the trajectory at the path that was really driven. For regressions that is the absolute
 error, for diffusion the denoising loss averaged over fixed noises at evenly spread times, for the refiner the losses of
-the coarse and the refined plan over fixed disturbances. The losses of predicted pictures and decisions are left out.
+the coarse and the refined plan over fixed disturbances. The losses of predicted pictures, routes, decisions and objects are left out.
 
 Source: Selvaraju et al., "Grad-CAM" (arXiv 1610.02391), place by place as in Draelos and Carin, "HiResCAM" (arXiv 2011.08891), for
 tokens are read by their place; scalar and layer as in "Grounding Driving VLA via Inverse Kinematics", appendix K, with

@@ -69,7 +69,7 @@ class Scorer:
             [pointing_mass(p.ravel(), self._mask(target, row)) for p, row in zip(pictures, rows, strict=True)]
         )
 
-    def _mask(self, target: str, row: int) -> Array:
+    def _mask(self, target: str, row: np.integer) -> Array:
         return self.masks[target][row].ravel()
 
     def _masses_of_cells(self, maps: Float[Array, "m camera h w"], target: str) -> Float[Array, " m"]:
