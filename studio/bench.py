@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from studio.bench_model import ModelBench, bench_model, model_table
-from studio.bench_planners import PlannersBench, bench_planners, planners_table
 from studio.bench_scores import ScoresBench, bench_scores, scores_table
 from studio.bench_town import FREQUENCY_HZ, SECONDS, run_town_bench, town_table
 from studio.commands.options import default_model
@@ -88,6 +87,8 @@ def planners(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
 ) -> None:
     """How long planners take from the newest pictures to a plan, stage by stage."""
+    from studio.bench_planners import PlannersBench, bench_planners, planners_table
+
     request = PlannersBench(
         model=checkpoint,
         planners=tuple(planner or ()),
