@@ -16,7 +16,7 @@ from worldmodel.geometry import Array
 from worldmodel.tokenizer import Tokenizer
 
 MAIN_M = 1.0
-SHOWN = 5  # moments on the sheet
+SHOWN = 4  # moments on the sheet
 LABEL_PX = 18
 
 
@@ -119,7 +119,7 @@ def sheet(
         strip for row in order for strip in _strips(int(row), chosen, moments, views, tokenizer, float(error[row]))
     ]
     temporary = path.with_name(f".{path.name}.partial.png")
-    Image.fromarray(np.concatenate(strips, axis=0)).save(temporary)
+    Image.fromarray(np.concatenate(strips, axis=0)).quantize(256).save(temporary, optimize=True)
     os.replace(temporary, path)
 
 

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--others", type=int, default=4, help="scenes whose pictures each moment gets instead of its own"
     )
-    parser.add_argument("--store", type=_named, action="append", default=[], help="NAME=FOLDER of a training store")
+    parser.add_argument("--store", type=_named, action="append", default=[], help="NAME=FOLDER of training stores")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="all numbers, JSON")
     parser.add_argument("--markdown", type=Path, help="the tables")
