@@ -54,15 +54,15 @@ def main() -> None:
     moments = held_out_moments(args.moments, args.scenes, seed=args.seed, progress=_said)
     tokenizer = WorldModel.from_pretrained(args.model).tokenizer
     planners = trained(args.planners, tokenizer, Ask(samples=args.samples, steps=args.steps))
+    data = {name: data_facts(folder, tokenizer, planners[0].config) for name, folder in args.store}
     encoder = planners[0].config.text_encoder
     views = views_of(moments, moment_rig(), tokenizer, encoder)
     subjects = asked(planners, views, args.others, tokenizer)
-    found = facts(subjects, moments, views)
+    found = facts(subjects, moments, views) | {"data": data}
     if args.surprises:
         late = held_out_moments(args.moments, args.surprises, surprised=True, seed=args.seed, progress=_said)
         seen = views_of(late, moment_rig(), tokenizer, encoder)
         found["surprises"] = driving_facts(asked(planners, seen, args.others, tokenizer), late, seen)
-    found["data"] = {name: data_facts(folder, tokenizer, planners[0].config) for name, folder in args.store}
     found["made_with"] = vars(args) | {"tokenizer": tokenizer.hash, "seconds": time.perf_counter() - started}
     if args.out:
         _write(args.out, json.dumps(found, indent=1, default=str))
