@@ -68,9 +68,7 @@ class InverseKinematics(PlannerNetwork):
         """Predicted states, the velocity of the draw's noisy plans, and where objects are."""
         assert draw.plan is not None
         assert draw.time is not None
-        states, objects = self.predictor.looked(seen)
-        tokens = self.encoder(seen.now, _handed_on(states, draw, self.config), seen.rays)
-        objects = torch.cat([objects, self.encoder.objects(tokens)], dim=1)
+        states, tokens, objects = _learnt(self, seen, draw)
         several = tokens.repeat_interleave(draw.plan.shape[1], dim=0)
         velocity = self.decoder(several, draw.plan.flatten(0, 1), draw.time.flatten())
         return Output(states=states, velocity=velocity.unflatten(0, draw.plan.shape[:2]), objects=objects)
@@ -99,9 +97,7 @@ class PooledInverseKinematics(PlannerNetwork):
 
     def forward(self, seen: Seen, draw: Draw) -> Output:
         """Predicted states, the plan, and where objects are."""
-        states, objects = self.predictor.looked(seen)
-        tokens = self.encoder(seen.now, _handed_on(states, draw, self.config), seen.rays)
-        objects = torch.cat([objects, self.encoder.objects(tokens)], dim=1)
+        states, tokens, objects = _learnt(self, seen, draw)
         return Output(states=states, poses=self.out(self.points(tokens)), objects=objects)
 
     def answer(self, seen: Seen, ask: Ask) -> Answer:
@@ -114,6 +110,15 @@ class PooledInverseKinematics(PlannerNetwork):
         del ask
         plans: Tensor = self.out(self.points(self.encoder(now, states, rays)))
         return plans
+
+
+def _learnt(
+    network: InverseKinematics | PooledInverseKinematics, seen: Seen, draw: Draw
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What both parts make of a training batch: predicted states, tokens of the states, and where both see objects."""
+    states, objects = network.predictor.looked(seen)
+    tokens = network.encoder(seen.now, _handed_on(states, draw, network.config), seen.rays)
+    return states, tokens, torch.cat([objects, network.encoder.objects(tokens)], dim=1)
 
 
 def _handed_on(states: Tensor, draw: Draw, config: PlannerConfig) -> Tensor:

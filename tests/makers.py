@@ -94,3 +94,12 @@ def make_model(seed=0, **changes):
         torch.default_generator.manual_seed(seed)
         tokenizer = Tokenizer(config.tokenizer)
     return WorldModel(config, tokenizer, make_network(seed))
+
+
+def make_planner_config(kind, tokenizer, **changes):
+    """A tiny planner in the space of the tiny model's tokenizer: the preset `test`, with latents of 3 x 2 x 4 cells."""
+    from policy.training.presets import find_preset
+
+    sizes = {"channels": 4, "rows": 2, "columns": 4, "plan_std": ((2.0, 0.5, 0.1),) * 8, "mix": "rich"}
+    sees = tokenizer.hash if kind != "ego-only" else ""
+    return replace(find_preset("test").planner(kind), tokenizer=sees, **{**sizes, **changes})

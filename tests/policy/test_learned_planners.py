@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from makers import make_planner_config
 
 from policy.answers import Ask
 from policy.learned import LearnedPlanner, make_network
@@ -24,24 +25,7 @@ def tokenizer() -> Tokenizer:
 
 def config_of(kind: str, tokenizer: Tokenizer) -> PlannerConfig:
     rows = tuple((0.5 * (i + 1) * 6, 0.1, 0.01) for i in range(8))
-    return PlannerConfig(
-        kind=kind,
-        width=16,
-        heads=2,
-        scene_layers=1,
-        state_layers=1,
-        plan_layers=1,
-        channels=4,
-        rows=2,
-        columns=4,
-        text_encoder="hash-32",
-        text_width=32,
-        tokenizer=tokenizer.hash if kind != "ego-only" else "",
-        step_std=(0.5, 0.1, 0.05),
-        plan_mean=rows,
-        plan_std=((2.0, 0.5, 0.1),) * 8,
-        mix="rich",
-    )
+    return make_planner_config(kind, tokenizer, step_std=(0.5, 0.1, 0.05), plan_mean=rows)
 
 
 def planner_of(kind: str, tokenizer: Tokenizer, **ask) -> LearnedPlanner:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from makers import make_planner_config
 from town_scenes import a_body, a_drive
 
 from policy.answers import Ask
@@ -92,24 +93,8 @@ def views(moments, tokenizer):
 
 
 def config_of(kind: str, tokenizer: Tokenizer, mix: str = "rich") -> PlannerConfig:
-    return PlannerConfig(
-        kind=kind,
-        width=16,
-        heads=2,
-        scene_layers=1,
-        state_layers=1,
-        plan_layers=1,
-        channels=4,
-        rows=2,
-        columns=4,
-        text_encoder="hash-32",
-        text_width=32,
-        tokenizer=tokenizer.hash if kind != "ego-only" else "",
-        step_std=(0.5, 0.1, 0.05),
-        plan_mean=tuple((3.0 * (i + 1), 0.0, 0.0) for i in range(8)),
-        plan_std=((2.0, 0.5, 0.1),) * 8,
-        mix=mix,
-    )
+    ahead = tuple((3.0 * (i + 1), 0.0, 0.0) for i in range(8))
+    return make_planner_config(kind, tokenizer, step_std=(0.5, 0.1, 0.05), plan_mean=ahead, mix=mix)
 
 
 def subject_of(kind: str, tokenizer: Tokenizer, views, mix: str = "rich", redrawn=None) -> Subject:

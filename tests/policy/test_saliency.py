@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from makers import make_planner_config
 from torch import nn
 
 from policy.answers import Answer, Draw, Output, PlannerNetwork
@@ -43,22 +44,7 @@ def tokenizer() -> Tokenizer:
 
 
 def config_of(kind: str, tokenizer: Tokenizer, **changes) -> PlannerConfig:
-    return PlannerConfig(
-        kind=kind,
-        width=16,
-        heads=2,
-        scene_layers=2,
-        state_layers=1,
-        plan_layers=1,
-        channels=4,
-        rows=2,
-        columns=4,
-        text_encoder="hash-32",
-        text_width=32,
-        tokenizer=tokenizer.hash if kind != "ego-only" else "",
-        plan_std=((2.0, 0.5, 0.1),) * 8,
-        **changes,
-    )
+    return make_planner_config(kind, tokenizer, **{"scene_layers": 2, "mix": "", **changes})
 
 
 def planner_of(kind: str, tokenizer: Tokenizer, **changes) -> LearnedPlanner:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from makers import make_planner_config
 from typer.testing import CliRunner
 
 from eval_fid_fvd.grounding import pointing_mass, upsampled
 from policy.learned import LearnedPlanner, make_network
-from policy.planner_config import PlannerConfig
 from policy.saliency import NotApplicable, cams, views_of
 from policy.saliency_patches import patches_of
 from studio.cli import main
@@ -36,22 +36,7 @@ STRAIGHT = lane_from(np.zeros((1, 2)))
 
 
 def planner_of(kind, tokenizer, seed=3):
-    config = PlannerConfig(
-        kind=kind,
-        width=16,
-        heads=2,
-        scene_layers=1,
-        state_layers=1,
-        plan_layers=1,
-        channels=4,
-        rows=2,
-        columns=4,
-        text_encoder="hash-32",
-        text_width=32,
-        tokenizer="" if kind == "ego-only" else tokenizer.hash,
-        plan_std=((2.0, 0.5, 0.1),) * 8,
-        mix="rich",
-    )
+    config = make_planner_config(kind, tokenizer)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(seed)
         return LearnedPlanner(config, make_network(config), tokenizer)
