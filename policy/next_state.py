@@ -31,6 +31,5 @@ class NextStatePredictor(nn.Module):
         config, scene = self.config, self.scene(seen)
         tokens = self.out(self.norm(scene[:, : config.cells]))
         sizes = (config.cameras, config.rows, config.columns, self.states, config.channels)
-        return tokens.unflatten(-1, (self.states, config.channels)).unflatten(1, sizes[:3]).permute(
-            0, 4, 1, 5, 2, 3
-        ), self.objects(scene)
+        states = tokens.unflatten(-1, sizes[3:]).unflatten(1, sizes[:3]).permute(0, 4, 1, 5, 2, 3)
+        return states, self.objects(scene)
