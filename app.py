@@ -28,7 +28,7 @@ def main(
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from studio.pages.explore import Handlers, launch_options, page_of
-    from studio.pages.shared_model import SharedModel
+    from studio.web.shared_model import SharedModel
 
     local = host in {HERE, "localhost", "::1"} and not share
     if not local:

@@ -16,7 +16,8 @@ DetourError
 │   ├── UnknownName     a preset, camera, planner, metric or kind that does not exist
 │   └── OutputExists    the output is there already, or cannot be written
 ├── PolicyError         a user's own policy gave no usable answer to one observation; `kind` says how it failed
-└── Diverged            the model produced values that are not finite
+├── Diverged            the model produced values that are not finite
+└── Busy                too much is waiting already; the same request works later
 
 A message has three parts: what we got, what we need, what to do.
 """
@@ -106,3 +107,7 @@ class PolicyError(DetourError):
 
 class Diverged(DetourError):
     """The model produced values that are not finite."""
+
+
+class Busy(DetourError):
+    """Too much is waiting already; nothing is wrong with the request."""

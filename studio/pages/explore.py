@@ -5,13 +5,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.pages import layout, look, shelf, shown
+from studio.pages import layout
 from studio.pages.imagining import ImagineRequest, ImagineView, imagine
 from studio.pages.layout import COMMAND, Parts
-from studio.pages.shared_model import SharedModel
-from studio.pages.shelf import Choice
-from studio.pages.visitors import Visitors
 from studio.pages.whatif import WhatIfRequest, WhatIfView, what_if
+from studio.web import look, shelf, shown
+from studio.web.shared_model import SharedModel
+from studio.web.shelf import Choice
+from studio.web.visitors import Visitors
 from worldmodel.errors import DetourError
 from worldmodel.io.lerobot import Dataset
 from worldmodel.sampling import Sampling

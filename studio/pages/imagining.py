@@ -13,8 +13,8 @@ from jaxtyping import UInt8
 from studio.demo import frame_scores, plan_errors, wish_of
 from studio.moments import Moment, find_moment
 from studio.overlays import COLORS, PathLayer, birds_eye_svg, mosaic
-from studio.pages import shown
-from studio.pages.shelf import Choice
+from studio.web import shown
+from studio.web.shelf import Choice
 from worldmodel.clips import check_instruction
 from worldmodel.errors import BadRequest, Diverged
 from worldmodel.geometry import Array, Trajectory, integrate_rates

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from studio.pages import shown
 from studio.pages.imagining import MAX_SECONDS, MAX_STEPS
 from studio.pages.whatif import VARIANTS
 from studio.town_sprites import KINDS
+from studio.web import shown
 
 EXAMPLES = (
     "follow the road",

@@ -10,10 +10,10 @@ from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of
 from studio.demo import wish_of
 from studio.moments import Moment, find_moment
 from studio.overlays import COLORS, birds_eye_svg, mosaic
-from studio.pages import shown
 from studio.pages.imagining import FUTURE_LAYERS_S, known_paths, path_layer
-from studio.pages.shelf import Choice
 from studio.town_answer import TownAnswer, town_answer, town_layers
+from studio.web import shown
+from studio.web.shelf import Choice
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest
 from worldmodel.io.video import write_video

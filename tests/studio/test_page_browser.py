@@ -25,7 +25,7 @@ WAIT_MS = 120_000
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from studio.pages.explore import Handlers, launch_options, page_of
-    from studio.pages.shared_model import SharedModel
+    from studio.web.shared_model import SharedModel
     from worldmodel.clips import Clip
     from worldmodel.geometry import Motion
     from worldmodel.io.lerobot import write_dataset

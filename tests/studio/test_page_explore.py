@@ -12,9 +12,9 @@ from studio.moments import find_moment
 from studio.pages.explore import Handlers, build_page
 from studio.pages.imagining import ImagineRequest, ImagineView, chunks_of, imagine
 from studio.pages.layout import COMMAND, POLICY
-from studio.pages.shared_model import SharedModel
-from studio.pages.shelf import Choice, clip_cards, clip_names, moment_paths, moment_range
-from studio.pages.visitors import Visitors
+from studio.web.shared_model import SharedModel
+from studio.web.shelf import Choice, clip_cards, clip_names, moment_paths, moment_range
+from studio.web.visitors import Visitors
 from studio.pages.whatif import WhatIfRequest, what_if
 from worldmodel.clips import Clip, Instruction
 from worldmodel.errors import BadCheckpoint, BadDataset, BadRequest, ClipTooShort

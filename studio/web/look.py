@@ -30,7 +30,11 @@ def theme() -> "gradio.themes.Base":
 
 CSS = """
 html, body { overflow-x: hidden; }
-.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1280px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container main { width: 100%; }
+.masthead h1 { margin: 0; }
+.masthead p, .notice { color: var(--body-text-color-subdued); margin: 2px 0 0; }
+.notice { font-size: .85rem; }
 .mosaic { display: block; width: 100%; height: auto; border-radius: 6px; margin: 0 0 6px; }
 .status { margin: 0 0 6px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d9542b; padding: 6px 10px; background: #d9542b1f; }

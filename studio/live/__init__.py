@@ -1,0 +1,1 @@
+"""What goes on while somebody watches: generators of views, without a widget in sight."""

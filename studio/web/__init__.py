@@ -1,0 +1,1 @@
+"""What all pages of the studio stand on: visitors, turns, links, films, uploads, looks."""
