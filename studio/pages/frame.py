@@ -1,0 +1,133 @@
+"""The frame around the pages: one heading, a tab for each page, links that find them again, what it is not."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from studio.web import shown
+from studio.web.links import PAGES, Link, fresh
+from studio.web.site import Site
+from worldmodel.errors import BadRequest
+
+if TYPE_CHECKING:
+    import gradio
+
+TITLES = {
+    "imagine": "Imagine",
+    "what-if": "What if",
+    "drive": "Drive",
+    "study": "Study",
+    "scores": "Scores",
+    "jobs": "Jobs",
+}
+INTRO = "Imagine how a drive goes on, change one thing, see what the driver would do instead."
+NOTICE = "A research tool, no evidence of road safety. Imagined frames are generated, not recorded."
+CACHE_S = (600, 3600)  # look for old files every 10 minutes, remove those older than an hour
+_number = count()
+
+REMEMBER = """(query) => {
+  const here = new URLSearchParams(window.location.search);
+  const kept = [...here].filter(([name]) => name.startsWith('__'));  // gradio's own, such as the theme
+  const wanted = new URLSearchParams(query);
+  wanted.delete('_');
+  window.detourLinks = {...window.detourLinks, [wanted.get('tab')]: wanted.toString()};
+  for (const [name, value] of kept) wanted.set(name, value);
+  history.replaceState(null, '', '?' + wanted);
+}"""
+RECALL = """() => {
+  if (!window.detourLinks) {  // the first tab is selected before anybody has chosen
+    const opened = new URLSearchParams(window.location.search);
+    window.detourLinks = {[opened.get('tab') || 'imagine']: opened.toString()};
+    return;
+  }
+  (%s)(window.detourLinks['%s'] || 'tab=%s');
+}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wires:
+    """Two hidden texts that connect the pages.
+
+    Attributes:
+        address: The query that the studio was opened with, or that another page hands over; pages listen to it.
+        here: The link of what was started last; a page writes it, the browser's address follows.
+    """
+
+    address: "gradio.Textbox"
+    here: "gradio.Textbox"
+
+
+def hand_over(link: Link) -> str:
+    """What a page writes into `address` to open another page with values."""
+    return fresh(link, next(_number))
+
+
+def values_for(page: str, query: str | None) -> Link | None:
+    """The link in `query` if it is for this page and says anything; else None. A broken link is the frame's to tell."""
+    try:
+        link = Link.parse(query)
+    except BadRequest:
+        return None
+    return link if link.page == page and link.values else None
+
+
+def session_of(request: Any) -> str:
+    """The visitor's session; 'unknown' for none, which owns nothing."""
+    return str(getattr(request, "session_hash", None) or "unknown")
+
+
+def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
+    """The studio, ready to launch; nothing heavy is read before it is asked for.
+
+    Args:
+        site: What the pages share.
+        pages: Those that are shown.
+    """
+    import gradio as gr
+
+    with gr.Blocks(title="Detour studio", analytics_enabled=False, delete_cache=CACHE_S) as blocks:
+        gr.HTML(f'<header class="masthead"><h1>Detour</h1><p>{INTRO}</p></header>', label="Detour")
+        note = gr.HTML(label="About the link", visible=False, elem_id="link-note")
+        address = gr.Textbox(label="Address", visible="hidden", elem_id="address")
+        here = gr.Textbox(label="Here", visible="hidden", elem_id="here")
+        wires = Wires(address=address, here=here)
+        with gr.Tabs(elem_id="pages") as tabs:
+            for page in pages:
+                with gr.Tab(TITLES[page], id=page, elem_id=f"page-{page}") as tab:
+                    _builder(page)(site, wires)
+                tab.select(None, js=RECALL % (REMEMBER, page, page), api_visibility="private")
+        gr.HTML(f'<footer class="notice">{NOTICE}</footer>', label="Notice")
+        _wire(blocks, site, wires, tabs, note, pages)
+    return blocks
+
+
+def _builder(page: str) -> Callable[[Site, Wires], None]:
+    build: Callable[[Site, Wires], None] = importlib.import_module(f"studio.pages.{page.replace('-', '_')}").build
+    return build
+
+
+def _wire(blocks: Any, site: Site, wires: Wires, tabs: Any, note: Any, pages: Sequence[str]) -> None:
+    import gradio as gr
+
+    def arrive(request: gr.Request) -> Any:
+        query = str(request.query_params)
+        return query if query else gr.skip()
+
+    def turn_to(query: str) -> tuple[Any, Any]:
+        try:
+            page = Link.parse(query).page
+        except BadRequest as error:
+            return gr.skip(), gr.HTML(shown.problem(str(error)), visible=True)
+        return gr.Tabs(selected=page if page in pages else pages[0]), gr.HTML(visible=False)
+
+    def close(request: gr.Request) -> None:
+        site.close(session_of(request))
+
+    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    blocks.load(arrive, None, wires.address, **quiet)
+    wires.address.change(None, wires.address, None, js=REMEMBER, api_visibility="private")
+    wires.address.change(turn_to, wires.address, [tabs, note], **quiet)
+    wires.here.change(None, wires.here, None, js=REMEMBER, api_visibility="private")
+    blocks.unload(close)
