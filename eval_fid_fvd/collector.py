@@ -16,7 +16,7 @@ from eval_fid_fvd.features import FeatureNetwork, FeatureNetworks
 from eval_fid_fvd.metrics import METRICS, Metric, uses
 from eval_fid_fvd.options import ScoreOptions
 from eval_fid_fvd.pairs import FORMULAS, PairCollector, PairFormula, curve_of, paired_score
-from eval_fid_fvd.results import Scores, Unreadable
+from eval_fid_fvd.results import Curve, Scores, Unreadable
 from worldmodel.errors import BadRequest, BadVideo
 
 Array = np.ndarray
@@ -117,13 +117,16 @@ class Collector:
         names = [metric.name for metric in self._metrics]
         return Scores(
             scores=tuple(found),
-            curves={
-                name.upper(): curve_of(pairs[name], self._options.condition_frames) for name in names if name in pairs
-            },
+            curves={name.upper(): self._curve(name) for name in names if name in pairs},
             trends=self._windows.trends(names, card) if self._windows else (),
             clips=self.evidence.clips[0],
             unreadable=tuple(self.unreadable),
         )
+
+    def _curve(self, name: str) -> Curve:
+        draws = Draws(generator=np.random.default_rng(self._options.seed), resamples=self._options.resamples)
+        pairs, apart = self.evidence.pairs[name], self.evidence.apart[name]
+        return curve_of(pairs, apart, self._options.condition_frames, draws)
 
     def _card(self) -> MetricCard:
         """All lines that do not depend on the metric."""

@@ -13,10 +13,11 @@ from eval_fid_fvd.features import PairNetwork
 from eval_fid_fvd.images import psnr_of_frames, ssim_of_frames
 from eval_fid_fvd.metrics import Metric
 from eval_fid_fvd.results import Curve
-from eval_fid_fvd.statistics import bootstrap_interval
+from eval_fid_fvd.statistics import INTERVAL_LEVEL, bootstrap_indices, bootstrap_interval
 
 Array = np.ndarray
 FLOOR_CLIPS = 50  # pairs of real clips behind the real-against-real level
+ENDS = ((1 - INTERVAL_LEVEL) / 2, (1 + INTERVAL_LEVEL) / 2)  # quantiles of an interval
 PairFormula = Callable[[Array, Array], Array]
 FORMULAS: dict[str, PairFormula] = {"psnr": psnr_of_frames, "ssim": ssim_of_frames}
 
@@ -91,9 +92,27 @@ def paired_score(
     )
 
 
-def curve_of(values: Sequence[Float[Array, "time camera"]], first_frame: int) -> Curve:
-    """Mean over clips and cameras at each frame."""
-    means = np.mean([frames.mean(axis=1) for frames in values], axis=0)
+def curve_of(
+    values: Sequence[Float[Array, "time camera"]],
+    apart: Sequence[Float[Array, "time camera"]],
+    first_frame: int,
+    draws: Draws,
+) -> Curve:
+    """Mean over clips and cameras at each frame, with its interval and the level of different real clips.
+
+    Args:
+        values, apart: As for `paired_score`.
+        first_frame: Number of the first frame scored.
+    """
+    per_clip = np.array([frames.mean(axis=1) for frames in values])
+    intervals: tuple[tuple[float, float], ...] = ()
+    if len(per_clip) >= 2:
+        rows = bootstrap_indices(len(per_clip), draws.resamples, draws.generator)
+        low, high = np.quantile(per_clip[rows].mean(axis=1), ENDS, axis=0)
+        intervals = tuple(zip(low.tolist(), high.tolist(), strict=True))
     return Curve(
-        frames=tuple(range(first_frame, first_frame + len(means))), values=tuple(float(value) for value in means)
+        frames=tuple(range(first_frame, first_frame + per_clip.shape[1])),
+        values=tuple(per_clip.mean(axis=0).tolist()),
+        intervals=intervals,
+        levels=tuple(np.mean([frames.mean(axis=1) for frames in apart], axis=0).tolist()) if apart else (),
     )

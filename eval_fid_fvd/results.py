@@ -22,10 +22,19 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A paired score along the horizon: mean over clips and cameras at each frame (counted from the clip's start)."""
+    """A paired score along the horizon, frame by frame.
+
+    Attributes:
+        frames: Counted from the clip's start.
+        values: Mean over clips and cameras at each frame.
+        intervals: 95% of resampled clips (the same ones at every frame); empty for a single clip.
+        levels: The same between different real clips; empty where there is only one.
+    """
 
     frames: tuple[int, ...]
     values: tuple[float, ...]
+    intervals: tuple[tuple[float, float], ...] = ()
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +81,7 @@ class Scores:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            curves = {
-                name: Curve(frames=tuple(one["frames"]), values=tuple(one["values"]))
-                for name, one in data["curves"].items()
-            }
+            curves = {name: _curve(one) for name, one in data["curves"].items()}
             return cls(
                 scores=tuple(Score.from_json(score) for score in data["scores"]),
                 curves=curves,
@@ -116,6 +122,15 @@ class Scores:
             os.replace(temporary, path)
         except OSError as error:
             raise OutputExists(f"'{path}' cannot be written: {error.strerror}. Choose another place.") from error
+
+
+def _curve(data: dict[str, Any]) -> Curve:
+    return Curve(
+        frames=tuple(data["frames"]),
+        values=tuple(data["values"]),
+        intervals=tuple((low, high) for low, high in data.get("intervals", ())),
+        levels=tuple(data.get("levels", ())),
+    )
 
 
 def _row(score: Score) -> tuple[str, str, str, str, str]:

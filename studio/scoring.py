@@ -10,10 +10,12 @@ from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:
     from eval_fid_fvd.comparison import Comparison
-    from eval_fid_fvd.features import FeatureNetworks
+    from eval_fid_fvd.features import FeatureNetwork, FeatureNetworks
     from eval_fid_fvd.options import ScoreOptions
     from eval_fid_fvd.results import Scores
     from studio.score_sides import Sides
+    from worldmodel.geometry import Array
+    from worldmodel.model import WorldModel
 
 TOWN, TOKENIZER = "town", "tokenizer"
 DEFAULT_METRICS = ("psnr", "ssim", "fid", "fvd")
@@ -77,10 +79,19 @@ def parsed_size(text: str) -> tuple[int, int] | None:
 
 
 def run_score(
-    request: ScoreRequest, out: Path | None = None, *, on_clip: Callable[[int, int], None] = lambda *_: None
+    request: ScoreRequest,
+    out: Path | None = None,
+    *,
+    model: "WorldModel | None" = None,
+    on_clip: Callable[[int, int], None] = lambda *_: None,
+    on_look: Callable[[], None] | None = None,
 ) -> "Scores":
     """Score, and write the scores to `out` when it is named.
 
+    Args:
+        model: Whose tokenizer is used where the request wants it; None reads the request's.
+        on_clip: Called with the clips done and their number.
+        on_look: Called before each time a feature network looks at a clip; what it raises ends the work.
     Raises:
         UnknownName: for a metric or preset that does not exist.
         BadInput: if a side or a weight file cannot be used, or `out` exists.
@@ -115,7 +126,10 @@ def run_score(
     sides = sides_of(request.a, request.b, request.video)
     if sides.of_a_run:
         options = _fitted(options, sides)
-    scores = score_sources(sides.a, sides.b, metrics, networks_for(metrics, request), options, on_clip=on_clip)
+    networks = networks_for(metrics, request, model)
+    if on_look is not None:
+        networks = announced(networks, on_look)
+    scores = score_sources(sides.a, sides.b, metrics, networks, options, on_clip=on_clip)
     if out is not None:
         scores.write(out)
     return scores
@@ -134,7 +148,26 @@ def compare_with(scores: "Scores", other: Path) -> "tuple[Comparison, ...]":
     return compare(scores, Scores.read(other))
 
 
-def networks_for(metrics: tuple[str, ...], request: ScoreRequest) -> "FeatureNetworks":
+def announced(networks: "FeatureNetworks", on_look: Callable[[], None]) -> "FeatureNetworks":
+    """The same networks of pictures and clips; each calls `on_look` before it looks."""
+
+    def telling(network: "FeatureNetwork | None") -> "FeatureNetwork | None":
+        if network is None:
+            return None
+        compute = network.compute
+
+        def told(frames: "Array") -> "Array":
+            on_look()
+            return compute(frames)
+
+        return replace(network, compute=told)
+
+    return replace(networks, pictures=telling(networks.pictures), clips=telling(networks.clips))
+
+
+def networks_for(
+    metrics: tuple[str, ...], request: ScoreRequest, model: "WorldModel | None" = None
+) -> "FeatureNetworks":
     """Published networks where weights are given; otherwise the town's own (or the tokenizer's), where a metric needs them."""
     from eval_fid_fvd.features import FeatureNetworks
     from eval_fid_fvd.metrics import uses
@@ -144,18 +177,18 @@ def networks_for(metrics: tuple[str, ...], request: ScoreRequest) -> "FeatureNet
     lacks = [kind for kind in ("pictures", "clips") if uses(metrics, kind) and getattr(given, kind) is None]
     if not lacks:
         return given
-    spare = _spare(request)
+    spare = _spare(request, model)
     return FeatureNetworks(
         pictures=given.pictures or spare.pictures, clips=given.clips or spare.clips, pairs=given.pairs
     )
 
 
-def _spare(request: ScoreRequest) -> "FeatureNetworks":
+def _spare(request: ScoreRequest, model: "WorldModel | None") -> "FeatureNetworks":
     if request.features == TOKENIZER:
         from eval_fid_fvd.networks.tokenizer import tokenizer_features
         from worldmodel.model import WorldModel
 
-        return tokenizer_features(WorldModel.from_pretrained(request.model).tokenizer)
+        return tokenizer_features((model or WorldModel.from_pretrained(request.model)).tokenizer)
     from eval_fid_fvd.networks.town import town_r2p1d
 
     folder = None if request.features == TOWN else Path(request.features)
