@@ -122,14 +122,29 @@ def read_study(path: Path) -> StudyConfig:
         UnknownName: for a field, variant, kind or compared planner that does not exist.
         BadRequest: for a value out of range.
     """
-    import yaml
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadTable(f"'{path}' has {path.stat().st_size} bytes; a study has at most {MAX_BYTES}. Shorten it.")
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadTable(f"'{path}' cannot be read as YAML ({error}). Write `field: value` lines.") from error
+    return study_of(text, str(path))
+
+
+def study_of(text: str, path: str) -> StudyConfig:
+    """A study from the text of a YAML file; `path` is what errors call it.
+
+    Raises:
+        BadTable, UnknownName, BadRequest: as `read_study`.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    if len(text) > MAX_BYTES:
+        raise BadTable(f"'{path}' has {len(text)} characters; a study has at most {MAX_BYTES}. Shorten it.")
+    try:
+        content: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise BadTable(f"'{path}' cannot be read as YAML ({error}). Write `field: value` lines.") from error
     if not isinstance(content, dict):
         raise BadTable(f"'{path}' must hold `field: value` lines; it holds {type(content).__name__}.")
@@ -148,3 +163,17 @@ def read_study(path: Path) -> StudyConfig:
             except ValidationError as error:
                 raise BadTable(f"'{path}', field '{field.name}': {error.errors()[0]['msg']}. Correct it.") from error
     return StudyConfig(**values)
+
+
+def study_yaml(config: StudyConfig) -> str:
+    """A study as YAML that `study_of` reads back; fields at their default are left out."""
+    import yaml
+
+    told = {field.name: getattr(config, field.name) for field in fields(config)}
+    defaults = {field.name: field.default for field in fields(config)}
+    kept = {name: _listed(value) for name, value in told.items() if value != defaults[name]}
+    return str(yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=100))
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, tuple) else value
