@@ -14,6 +14,7 @@ MOST_DEPTH = 12
 PIECE = 1 << 18
 SMALL = 1 << 20  # a file that stays below this may be packed as tightly as it likes
 END_OF_ZIP = b"PK\x05\x06"
+START_OF_ZIP64 = b"PK\x06\x07"  # twenty bytes before the end, and it would overrule it
 
 
 def unpack(path: Path, into: Path, *, most_files: int, most_bytes: int, most_ratio: float) -> list[tuple[str, Path]]:
@@ -48,6 +49,8 @@ def _check_contents(path: Path, most_files: int) -> None:
     if at < 0 or len(tail) - at < 22:
         raise BadDataset("the zip is cut off: it has no end. Pack or send it again.")
     entries, length = struct.unpack("<HI", tail[at + 10 : at + 16])
+    if tail[max(0, at - 20) :].startswith(START_OF_ZIP64) or 0xFFFF in (entries, length >> 16):
+        raise BadDataset("the zip has the form for more than 65,534 files or 4 GB (zip64). Pack fewer files.")
     if length > MOST_DIRECTORY_BYTES or entries > 4 * most_files:
         raise BadDataset(f"the zip lists {entries} files or more; at most {most_files} are taken. Pack fewer files.")
 
@@ -74,7 +77,9 @@ def _check_entry(entry: zipfile.ZipInfo, most_ratio: float) -> None:
     name = printable(entry.filename)
     mode = entry.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise BadDataset(f"'{name}' in the zip is a link or a device; only plain files are taken. Pack the file itself.")
+        raise BadDataset(
+            f"'{name}' in the zip is a link or a device; only plain files are taken. Pack the file itself."
+        )
     if entry.flag_bits & 0x1:
         raise BadDataset(f"'{name}' in the zip is locked with a password. Pack it without one.")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

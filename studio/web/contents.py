@@ -41,7 +41,7 @@ MOST_BOXES = 20_000
 MOST_EDITS = 16  # each may repeat the whole video in the reader's index
 MOST_SOUNDS = 60_000_000  # twenty minutes of uncompressed sound at 48 kHz
 OPENED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"edts")
-READ = (b"hdlr", b"stsz", b"stz2", b"stts", b"stsd", b"mvhd", b"mdhd", b"elst", b"trun", b"tkhd")
+READ = (b"hdlr", b"stsz", b"stz2", b"stts", b"stsd", b"mvhd", b"mdhd", b"elst", b"trun", b"cmov")
 
 
 def kind_of(path: Path) -> str:
@@ -133,6 +133,8 @@ def _claims(file: BinaryIO, size: int) -> Claims:
             known = replace(known, seconds=max(known.seconds, _seconds(body)))
         elif kind == b"elst":
             _check_edits(body)
+        elif kind == b"cmov":
+            raise BadVideo("its table of contents is packed, which is not read. Convert it with ffmpeg.")
         elif kind in (b"stsz", b"stz2", b"stts"):
             count = _number(body, 8) if kind != b"stts" else _total(body)
             known = known if is_sound else replace(known, frames=max(known.frames, count))
@@ -143,13 +145,17 @@ def _claims(file: BinaryIO, size: int) -> Claims:
             width, height = struct.unpack(">HH", body[40:44])
             known = replace(known, width_px=max(known.width_px, width), height_px=max(known.height_px, height))
     if sounds > MOST_SOUNDS:
-        raise BadVideo(f"its sound claims {sounds:,} samples; at most {MOST_SOUNDS:,} are read. Remove the sound track.")
+        raise BadVideo(
+            f"its sound claims {sounds:,} samples; at most {MOST_SOUNDS:,} are read. Remove the sound track."
+        )
     return replace(known, frames=max(known.frames, fragments))
 
 
 def _check_edits(body: bytes) -> None:
     if (edits := _number(body, 4)) > MOST_EDITS:
-        raise BadVideo(f"it has an edit list of {edits:,} entries; at most {MOST_EDITS} are read. Convert it with ffmpeg.")
+        raise BadVideo(
+            f"it has an edit list of {edits:,} entries; at most {MOST_EDITS} are read. Convert it with ffmpeg."
+        )
 
 
 def _number(body: bytes, at: int) -> int:
