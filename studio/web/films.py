@@ -89,7 +89,7 @@ class Film:
                 f"track '{track}' has pictures of {reel.size_px[0]}x{reel.size_px[1]} pixels and was given {size[0]}x{size[1]}. "
                 "Resize them, or begin another film."
             )
-        jpegs = [_jpeg(frame) for frame in frames]
+        jpegs = [jpeg_of(frame) for frame in frames]
         with self._films.lock:
             if len(frames):
                 reel.size_px = size
@@ -247,7 +247,8 @@ class Films:
         newest.forget(self.bytes_each)
 
 
-def _jpeg(frame: UInt8[Array, "3 h w"]) -> bytes:
+def jpeg_of(frame: UInt8[Array, "3 h w"]) -> bytes:
+    """One picture as JPEG."""
     from PIL import Image
 
     buffer = io.BytesIO()
