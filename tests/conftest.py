@@ -1,5 +1,10 @@
 """Fixtures for all tests; what they are made with is in `makers.py`."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers share two cores; set before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from makers import make_model, make_observation
 
