@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.web.guard import Guard, is_address
-from studio.web.uploads import Limits
+from studio.web.limits import Limits
 from worldmodel.errors import BadRequest
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
