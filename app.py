@@ -5,60 +5,72 @@ import os
 import sys
 from pathlib import Path
 
+from studio.web.access import Access, add_options, announce, prepare
+from worldmodel.errors import BadRequest, DetourError
+
 ASSETS = Path(__file__).resolve().parent / "assets"
-HERE = "127.0.0.1"
 
 
 def main(
-    *,
-    host: str = HERE,
-    port: int = 7860,
-    share: bool = False,
-    model: Path = ASSETS / "default",
-    clips: Path = ASSETS / "clips",
+    access: Access | None = None, *, port: int = 7860, model: Path = ASSETS / "default", clips: Path = ASSETS / "clips"
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the studio until Ctrl-C.
 
     Args:
-        host: Where it listens; anything but this machine says what that exposes.
+        access: Who may reach it, and with what password; None for this machine only.
         port: Where it listens.
-        share: Also open a public address through Gradio's relay.
         model: Checkpoint folder.
-        clips: LeRobot dataset that the page opens with.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from studio.pages.explore import Handlers, launch_options, page_of
-    from studio.web.shared_model import SharedModel
+        clips: LeRobot dataset that the pages open with.
 
-    local = host in {HERE, "localhost", "::1"} and not share
-    if not local:
-        sys.stderr.write(
-            "The studio can be reached from other machines, without a password: whoever finds it may use this machine's "
-            "processor and see the clips. Folders other than the clips are closed.\n"
-        )
-    handlers = Handlers(SharedModel(model), clips, any_folder=local)
-    page = page_of(handlers).queue(default_concurrency_limit=4, max_size=32)
+    Raises:
+        BadRequest: if nothing can listen at that host and port.
+    """
+    from studio.web.site import Site
+
+    if not 1 <= port <= 65535:
+        raise BadRequest(f"port {port} is asked for; it must be 1 to 65535. Choose another --port.")
+    access = access or Access()
+    announce(access)
+    site = Site.open(model, clips, any_folder=access.local, limits=access.limits)
+    served = site.visitors.root
     try:
-        page.launch(
-            server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, ssr_mode=False,
-            footer_links=[], **launch_options(),
-        )  # fmt: skip
-        sys.stderr.write(f"The studio is open at http://{host}:{port} (Ctrl-C closes it).\n")
-        handlers.model.warm_up()
+        prepare(served)
+        from studio.pages.frame import page_of
+        from studio.web import look
+
+        page = page_of(site).queue(default_concurrency_limit=None, max_size=64)
+        options = access.launch_options(served) | look.launch_options()
+        try:
+            page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **options)
+        except OSError as error:
+            raise BadRequest(
+                f"nothing can listen at {access.host}:{port}: {error}. Close what is open there, or choose another --port."
+            ) from error
+        sys.stderr.write(f"The studio is open at http://{access.host}:{port} (Ctrl-C closes it).\n")
+        site.model.warm_up()
         page.block_thread()
     finally:
-        handlers.visitors.close_all()
+        site.close_all()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app.py", description=__doc__)
-    parser.add_argument("--host", default=HERE, help="127.0.0.1 is this machine only")
+    add_options(parser)
     parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's relay")
     parser.add_argument("--model", type=Path, default=ASSETS / "default", help="checkpoint folder")
     parser.add_argument("--clips", type=Path, default=ASSETS / "clips", help="LeRobot dataset to begin with")
     return parser
 
 
+def _from_command_line() -> None:
+    args = _parser().parse_args()
+    try:
+        access = Access.of(args.host, args.share, args.auth, args.max_upload, os.environ)
+        main(access, port=args.port, model=args.model, clips=args.clips)
+    except DetourError as error:
+        sys.stderr.write(f"app.py: {error}\n")
+        raise SystemExit(2) from None
+
+
 if __name__ == "__main__":
-    main(**vars(_parser().parse_args()))
+    _from_command_line()

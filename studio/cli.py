@@ -7,6 +7,7 @@ Nothing heavy is imported here, so that `detour --help` answers at once.
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,7 +18,6 @@ import typer
 from studio.bench import bench
 from studio.commands import datasets, futures, policies, saliency, scores, studies, training
 from studio.console import Commands, terminated
-from worldmodel.errors import BadRequest
 
 NOTICE = "A research tool; no evidence of road safety. Imagined frames are marked as such."
 
@@ -72,13 +72,15 @@ main.add_typer(bench)
 def studio(
     port: Annotated[int, typer.Option(help="Where it listens.")] = 7860,
     host: Annotated[str, typer.Option(help="127.0.0.1 is this machine only.")] = "127.0.0.1",
+    share: Annotated[bool, typer.Option("--share", help="Also open a public address through Gradio's relay.")] = False,
+    auth: Annotated[str | None, typer.Option(help="USER:PASSWORD, or @FILE with such lines; or DETOUR_AUTH.")] = None,
+    max_upload: Annotated[int, typer.Option(help="Of all files sent at once, MB.")] = 200,
 ) -> None:
-    """Open the studio in the browser."""
-    if not 1 <= port <= 65535:
-        raise BadRequest(f"port {port} is asked for; it must be 1 to 65535.")
+    """Open the studio in the browser; see docs/studio.md and docs/security.md."""
     import app
+    from studio.web.access import Access
 
-    app.main(host=host, port=port)
+    app.main(Access.of(host, share, auth, max_upload, os.environ), port=port)
 
 
 if __name__ == "__main__":

@@ -60,3 +60,8 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 .numbers tbody th { font-weight: 600; }
 .empty-note { color: var(--body-text-color-subdued); }
 """
+
+
+def launch_options() -> dict[str, object]:
+    """Theme and style for `Blocks.launch`."""
+    return {"theme": theme(), "css": CSS}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from studio.live.tasks import Tasks
 from studio.web.films import Films
+from studio.web.limits import Limits
 from studio.web.shared_model import SharedModel
 from studio.web.turns import Turns
 from studio.web.visitors import Visitors
@@ -27,6 +28,7 @@ class Site:
         visitors: Folders and stop signals by session.
         turns: The queue for the model.
         films: The frames that players show.
+        limits: What visitors may upload and keep.
         tasks: What goes on in the background.
     """
 
@@ -36,12 +38,13 @@ class Site:
     visitors: Visitors = field(default_factory=Visitors)
     turns: Turns = field(default_factory=Turns)
     films: Films = field(default_factory=Films)
+    limits: Limits = field(default_factory=Limits)
     tasks: Tasks = field(default_factory=Tasks)
 
     @staticmethod
-    def open(model: Path | str, clips: Path | str, *, any_folder: bool = True) -> "Site":
+    def open(model: Path | str, clips: Path | str, *, any_folder: bool = True, limits: Limits | None = None) -> "Site":
         """A studio for a checkpoint folder and a dataset folder; nothing heavy is read yet."""
-        return Site(model=SharedModel(Path(model)), clips=Path(clips), any_folder=any_folder)
+        return Site(model=SharedModel(Path(model)), clips=Path(clips), any_folder=any_folder, limits=limits or Limits())
 
     @cached_property
     def shipped(self) -> Dataset:
