@@ -54,6 +54,7 @@ class Film:
         start_s: Time of the first frame, in seconds from now.
         columns: How many tracks stand beside each other where there is room.
         expected: How many frames it is going to have, so that the scrubber need not grow; None if unknown.
+        tiles: Where the cameras are in each frame (`components.tiles.tiles_of`), if frames are plain mosaics.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class Film:
         start_s: float,
         columns: int,
         expected: int | None,
+        tiles: Sequence[Mapping[str, Any]],
     ) -> None:
         self.run = secrets.token_urlsafe(16)
         self.rate_hz, self.start_s, self.columns, self.expected = rate_hz, start_s, columns, expected
+        self.tiles = [dict(tile) for tile in tiles]
         self._films = films
         self._reels = {track.name: _Reel(track) for track in tracks}
         self._first = 0
@@ -116,6 +119,7 @@ class Film:
                 "start_s": self.start_s,
                 "columns": self.columns,
                 "expected": self.expected,
+                "tiles": self.tiles,
                 "first": self._first,
                 "notes": [list(note) for note in self._notes],
                 "tracks": [self._about(reel) for reel in self._reels.values()],
@@ -189,6 +193,7 @@ class Films:
         start_s: float = 0.0,
         columns: int = 1,
         expected: int | None = None,
+        tiles: Sequence[Mapping[str, Any]] = (),
     ) -> Film:
         """A new film of a visitor, without frames.
 
@@ -199,8 +204,9 @@ class Films:
             start_s: Time of the first frame; 0 is now, the past is negative.
             columns: How many tracks stand beside each other where there is room.
             expected: How many frames there will be, if that is known.
+            tiles: `components.tiles.tiles_of(rig)` for frames of `overlays.mosaic`: lets a narrow screen enlarge the front.
         """
-        film = Film(self, tracks, rate_hz=rate_hz, start_s=start_s, columns=columns, expected=expected)
+        film = Film(self, tracks, rate_hz=rate_hz, start_s=start_s, columns=columns, expected=expected, tiles=tiles)
         with self.lock:
             self._shelves.setdefault(session, []).append(film)
             self._by_run[film.run] = film

@@ -66,7 +66,7 @@ function drawBackdrop() {
   for (let x = 10 * Math.ceil(near / 10); x <= far; x += 10) {
     const v = px([x, 0])[1];
     make("line", { class: "grid", x1: 0, x2: frame.width, y1: v, y2: v }, backdrop);
-    if (v > 12) make("text", { class: "tick", x: 4, y: v - 3 }, backdrop, `${x} m`);
+    if (v > 12) make("text", { class: "tick", x: 4, y: v - 3 }, backdrop, `${x < 0 ? "−" : ""}${Math.abs(x)} m`);
   }
   for (const box of scene.boxes) drawBox(box);
   make("polygon", { class: "ego", points: list([[3.7, 0.9], [3.7, -0.9], [-0.9, -0.9], [-0.9, 0.9]]) }, backdrop);
@@ -106,6 +106,7 @@ function drawObstacle({ x, y, yaw = 0, length = 4, width = 2, kind = "" }) {
   const [l, w] = [length / 2, width / 2];
   const shape = make("polygon", { class: "obstacle", points: list([corner(l, w), corner(l, -w), corner(-l, -w), corner(-l, w)]) }, paths);
   make("title", {}, shape, `${kind}, ${where([x, y])}`);
+  make("polyline", { class: "heading", points: list([corner(0, 0), corner(l + 1.5, 0)]) }, paths);
 }
 
 function drawCross() {
@@ -175,7 +176,7 @@ function newHandle(key) {
     const step = event.shiftKey ? FINE_M : STEP_M, { at } = movables().find((m) => m.key === key);
     move(key, at.map((value, k) => value + step * ARROWS[event.key][k]));
     clearTimeout(late);
-    late = setTimeout(tell, 250);
+    late = setTimeout(() => ((late = 0), tell()), 250);
   });
   return handle;
 }
@@ -227,13 +228,13 @@ if (props.selectable) {
 }
 
 function take() {
-  if (drag) return; // what is being dragged is newer
-  scene = props.value ? { layers: [], boxes: [], waypoints: null, obstacle: null, ...props.value } : null;
-  if (!scene) {
-    [backdrop, paths, crossing, handles, legend].forEach((part) => part.replaceChildren());
-    cross = null;
-  }
-  draw();
+  const empty = { layers: [], boxes: [], waypoints: null, obstacle: null };
+  const { waypoints, obstacle } = scene || empty;
+  scene = props.value ? { ...empty, ...props.value } : null;
+  if (scene && (drag || late)) Object.assign(scene, { waypoints, obstacle }); // what is being dragged is newer
+  if (scene) return draw();
+  [backdrop, paths, crossing, handles, legend].forEach((part) => part.replaceChildren());
+  cross = null;
 }
 
 new ResizeObserver(() => !drag && draw()).observe(ground);

@@ -1,74 +1,92 @@
 // A still picture of all cameras in which a point can be chosen. Given by Gradio: element, props, trigger, watch.
-const STEP_PX = 4, FINE_PX = 1; // pixels of the mosaic per key press
+const STEP_PX = 1, COARSE_PX = 8; // pixels of the camera's tile per key press
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
-const picker = element.querySelector(".picker"), picture = element.querySelector(".still");
+const picker = element.querySelector(".picker"), canvas = element.querySelector(".still");
 const mark = element.querySelector(".aim"), place = element.querySelector(".place");
 picker.style.setProperty("--aspect", props.aspect);
 
-let aim = null, held = false; // aim: a point of the mosaic, in its pixels
+let picture = null, layout = null, aim = null, held = false; // aim: { camera, u, v } in pixels of that camera
 
-function take() {
+async function take() {
   const value = props.value;
-  picture.hidden = !value;
-  if (!value) return show(null);
-  picture.src = value.src;
-  picture.alt = value.alt;
+  if (!value) {
+    [picture, canvas.hidden] = [null, true];
+    return show(null);
+  }
+  canvas.setAttribute("aria-label", value.alt);
   picker.setAttribute("aria-label", `${props.label}. ${value.alt} Arrow keys move the aim, Enter chooses.`);
-  picker.style.setProperty("--aspect", value.size[0] / value.size[1]);
-  if (held) return;
-  const tile = value.aim && value.tiles.find((t) => t.camera === value.aim.camera);
-  show(tile ? [tile.x + (value.aim.u * tile.width) / tile.camera_width, tile.y + (value.aim.v * tile.height) / tile.camera_height] : null);
+  const image = new Image();
+  image.src = value.src;
+  await image.decode().catch(() => {});
+  if (props.value?.src !== value.src || !image.naturalWidth) return; // a newer one is on its way
+  picture = image;
+  canvas.hidden = false;
+  draw();
+  if (!held) show(value.aim);
 }
+
+function draw() {
+  if (!picture || !picker.clientWidth) return;
+  layout = arrange(props.value.tiles, props.value.size, picker.clientWidth);
+  picker.style.setProperty("--aspect", layout.aspect);
+  fitCanvas(canvas, picker.getBoundingClientRect());
+  drawParts(canvas, picture, layout.parts);
+  show(aim);
+}
+
+const tileOf = (camera) => props.value.tiles.find((t) => t.camera === camera);
+const within = (value, end) => Math.max(0, Math.min(end, value));
 
 function show(point) {
-  aim = point;
-  mark.toggleAttribute("hidden", !point);
-  place.textContent = "";
-  if (!point) return;
-  mark.style.left = `${(100 * point[0]) / props.value.size[0]}%`;
-  mark.style.top = `${(100 * point[1]) / props.value.size[1]}%`;
-  place.textContent = chosen()?.camera ?? "";
+  aim = point && picture && tileOf(point.camera) ? point : null;
+  mark.toggleAttribute("hidden", !aim);
+  place.textContent = aim ? aim.camera.replaceAll("_", " ") : "";
+  if (!aim) return;
+  const tile = tileOf(aim.camera), x = tile.x + (aim.u * tile.width) / tile.camera_width, y = tile.y + (aim.v * tile.height) / tile.camera_height;
+  const { from, to } = layout.parts.find((p) => !p.tile || p.tile === tile);
+  mark.style.left = `${100 * (to[0] + (to[2] * (x - from[0])) / from[2])}%`;
+  mark.style.top = `${100 * (to[1] + (to[3] * (y - from[1])) / from[3])}%`;
 }
 
-/** The camera under the aim and the pixel in it; null between the cameras. */
-function chosen() {
-  const [x, y] = aim, tile = props.value.tiles.find((t) => x >= t.x && x < t.x + t.width && y >= t.y && y < t.y + t.height);
+/** The camera under the pointer and the pixel in it; while dragging, the nearest one of the camera begun in. */
+function under(event) {
+  const box = canvas.getBoundingClientRect(), inside = ([x, y, w, h], u, v) => u >= x && u < x + w && v >= y && v < y + h;
+  const [s, t] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  const part = layout.parts.find((p) => (held && aim && p.tile ? p.tile.camera === aim.camera : inside(p.to, s, t)));
+  if (!part) return null;
+  const x = part.from[0] + ((s - part.to[0]) / part.to[2]) * part.from[2], y = part.from[1] + ((t - part.to[1]) / part.to[3]) * part.from[3];
+  const tile = held && aim ? tileOf(aim.camera) : props.value.tiles.find((k) => inside([k.x, k.y, k.width, k.height], x, y));
   if (!tile) return null;
-  const pixel = (at, from, length, own) => Math.round((100 * (at - from) * own) / length) / 100;
+  const pixel = (at, start, length, own) => Math.round(100 * within(((at - start) * own) / length, own - 0.01)) / 100;
   return { camera: tile.camera, u: pixel(x, tile.x, tile.width, tile.camera_width), v: pixel(y, tile.y, tile.height, tile.camera_height) };
 }
 
-function choose() {
-  const point = aim && chosen();
-  if (point) trigger("select", { index: null, value: point.camera, ...point });
-}
+const choose = () => aim && trigger("select", { index: null, value: aim.camera, ...aim });
 
-function under(event) {
-  const box = picture.getBoundingClientRect(), [width, height] = props.value.size;
-  const inside = (value, end) => Math.max(0, Math.min(end - 1, value));
-  return [inside(((event.clientX - box.left) / box.width) * width, width), inside(((event.clientY - box.top) / box.height) * height, height)];
-}
-
-picture.addEventListener("pointerdown", (event) => {
-  if (event.button) return;
+canvas.addEventListener("pointerdown", (event) => {
+  const point = !event.button && picture && under(event);
+  if (!point) return;
   event.preventDefault();
   picker.focus({ preventScroll: true });
-  picture.setPointerCapture(event.pointerId);
+  canvas.setPointerCapture(event.pointerId);
+  show(point);
   held = true;
-  show(under(event));
 });
-picture.addEventListener("pointermove", (event) => held && show(under(event)));
-picture.addEventListener("pointerup", () => held && ((held = false), choose()));
-picture.addEventListener("pointercancel", () => (held = false));
+canvas.addEventListener("pointermove", (event) => held && show(under(event) || aim));
+canvas.addEventListener("pointerup", () => held && ((held = false), choose()));
+canvas.addEventListener("pointercancel", () => (held = false));
 picker.addEventListener("keydown", (event) => {
-  if (!props.value) return;
-  if (event.key === "Enter" && aim) return choose();
+  if (!picture || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Enter") return choose();
   if (!ARROWS[event.key]) return;
   event.preventDefault();
-  const [width, height] = props.value.size, step = event.shiftKey ? FINE_PX : STEP_PX;
-  const [x, y] = aim || [width / 2, height * 0.7], [dx, dy] = ARROWS[event.key];
-  show([Math.max(0, Math.min(width - 1, x + step * dx)), Math.max(0, Math.min(height - 1, y + step * dy))]);
+  const front = layout.parts[0].tile || props.value.tiles[Math.floor(props.value.tiles.length / 2)];
+  const start = aim || { camera: front.camera, u: front.camera_width / 2, v: front.camera_height * 0.75 };
+  const tile = tileOf(start.camera), [dx, dy] = ARROWS[event.key], step = event.shiftKey ? COARSE_PX : STEP_PX;
+  const moved = (at, by, own) => Math.round(100 * within(at + step * by, own - 0.01)) / 100;
+  show({ camera: start.camera, u: moved(start.u, dx, tile.camera_width), v: moved(start.v, dy, tile.camera_height) });
 });
 
+new ResizeObserver(draw).observe(picker);
 watch("value", take);
 take();

@@ -1,13 +1,13 @@
 """A still picture of all cameras in which a point can be chosen."""
 
 import base64
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import UInt8
 
-from studio.overlays import GAP_PX, display_rig, grid_of, mosaic
+from studio.overlays import mosaic
+from studio.web.components.tiles import tiles_of
 from studio.web.films import jpeg_of
 from worldmodel.geometry import Array, Rig
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 MARKUP = """
 <div class="picker" tabindex="0" role="group">
-  <img class="still" alt="" draggable="false" hidden>
+  <canvas class="still" role="img" hidden></canvas>
   <svg class="aim" aria-hidden="true" hidden viewBox="-14 -14 28 28"><circle r="9"></circle><path d="M-14 0h9M5 0h9M0-14v9M0 5v9"></path></svg>
   <span class="place" role="status"></span>
 </div>
@@ -45,24 +45,6 @@ def still(
     source = "data:image/jpeg;base64," + base64.b64encode(jpeg_of(picture)).decode()
     place = None if aim is None else {"camera": aim[0], "u": aim[1], "v": aim[2]}
     return {"src": source, "alt": alt, "tiles": tiles_of(rig), "size": [*picture.shape[:0:-1]], "aim": place}
-
-
-def tiles_of(rig: Rig) -> Sequence[dict[str, Any]]:
-    """Where each camera is in a mosaic of the rig: x, y, width and height of its tile in pixels of the mosaic, and its own size."""
-    shown = display_rig(rig)
-    return [
-        {
-            "camera": rig.names[camera],
-            "x": column * (shown.width_px + GAP_PX),
-            "y": row * (shown.height_px + GAP_PX),
-            "width": shown.width_px,
-            "height": shown.height_px,
-            "camera_width": rig.width_px,
-            "camera_height": rig.height_px,
-        }
-        for row, cameras in enumerate(grid_of(rig))
-        for column, camera in enumerate(cameras)
-    ]
 
 
 def camera_picker(
@@ -93,7 +75,7 @@ def camera_picker(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "camera_picker.css").read_text(encoding="utf-8"),
-        js_on_load=(HERE / "camera_picker.js").read_text(encoding="utf-8"),
+        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "camera_picker.js")),
         apply_default_css=False,
         aspect=aspect,
         **options,

@@ -1,10 +1,6 @@
 // A player of films that may still grow. Given by Gradio: element, props, trigger, server, watch.
 // `props.value` says what there is (Film.value()); the pictures are fetched with server.pull, decoded a little ahead of
-// the playhead and drawn for all tracks in the same animation frame.
-const AHEAD = 10; // pictures decoded before they are shown
-const KEPT = 24; // decoded pictures kept per track; the rest stays JPEG
-const PATIENCE_MS = 20000; // for one answer of the server
-const POLL_MS = 1500; // a growing film is asked for at least this often, in case an update got lost
+// the playhead (frames.js) and drawn for all tracks in the same animation frame.
 const ASK_AGAIN_MS = 5000; // a hungry player repeats itself
 
 const $ = (selector) => element.querySelector(selector);
@@ -13,11 +9,12 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 root.setAttribute("aria-label", props.label);
 stage.setAttribute("aria-label", `${props.label}. Space plays, arrow keys step.`);
 stage.style.setProperty("--aspect", props.aspect);
+stage.dataset.hint = props.hint || "";
 
 let film = null; // { run, rate, start, first, expected, notes, tracks: [track] }
 let at = 0; // playhead in frames; its floor is the frame shown
-let playing = false, following = false, dirty = false, ticking = false, last = 0;
-let pulling = false, failures = 0, pulledAt = 0, askedAt = 0, askedFor = -1;
+let playing = false, following = false, ticking = false, last = 0, told = "";
+let askedAt = 0, askedFor = -1; // when a hungry player asked for more, and at how many frames
 
 // ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -26,56 +23,73 @@ function take(value) {
   if (!film || film.run !== value.run) begin(value);
   film.first = value.first;
   film.expected = value.expected;
-  const grown = JSON.stringify(value.notes) !== JSON.stringify(film.notes);
   film.notes = value.notes;
   for (const about of value.tracks) {
     const track = film.tracks.find((t) => t.name === about.name);
     track.count = Math.max(track.count, about.count);
     track.done = about.done;
-    if (about.size[0]) track.frame.style.setProperty("--aspect", about.size[0] / about.size[1]);
+    track.size = about.size;
+    shape(track);
     for (const i of track.jpegs.keys()) if (i < film.first) track.jpegs.delete(i);
   }
-  if (grown) showNotes();
   pull();
   wake();
 }
 
 function begin(value) {
-  const off = new Set(film ? film.tracks.filter((t) => !t.on).map((t) => t.name) : []);
-  clear();
-  film = { run: value.run, rate: value.rate_hz, start: value.start_s, first: 0, notes: [], tracks: [] };
-  for (const about of value.tracks) film.tracks.push(newTrack(about, !off.has(about.name)));
+  const before = new Map((film?.tracks || []).map((t) => [t.name, t]));
+  film?.tracks.forEach(forget);
+  film = { run: value.run, rate: value.rate_hz, start: value.start_s, first: 0, tiles: value.tiles, notes: [], tracks: [] };
+  film.tracks = value.tracks.map((about) => newTrack(about, before.get(about.name)));
   if (film.tracks.every((t) => !t.on)) film.tracks.forEach((t) => (t.on = true));
   stage.style.setProperty("--columns", value.columns);
+  stage.replaceChildren(...film.tracks.map((t) => t.frame));
   showChips();
+  said.textContent = "";
   at = 0;
   following = value.tracks.some((t) => !t.done);
-  playing = !calm.matches && (following || value.tracks.some((t) => t.count > 1));
+  playing = (following || value.tracks.some((t) => t.count > 1)) && (Boolean(props.hungry) || !calm.matches);
   askedFor = -1;
 }
 
 function clear() {
-  if (film) for (const track of film.tracks) for (const picture of track.pictures.values()) picture.close?.();
+  film?.tracks.forEach(forget);
   film = null;
   playing = following = false;
   stage.replaceChildren();
-  $(".chips").replaceChildren();
-  $(".notes").replaceChildren();
+  showChips();
   said.textContent = "";
   wake();
 }
 
-function newTrack(about, on) {
-  const frame = document.createElement("figure"), canvas = document.createElement("canvas");
+function forget(track) {
+  for (const picture of track.pictures.values()) picture?.close();
+  track.pictures.clear();
+  sizes.unobserve(track.canvas);
+}
+
+/** A track of a new film; a picture of the same name stays on the screen until it is painted over. */
+function newTrack(about, before) {
+  const frame = before?.frame || document.createElement("figure"), canvas = before?.canvas || document.createElement("canvas");
   const caption = document.createElement("figcaption");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", about.alt);
   caption.textContent = about.label;
-  frame.append(caption, canvas);
-  stage.append(frame);
+  caption.classList.toggle("plain", /imagined/i.test(about.label));
+  frame.replaceChildren(caption, canvas);
   sizes.observe(canvas);
-  return { ...about, on, count: 0, frame, canvas, caption, jpegs: new Map(), pictures: new Map(), decoding: new Set(),
-    next: 0, drawn: -2 };
+  const on = before ? before.on : true;
+  return { ...about, on, count: 0, frame, canvas, jpegs: new Map(), pictures: new Map(), decoding: new Set(), next: 0, drawn: -2 };
+}
+
+/** Lay out the cameras for the width there is. */
+function shape(track) {
+  if (!track.size[0]) return;
+  const { aspect, parts } = arrange(film.tiles, track.size, track.frame.clientWidth);
+  if (JSON.stringify(parts) === JSON.stringify(track.parts)) return;
+  track.parts = parts;
+  track.drawn = -2;
+  track.frame.style.setProperty("--aspect", aspect);
 }
 
 const shown = () => film.tracks.filter((t) => t.on);
@@ -92,90 +106,9 @@ const total = () => Math.max(film.expected || 0, ...film.tracks.map((t) => t.cou
 const seconds = (frame) => film.start + frame / film.rate;
 const spoken = (s) => (Math.abs(s) < 0.05 ? "now" : `${s < 0 ? "−" : "+"}${Math.abs(s).toFixed(1)} s`);
 
-// ---- fetching ------------------------------------------------------------------------------------------------------
-
-async function pull() {
-  if (pulling || !film || !element.isConnected) return;
-  if (film.tracks.every((t) => t.next >= t.count) && !(growing() && performance.now() - pulledAt > POLL_MS)) return;
-  pulling = true;
-  pulledAt = performance.now();
-  const run = film.run;
-  try {
-    const have = Object.fromEntries(film.tracks.map((t) => [t.name, t.next]));
-    const answer = await within(server.pull({ run, have }), PATIENCE_MS);
-    failures = 0;
-    if (film && film.run === run) answer.gone ? lost() : receive(answer);
-  } catch {
-    failures += 1;
-    said.textContent = "No answer; trying again …";
-  }
-  pulling = false;
-  setTimeout(pull, failures ? Math.min(8000, 400 * 2 ** failures) : 0);
-}
-
-function within(promise, ms) {
-  let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("late")), ms)));
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-function receive(answer) {
-  said.textContent = "";
-  for (const track of film.tracks) {
-    const { from, jpegs } = answer.frames[track.name];
-    jpegs.forEach((text, k) => text && track.jpegs.set(from + k, blobOf(text)));
-    track.next = Math.max(track.next, from + jpegs.length);
-  }
-  take(answer.film);
-}
-
-function lost() {
-  film.tracks.forEach((t) => ((t.done = true), (t.count = t.next)));
-  said.textContent = film.tracks.some((t) => t.next) ? "" : "These frames are no longer kept. Start again.";
-}
-
-function blobOf(base64) {
-  const text = atob(base64), bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return new Blob([bytes], { type: "image/jpeg" });
-}
-
-// ---- decoding ------------------------------------------------------------------------------------------------------
-
-/** The picture of a track at a frame: decoded, null where the track has none, undefined while it is being decoded. */
-function picture(track, i) {
-  if (track.pictures.has(i)) return track.pictures.get(i);
-  return track.jpegs.has(i) || i >= track.next ? (i >= track.next && track.done ? null : undefined) : null;
-}
-
-function decode(track, i) {
-  const blob = track.jpegs.get(i);
-  if (!blob || track.pictures.has(i) || track.decoding.has(i)) return;
-  track.decoding.add(i);
-  createImageBitmap(blob).catch(() => null).then((bitmap) => {
-    track.decoding.delete(i);
-    if (!film || !film.tracks.includes(track)) return bitmap?.close();
-    track.pictures.set(i, bitmap);
-    wake();
-  });
-}
-
-function decodeAround(i) {
-  for (const track of shown()) {
-    for (let k = i; k < i + AHEAD; k++) decode(track, k);
-    if (track.pictures.size <= KEPT) continue;
-    for (const [k, bitmap] of track.pictures) {
-      if (k >= i - 4 && k < i + AHEAD) continue;
-      bitmap?.close();
-      track.pictures.delete(k);
-    }
-  }
-}
-
 // ---- drawing -------------------------------------------------------------------------------------------------------
 
 function wake() {
-  dirty = true;
   if (ticking) return;
   ticking = true;
   requestAnimationFrame(tick);
@@ -188,11 +121,11 @@ function tick(now) {
   last = now;
   if (film && stage.offsetParent !== null) {
     if (playing) advance(elapsed);
+    else if (following && growing()) at = Math.max(at, ready() - 1); // motion is not wished: newest frame, no playing
     draw();
     feed(now);
   }
-  if (dirty) controls();
-  dirty = false;
+  controls();
   if (playing && film) wake();
 }
 
@@ -202,16 +135,17 @@ function advance(elapsed) {
   const next = Math.min(end, at + elapsed * film.rate * Number($(".speed").value) * pace(end));
   if (shown().every((t) => picture(t, Math.floor(next)) !== undefined)) at = Math.max(next, film.first);
   else decodeAround(Math.floor(next)); // hold until every track can show it
-  if (at < end || growing()) return;
+  if (at < end) return;
+  if (growing()) return void (following = true);
   if ($(".repeat input").checked && end > 0) at = film.first;
   else playing = false;
 }
 
-/** Slower when little is left to play while a film grows, faster when much is: steady instead of stop and go. */
+/** Slower when little is left to play while a film grows, so that it is steady instead of stop and go. */
 function pace(end) {
   if (!following || !growing()) return 1;
-  const left = end + 1 - at, wished = Math.max(4, film.rate / 2);
-  return Math.min(1.5, Math.max(0.25, left / wished));
+  const left = end + 1 - at, wished = props.hungry ? Math.max(2, props.hungry / 2) : film.rate / 2;
+  return Math.max(0.25, Math.min(props.hungry && left > 2 * props.hungry ? 1.25 : 1, left / wished));
 }
 
 function draw() {
@@ -224,26 +158,22 @@ function draw() {
     track.drawn = i;
     paint(track, picture(track, i));
     track.frame.classList.toggle("imagined", Boolean(track.imagined) && seconds(i) > 0.01);
-    dirty = true;
   }
 }
 
 function paint(track, bitmap) {
-  const { canvas } = track, context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  if (bitmap) context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  else context.clearRect(0, 0, canvas.width, canvas.height);
+  const { canvas } = track;
+  if (bitmap) drawParts(canvas, bitmap, track.parts);
+  else canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
   track.frame.classList.toggle("none", !bitmap);
 }
 
 const sizes = new ResizeObserver((entries) => {
-  const sharp = Math.min(2, window.devicePixelRatio || 1);
   for (const { target, contentRect } of entries) {
-    const width = Math.round(contentRect.width * sharp), height = Math.round(contentRect.height * sharp);
-    if (!width || !height || (target.width === width && target.height === height)) continue;
-    [target.width, target.height] = [width, height];
-    film?.tracks.forEach((t) => t.canvas === target && (t.drawn = -2));
+    const track = film?.tracks.find((t) => t.canvas === target);
+    if (!track) continue;
+    shape(track);
+    if (fitCanvas(target, contentRect)) track.drawn = -2;
   }
   wake();
 });
@@ -278,32 +208,37 @@ function icon(button, name) {
 }
 
 function controls() {
-  const count = film ? total() : 1, end = film ? Math.max(0, ready() - 1) : 0, i = Math.floor(at);
-  const still = !film || (count < 2 && !growing());
+  const there = film ? ready() : 0, count = film ? total() : 1, i = Math.floor(at);
+  const news = JSON.stringify([film?.run, there, count, i, playing, film?.notes, growing()]);
+  if (news === told) return;
+  told = news;
+  const still = there < 2, time = there ? spoken(seconds(i)) : "";
   for (const button of ["back", "play", "forth"]) $(`.${button}`).disabled = still;
-  scrubber.disabled = still;
-  scrubber.max = Math.max(1, count - 1);
-  scrubber.min = 0;
-  if (Number(scrubber.value) !== i) scrubber.value = i;
-  const share = (frame) => `${(100 * Math.max(0, Math.min(1, frame / Math.max(1, count - 1)))).toFixed(2)}%`;
-  const now = film ? -film.start * film.rate : 0, inside = film && count > 1 && now > 0 && now < count - 1;
-  scrubber.style.setProperty("--now", film?.tracks.some((t) => t.imagined) ? share(now) : "100%");
-  scrubber.style.setProperty("--end", share(end));
-  $(".now").hidden = !inside;
-  $(".now").style.setProperty("--at", share(now).replace("%", ""));
-  const time = film && ready() ? spoken(seconds(i)) : "";
+  icon($(".play"), playing && !still ? "pause" : "play");
+  $(".play").setAttribute("aria-label", playing && !still ? "Pause" : "Play");
   $(".clock").textContent = time;
   $(".last").textContent = film && count > 1 ? spoken(seconds(count - 1)) : "";
+  scrubber.disabled = still;
+  scrubber.max = Math.max(1, count - 1);
+  scrubber.value = i;
   scrubber.setAttribute("aria-valuetext", time || "nothing to play");
-  icon($(".play"), playing ? "pause" : "play");
-  $(".play").setAttribute("aria-label", playing ? "Pause" : "Play");
-  root.dataset.frame = film && ready() ? i : "";
-  root.dataset.ready = film ? ready() : 0;
-  root.dataset.playing = playing;
+  mark(count, there);
+  showNotes();
+  Object.assign(root.dataset, { run: film?.run ?? "", frame: there ? i : "", ready: there, playing, growing: Boolean(growing()) });
+}
+
+/** Colour the rail: grey what was recorded, blue what is imagined, empty what is still to come. */
+function mark(count, there) {
+  const share = (frame) => 100 * Math.max(0, Math.min(1, frame / Math.max(1, count - 1)));
+  const now = film ? -film.start * film.rate : 0;
+  scrubber.style.setProperty("--now", `${film?.tracks.some((t) => t.imagined) ? share(now) : 100}%`);
+  scrubber.style.setProperty("--end", `${there ? share(there - 1) : 0}%`);
+  $(".now").hidden = !(film && now > 0 && now < count - 1);
+  $(".now").style.setProperty("--at", share(now));
 }
 
 function showChips() {
-  const chips = film.tracks.map((track) => {
+  const chips = (film?.tracks || []).map((track) => {
     const label = document.createElement("label"), box = document.createElement("input");
     box.type = "checkbox";
     box.checked = track.on;
@@ -322,6 +257,7 @@ function showChips() {
 }
 
 function showNotes() {
+  if (!film) return $(".notes").replaceChildren();
   const whole = Math.max(1, total() - 1), begins = seconds(0), length = whole / film.rate;
   const strips = film.notes.map(([from, text], k) => {
     const strip = document.createElement("span");
@@ -344,7 +280,6 @@ function toggle() {
   if (!film || $(".play").disabled) return;
   playing = !playing;
   if (playing && !growing() && at >= ready() - 1) at = film.first;
-  if (playing) following = growing();
   last = performance.now();
   wake();
 }
@@ -352,7 +287,8 @@ function toggle() {
 function seek(frame) {
   if (!film || scrubber.disabled) return;
   at = Math.max(film.first, Math.min(ready() - 1, frame));
-  playing = following = false;
+  following = frame === Infinity && Boolean(growing()); // End: go on with the newest frames
+  playing = following && (playing || !calm.matches);
   wake();
 }
 

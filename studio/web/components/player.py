@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 MARKUP = """
 <div class="player" role="group">
-  <div class="chips" role="group" aria-label="Shown tracks"></div>
-  <div class="stage" tabindex="0"></div>
+  <div class="stage" tabindex="0" role="group"></div>
   <div class="line">
     <span class="clock" aria-hidden="true"></span>
     <span class="rail">
       <input class="scrubber" type="range" min="0" max="1" value="0" step="1" aria-label="Time" disabled>
       <span class="now" aria-hidden="true" hidden>now</span>
+      <span class="notes" role="list" aria-label="What holds when"></span>
     </span>
     <span class="last" aria-hidden="true"></span>
   </div>
-  <div class="notes" role="list" aria-label="What holds when"></div>
   <div class="bar">
     <button type="button" class="back" aria-label="One frame back" disabled></button>
     <button type="button" class="play" aria-label="Play" disabled></button>
     <button type="button" class="forth" aria-label="One frame on" disabled></button>
     <label class="repeat"><input type="checkbox"> Loop</label>
-    <label>Speed <select class="speed">
+    <label><span class="word">Speed</span> <select class="speed" aria-label="Speed">
       <option value="0.25">¼×</option><option value="0.5">½×</option><option value="1" selected>1×</option>
       <option value="2">2×</option></select></label>
+    <span class="chips" role="group" aria-label="Shown"></span>
     <span class="said" role="status"></span>
     <button type="button" class="large" aria-label="Full screen"></button>
   </div>
@@ -44,6 +44,7 @@ def player(
     elem_id: str,
     value: dict[str, Any] | None = None,
     aspect: float = 968 / 160,
+    hint: str = "",
     hungry: int = 0,
     **options: Any,
 ) -> "gradio.HTML":
@@ -64,6 +65,7 @@ def player(
         elem_id: Names it for style sheets, tests and pads.
         value: A film to begin with.
         aspect: Width over height of the stage before the first film, so that nothing jumps.
+        hint: What the empty stage says.
         hungry: Frames left at which more are asked for; 0 never asks.
         options: As `gradio.HTML`.
     """
@@ -78,10 +80,11 @@ def player(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "player.css").read_text(encoding="utf-8"),
-        js_on_load=(HERE / "player.js").read_text(encoding="utf-8"),
+        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "frames.js", "player.js")),
         server_functions=[pull],
         apply_default_css=False,
         aspect=aspect,
+        hint=hint,
         hungry=hungry,
         **options,
     )
