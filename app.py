@@ -31,7 +31,7 @@ def main(
         raise BadRequest(f"port {port} is asked for; it must be 1 to 65535. Choose another --port.")
     access = access or Access()
     announce(access)
-    site = Site.open(model, clips, any_folder=access.local, limits=access.limits)
+    site = Site.open(_short(model), _short(clips), any_folder=access.local, limits=access.limits)
     served = site.visitors.root
     try:
         prepare(served)
@@ -51,6 +51,14 @@ def main(
         page.block_thread()
     finally:
         site.close_all()
+
+
+def _short(path: Path) -> Path:
+    """As seen from here, so that the commands that pages show are the ones a reader would type."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,9 +32,14 @@ CSS = """
 html, body { overflow-x: hidden; }
 .gradio-container { max-width: 1280px !important; width: 100%; margin: 0 auto !important; }
 .gradio-container main { width: 100%; }
-.masthead h1 { margin: 0; }
-.masthead p, .notice { color: var(--body-text-color-subdued); margin: 2px 0 0; }
-.notice { font-size: .85rem; }
+.masthead { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 14px; margin: -6px -12px -10px; }
+.masthead h1 { margin: 0; font-size: 1.7rem; }
+.masthead p, .notice { color: var(--body-text-color-subdued); margin: 0; }
+.notice { font-size: .85rem; margin: 0 -12px; }
+.tab-container button { font-size: 1.02rem; }
+input[role="combobox"] { padding-right: 18px !important; text-overflow: ellipsis; }
+:focus-visible { outline: 2px solid var(--primary-500) !important; outline-offset: 2px; }
+.main.app { padding: 14px clamp(12px, 2.5vw, 32px) !important; }
 .mosaic { display: block; width: 100%; height: auto; border-radius: 6px; margin: 0 0 6px; }
 .status { margin: 0 0 6px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d9542b; padding: 6px 10px; background: #d9542b1f; }
@@ -59,6 +64,18 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 .numbers thead, .numbers tbody, .numbers tr { border: 0 !important; }
 .numbers tbody th { font-weight: 600; }
 .empty-note { color: var(--body-text-color-subdued); }
+.js-plotly-plot .infolayer text, .js-plotly-plot .xtick text, .js-plotly-plot .ytick text {
+  fill: var(--body-text-color) !important; }
+.js-plotly-plot .gridlayer path { stroke: var(--border-color-primary) !important; }
+.js-plotly-plot .modebar-container { display: none; }
+.caption { color: var(--body-text-color-subdued); font-size: .85rem; margin: 2px 0 10px; }
+.log { max-height: 240px; overflow: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
+.report { width: 100%; height: 75vh; border: 1px solid var(--border-color-primary); border-radius: 6px; background: #fff; }
+.examples { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
+.example { margin: 0; }
+.example img { width: 100%; background: #fff; border-radius: 6px; }
+.example figcaption { font-size: .85rem; color: var(--body-text-color-subdued); }
+#page-study .numbers td, #page-study .numbers tbody th { white-space: nowrap; }
 """
 
 
