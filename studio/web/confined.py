@@ -148,8 +148,7 @@ def main() -> int:
     work = Work(**json.loads(sys.stdin.read()))
     _confine(work)
     try:
-        _check_videos(work)
-        _import(work)
+        do(work, lambda done, of: _say({"done": done, "of": of}))
     except DetourError as error:
         _say({"problem": type(error).__name__, "message": str(error)})
         return 2
@@ -206,17 +205,23 @@ def _check_videos(work: Work) -> None:
             )
 
 
-def _import(work: Work) -> None:
+def do(work: Work, on_clip: Callable[[int, int], None]) -> None:
+    """Do the work in this process; calls `on_clip` with (clips done, of all).
+
+    Raises:
+        BadInput: as `detour import`, or beyond the limits.
+    """
     from studio.importing import run_import
 
+    _check_videos(work)
     src = Path(work.src)
     clips = _clips(src, work.form)
     if clips > work.most_clips:
         raise BadDataset(f"it holds {clips} clips; at most {work.most_clips} are taken. Send fewer at a time.")
-    _say({"done": 0, "of": clips})
+    on_clip(0, clips)
     run_import(
         src, Path(work.out), form=work.form, frequency_hz=_rate(work), width_px=work.width_px, height_px=work.height_px,
-        on_clip=lambda done, of, _: _say({"done": done, "of": of}),
+        on_clip=lambda done, of, _: on_clip(done, of),
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from worldmodel.errors import (
     UnknownName,
 )
 from worldmodel.geometry import compose, look_along, matrix_from_pose, relative
-from worldmodel.io import folder as folder_module
 from worldmodel.io.ego_log import EgoLog, ego_trajectory
 from worldmodel.io.folder import import_folder
 from worldmodel.io.lerobot import Dataset, write_dataset
@@ -401,7 +400,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         return np.stack([picture(i) for i in range(len(indices))])
 
-    monkeypatch.setattr(folder_module, "read_frames", interrupted)
+    monkeypatch.setattr("worldmodel.io.pictures.read_frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         import_folder(tmp_path / "src", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["src"]

@@ -14,10 +14,9 @@ from worldmodel.geometry import Array, Motion, Rig, Trajectory
 from worldmodel.io.camera_poses import ego_boxes
 from worldmodel.io.lerobot import Dataset, write_dataset
 from worldmodel.io.lerobot_writer import check_free
-from worldmodel.io.pictures import PictureSize, fit_camera, fit_pictures, undistort
+from worldmodel.io.pictures import PictureSize, fit_camera, read_fitted, undistort
 from worldmodel.io.recording import ASSUMED_VEHICLE, Recording, Source, camera_files, read_recording
 from worldmodel.io.rig_file import NOMINAL_FOV_DEG, Vehicle
-from worldmodel.io.video import read_frames
 
 Progress = Callable[[int, int, str], None]
 
@@ -204,10 +203,11 @@ def _clip(recording: Recording, grid: Array, rate: int, size: PictureSize, sourc
 
 
 def _pictures(source: Source, grid: Array, size: PictureSize) -> Array:
-    frames = read_frames(source.file, _nearest(source.times_s, grid))
-    if source.distortion is not None:
-        frames = undistort(frames, source.camera, source.distortion)
-    return fit_pictures(frames, size)
+    camera, lens = source.camera, source.distortion
+    numbers = _nearest(source.times_s, grid)
+    return read_fitted(
+        source.file, numbers, size, lambda frames: frames if lens is None else undistort(frames, camera, lens)
+    )
 
 
 def _motion(trajectory: Trajectory | None, grid: Array, rate: int) -> Motion | None:

@@ -12,9 +12,8 @@ from worldmodel.geometry import Array, Motion, Rig
 from worldmodel.io.folder import Progress
 from worldmodel.io.lerobot import Dataset, clip_without_video, open_with_any_sizes, write_dataset
 from worldmodel.io.lerobot_writer import check_free
-from worldmodel.io.pictures import PictureSize, fit_camera, fit_pictures
+from worldmodel.io.pictures import PictureSize, fit_camera, read_fitted
 from worldmodel.io.rig_file import NOMINAL_FOV_DEG, read_rig
-from worldmodel.io.video import read_frames
 
 
 def import_lerobot(
@@ -103,7 +102,7 @@ def _clip(source: Dataset, episode: int, rig: Rig, size: PictureSize, rate: int)
     record = source.record(episode)
     times = np.arange(int((record.length - 1) * rate / source.frequency_hz + 1e-6) + 1) / rate
     frames = np.round(times * source.frequency_hz).astype(np.int64)
-    pictures = [fit_pictures(read_frames(file, first + frames), size) for file, first in record.videos]
+    pictures = [read_fitted(file, first + frames, size) for file, first in record.videos]
     if len({len(one) for one in pictures}) > 1:
         raise BadDataset(f"the cameras of clip '{record.id}' have different lengths. Run `detour check`.")
     facts = clip_without_video(source, episode)

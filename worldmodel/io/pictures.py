@@ -1,6 +1,8 @@
 """Make pictures and calibration fit: undistort, scale, letterbox."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -8,6 +10,9 @@ from jaxtyping import Float, UInt8
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera
 from worldmodel.io.rig_file import Distortion
+from worldmodel.io.video import read_frames
+
+BLOCK = 64  # frames of a recording that lie in memory at their full size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,21 @@ def fit_pictures(
         resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BICUBIC))
         out[i, :, top : top + new_height, left : left + new_width] = resized.transpose(2, 0, 1)
     return out
+
+
+def read_fitted(
+    file: Path,
+    numbers: Array,
+    size: PictureSize,
+    straighten: Callable[[UInt8[Array, "n 3 h w"]], UInt8[Array, "n 3 h w"]] = lambda frames: frames,
+) -> UInt8[Array, "n 3 new_height new_width"]:
+    """Read frames of a video, straighten them and scale them into a size, a few at a time: only small ones pile up.
+
+    Raises:
+        BadVideo, BadRequest: as `read_frames`.
+    """
+    blocks = [numbers[start : start + BLOCK] for start in range(0, len(numbers), BLOCK)] or [numbers]
+    return np.concatenate([fit_pictures(straighten(read_frames(file, block)), size) for block in blocks])
 
 
 def undistort(
