@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,22 +146,35 @@ def run_imagine(
             sampling=request.sampling,
             on_chunk=lambda chunk, chunks, _: on_chunk(chunk + 1, chunks),
         )
-        rollout = replace(rollout, warnings=(*moment.notes, *rollout.warnings))
-        run = RunWriter(folder=folder, command="detour imagine", request=_plain(request), seed=request.seed)
-        run.timings_s |= {"load the model": loaded, "imagine": sum(_seconds(rollout.timing))}
-        return _write(run, moment, rollout, text, world)
+        rollout = replace(rollout, timing={"load_s": loaded, **rollout.timing})
+        return write_future(folder, request, moment, rollout, f"{world.config.preset}, weights {world.hash}")
 
 
-def _seconds(timing: dict[str, float]) -> list[float]:
-    return [value for name, value in timing.items() if name.endswith("_s")]
+def _timings(timing: Mapping[str, float]) -> dict[str, float]:
+    spent = sum(value for name, value in timing.items() if name.endswith("_s") and name != "load_s")
+    return {"load the model": timing.get("load_s", 0.0), "imagine": spent}
 
 
 def _plain(request: Any) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(request).items()}
 
 
-def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world: "WorldModel") -> dict[str, Any]:
-    clip = moment.clip
+def write_future(
+    folder: Path, request: ImagineRequest, moment: Moment, rollout: "Rollout", model: str
+) -> dict[str, Any]:
+    """Write one future as a run folder; returns the content of `run.json`.
+
+    Args:
+        folder: An empty one, as `new_folder` gives it.
+        request: What was asked for.
+        moment: What was seen, and what followed as far as that is recorded.
+        rollout: What was imagined.
+        model: Preset and weights, for the report.
+    """
+    rollout = replace(rollout, warnings=tuple(dict.fromkeys((*moment.notes, *rollout.warnings))))
+    run = RunWriter(folder=folder, command="detour imagine", request=_plain(request), seed=request.seed)
+    run.timings_s |= _timings(rollout.timing)
+    text, clip = moment.observation().instruction if request.text is None else request.text, moment.clip
     seen = run.add_video("seen", clip.video[: moment.now + 1], clip.rig, clip.frequency_hz, imagined=False)
     imagined = run.add_video("imagined", rollout.video, rollout.rig, rollout.frequency_hz, imagined=True)
     if len(clip) > moment.now + 1:
@@ -180,7 +193,7 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
         "provenance": rollout.provenance,
         "telemetry": list(rollout.telemetry),
         "warnings": list(rollout.warnings),
-        "memory": _memory(rollout),
+        "memory": memory_facts(rollout),
     }
     record = run.finish(scores, facts)
     blocks: list[Block] = [
@@ -206,17 +219,17 @@ def _write(run: RunWriter, moment: Moment, rollout: "Rollout", text: str, world:
         f"An imagined future of clip {clip.id}",
         f"{len(rollout.video) / rollout.frequency_hz:.1f} s, imagined from {moment.history_s:.1f} s of recording.",
         sections,
-        facts_of(record, clip, f"{world.config.preset}, weights {world.hash}"),
+        facts_of(record, clip, model),
     )
     return record
 
 
-def _memory(rollout: "Rollout") -> dict[str, Any]:
+def memory_facts(rollout: "Rollout") -> dict[str, Any]:
     """How much was kept of the past at the end, and of each chunk what and why."""
     from worldmodel.memory.kept import kept_cells
 
     kept = [] if rollout.past is None else kept_cells(rollout.past.memory).by_chunk()
-    return {**rollout.memory_stats, "kept": kept}
+    return {"kept": kept, **rollout.memory_stats}
 
 
 def _scores(moment: Moment, rollout: "Rollout") -> list[dict[str, Any]]:
