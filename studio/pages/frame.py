@@ -87,6 +87,8 @@ def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
     """
     import gradio as gr
 
+    from studio.pages import api
+
     with gr.Blocks(title="Detour studio", analytics_enabled=False, delete_cache=CACHE_S) as blocks:
         gr.HTML(f'<header class="masthead"><h1>Detour</h1><p>{INTRO}</p></header>', label="Detour")
         note = gr.HTML(label="About the link", visible=False, elem_id="link-note")
@@ -100,6 +102,7 @@ def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
                 tab.select(None, js=RECALL % (REMEMBER, page, page), api_visibility="private")
         gr.HTML(f'<footer class="notice">{NOTICE}</footer>', label="Notice")
         _wire(blocks, site, wires, tabs, note, pages)
+        api.build(site)
     return blocks
 
 
