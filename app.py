@@ -32,7 +32,7 @@ def main(
     access = access or Access()
     announce(access)
     site = Site.open(_short(model), _short(clips), any_folder=access.local, limits=access.limits)
-    served = site.visitors.root
+    served = site.visitors.root / "served"  # beside the visitors' folders, whose files nobody may name
     try:
         prepare(served)
         from studio.pages.frame import page_of

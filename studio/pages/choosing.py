@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from studio.pages.frame import Wires, session_of, values_for
 from studio.web import shown
+from studio.web.components.drop import drop, received
 from studio.web.shelf import Choice, ClipCard, clip_cards, clip_names, moment_range
 from studio.web.site import DATASETS, MINE, Site
-from studio.web.uploads import arriving
+from studio.web.uploads import Received, arriving
 from worldmodel.errors import BadRequest, DetourError
 from worldmodel.io.lerobot import Dataset
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 SHIPPED = "Clips that ship with Detour"
 DROP = (
-    "Videos called CLIP.CAMERA.mp4 (with CLIP.ego.csv and rig.yaml where you have them), one video alone, or a zip of these "
-    "or of a LeRobot folder."
+    "Videos called CLIP.CAMERA.mp4 (with CLIP.ego.csv and rig.yaml where you have them), one video alone, a LeRobot folder, or "
+    "a zip. Only you see it; it is removed when you close the tab."
 )
 Updates = dict[Any, Any]
 
@@ -119,8 +119,8 @@ def clip_picker(site: Site, wires: Wires, page: str, *, first: int = 0) -> Chose
     def begin(request: gr.Request) -> Updates:
         return picker.begin(session_of(request), str(request.query_params))
 
-    def follow(query: str, request: gr.Request) -> Updates:
-        return picker.follow(session_of(request), query)
+    def follow(query: str, request: gr.Request) -> Any:
+        return picker.follow(session_of(request), query) or gr.skip()
 
     def open_data(data: str, request: gr.Request) -> Updates:
         return picker.show(session_of(request), data, 0)
@@ -134,8 +134,8 @@ def clip_picker(site: Site, wires: Wires, page: str, *, first: int = 0) -> Chose
     def take_clip(data: str, episode: int, request: gr.Request) -> Updates:
         return picker.take_clip(session_of(request), data, episode)
 
-    def receive(files: list[str] | None, request: gr.Request) -> Iterator[Updates]:
-        yield from picker.receive(session_of(request), files or [])
+    def receive(dropped: dict[str, Any] | None, request: gr.Request) -> Iterator[Updates]:
+        yield from picker.receive(session_of(request), dropped)
 
     gr.on(None, begin, None, outputs, **quiet)  # when the page is loaded
     wires.address.change(follow, wires.address, outputs, **quiet)
@@ -162,10 +162,7 @@ def _layout(site: Site, page: str) -> dict[str, Any]:
         clip = gr.Dropdown(label="Clip", choices=[], interactive=True, min_width=140, elem_id=f"{page}-clip")
         moment = gr.Slider(0, 10, step=0.125, value=0, label="Now, seconds into the clip", buttons=[], min_width=180)
     with gr.Accordion("Your own recording", open=False):
-        files = gr.File(label="Drop files here", file_count="multiple", height=120, elem_id=f"{page}-files")
-        gr.HTML(
-            f'<p class="empty-note">{DROP} Only you see it; it is removed when you close the tab.</p>', label="Files"
-        )
+        files = drop(label="Drop a recording here", elem_id=f"{page}-files", hint=DROP, limits=site.limits)
         data = gr.Dropdown(
             [(SHIPPED, "")], value="", label="Dataset", interactive=True, allow_custom_value=site.any_folder,
             info="Or the folder of a LeRobot dataset on this machine." if site.any_folder else None,
@@ -196,16 +193,16 @@ class _Picker:
         except DetourError as error:
             return {self.parts["note"]: shown.problem(str(error))}
 
-    def receive(self, session: str, files: Sequence[str]) -> Iterator[Updates]:
+    def receive(self, session: str, dropped: dict[str, Any] | None) -> Iterator[Updates]:
         """Files were dropped."""
         try:
-            yield from self._arriving(session, files)
+            yield from self._arriving(session, received(dropped))
         except DetourError as error:
             yield {self.parts["note"]: shown.problem(str(error)), self.parts["files"]: None}
 
-    def _arriving(self, session: str, files: Sequence[str]) -> Iterator[Updates]:
+    def _arriving(self, session: str, files: Sequence[Received]) -> Iterator[Updates]:
         into = self.site.visitors.folder(session) / DATASETS
-        for step in arriving([Path(file) for file in files], into):
+        for step in arriving(files, into, self.site.limits):
             yield {self.parts["note"]: shown.status(step.text, step.share)}
             if step.dataset is not None:
                 shown_now = self.show(session, f"{MINE}{step.dataset.path.name}", 0)
