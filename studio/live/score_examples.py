@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.imagine import ImagineRequest, run_imagine
 from studio.live.background import Reporter
 from studio.live.polite import Stopped, polite
 from studio.live.score_sides import BLURRED
@@ -49,6 +48,8 @@ def commands_before(name: str, clips: Path) -> str:
 
 def _imagined(site: Site, session: str, folder: Path, report: Reporter, stopped: Callable[[], bool]) -> Path:
     """Run folders as `detour imagine` writes them."""
+    from studio.imagine import ImagineRequest, run_imagine
+
     folder.mkdir(exist_ok=True)
     todo = [i for i in range(min(CLIPS, site.shipped.episodes)) if not (folder / f"clip-{i}").is_dir()]
     if todo:

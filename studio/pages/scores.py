@@ -47,6 +47,7 @@ METRICS = {
     "LPIPS · needs weights": "lpips",
 }
 OWN_TRUTH = ("What really followed (runs and examples know it)", "")
+PRESETS = ("vista", "epona", "magicdrive-v2", "opendwm")  # of eval_fid_fvd.presets, which is heavy to import
 KEPT = "scores"  # folder of earlier results in the visitor's folder
 MOST_BYTES = 5_000_000  # of a scores.json that is put beside
 Parts = dict[str, Any]
@@ -91,8 +92,6 @@ def _counting(usual: ScoreWish, typed: bool) -> Parts:
     """Widgets that are rarely needed."""
     import gradio as gr
 
-    from eval_fid_fvd.presets import PRESETS
-
     weights = gr.Textbox(label="Published weights, one file per line", lines=2, visible=typed, elem_id="score-weights")
     presets = [("None", ""), *((name, name) for name in PRESETS)]
     preset = gr.Dropdown(presets, value=usual.preset, label="Count as a publication does")
@@ -127,7 +126,7 @@ def _results(site: Site) -> Parts:
     status = gr.HTML(ready, label="Progress", elem_id="score-status", css_template=score_shown.CSS, min_height=44)
     film = player(site.films, label="Both sides of the first clip", elem_id="score-film", visible=False, aspect=6)
     table = gr.HTML(label="Scores", elem_id="score-table", css_template=score_shown.CSS)
-    figure = gr.Plot(label="Along the clips", visible=False, elem_id="score-curves")
+    figure = gr.Plot(label="Along the clips", show_label=False, visible=False, elem_id="score-curves")
     cards = gr.HTML(label="Curves as numbers, and metric cards", elem_id="score-cards", css_template=score_shown.CSS)
     file = gr.DownloadButton("Download scores.json", visible=False, elem_id="score-file")
     with gr.Accordion("Put beside an earlier result", open=False, elem_id="score-compare"):
