@@ -6,6 +6,7 @@ with and without it, in metres; the noise is shared, so it is the patch's doing 
 Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,6 +127,18 @@ def patch_effects_on(
     Raises:
         BadRequest: if the grid is finer than the pictures.
     """
+    *_, effects = effects_patch_by_patch(planner, observation, grid, seed=seed)
+    return effects
+
+
+def effects_patch_by_patch(
+    planner: Planner, observation: Observation, grid: tuple[int, int] = GRID, *, seed: int = 0
+) -> Iterator[Float[Array, "camera h w"]]:
+    """The map of `patch_effects_on` after each patch, zero where none was yet; for those who want to see it grow, or stop.
+
+    Raises:
+        BadRequest: as `patch_effects_on`.
+    """
     rows, columns = grid
     cameras, (height, width) = observation.video.shape[1], observation.video.shape[-2:]
     if not (1 <= rows <= height and 1 <= columns <= width):
@@ -143,4 +156,4 @@ def patch_effects_on(
         video[:, camera, :, down[row] : down[row + 1], across[column] : across[column + 1]] = GREY
         plan = planner.plan(replace(observation, video=video), seed).trajectory.poses
         effects[camera, row, column] = np.linalg.norm((plan - plain)[:, :2], axis=1).mean()
-    return effects
+        yield effects.copy()

@@ -102,6 +102,16 @@ def moment_of(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) ->
     return Moment(clip=clip.thinned(every), now=seen - 1, start_s=first / rate, notes=(note,))
 
 
+def editable(moment: Moment) -> Moment:
+    """The moment as it can be edited: of a recording without motion its newest frame alone, where nothing has to be kept
+    at its place."""
+    if moment.clip.motion is not None:
+        return moment
+    note = "the recording has no ego motion: only the newest frame is edited."
+    newest = moment.clip.sliced(moment.at_s, moment.at_s + 1 / moment.clip.frequency_hz)
+    return Moment(clip=newest, now=0, start_s=moment.start_s + moment.at_s, notes=(*moment.notes, note))
+
+
 def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish, every: int) -> int:
     length, rate, name = dataset.length(episode), dataset.frequency_hz, dataset.ids[episode]
     need = (wish.chunk - 1) * every + 1

@@ -1,7 +1,7 @@
 """What gets stitched: an object as it is seen from somewhere, with real sizes; or a user's picture of one."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -120,6 +120,55 @@ class PictureSprite:
         del eye
         height, width = self.rgba.shape[:2]
         return SpriteView(rgba=self.rgba, width_m=self.height_m * width / height, height_m=self.height_m)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledSprite:
+    """An object in another size, the same from every side otherwise.
+
+    Attributes:
+        own: The object.
+        factor: Of all its lengths.
+    """
+
+    own: Sprite
+    factor: float
+
+    @property
+    def name(self) -> str:
+        """What it is, and how large."""
+        return f"{self.own.name}, {self.factor:g} times its size"
+
+    @property
+    def footprint_m(self) -> tuple[float, float]:
+        """Length and width."""
+        return (self.own.footprint_m[0] * self.factor, self.own.footprint_m[1] * self.factor)
+
+    @property
+    def height_m(self) -> float:
+        """Height."""
+        return self.own.height_m * self.factor
+
+    def reach_m(self, angle_rad: float) -> float:
+        """Along the line of sight."""
+        return self.own.reach_m(angle_rad) * self.factor
+
+    def view(self, eye: Eye) -> SpriteView:
+        """As the object itself would look to an eye that shrank as the object grew."""
+        near = replace(
+            eye,
+            distance_m=eye.distance_m / self.factor,
+            height_m=eye.height_m / self.factor,
+            pixels_per_m=eye.pixels_per_m * self.factor,
+        )
+        seen = self.own.view(near)
+        return SpriteView(
+            rgba=seen.rgba,
+            width_m=seen.width_m * self.factor,
+            height_m=seen.height_m * self.factor,
+            middle_m=seen.middle_m * self.factor,
+            bottom_m=seen.bottom_m * self.factor,
+        )
 
 
 def read_sprite(path: Path, height_m: float) -> PictureSprite:

@@ -13,7 +13,7 @@ from studio.demo import DEFAULT_MODEL, wish_of
 from studio.demo_report import facts_of, plans_drawn, responses_table, timings_table
 from studio.ground import clicked_place
 from studio.html_report import Block, Figure, Note, Section, Video, write_report
-from studio.moments import Moment, Wish, find_moment
+from studio.moments import Moment, editable, find_moment
 from studio.overlays import COLORS, PathLayer, birds_eye_svg
 from studio.planners import DEFAULT_PLANNERS, make_planner, model_for
 from studio.planning import WITHOUT_MODEL
@@ -22,7 +22,7 @@ from studio.sprites import Sprite, read_sprite
 from studio.stitch import StitchedClip, place_of
 from studio.town_answer import TownAnswer, add_town_paths, town_answer, town_facts, town_layers
 from studio.town_scene import roadside_m, town_depth, town_scene
-from studio.town_sprites import lookalike_of, sprite_of
+from studio.town_sprites import lookalike_of, sized_sprite, sprite_of
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest, ClipTooShort, Diverged, MissingMotion, PolicyError
 from worldmodel.plans import Plan
@@ -40,7 +40,7 @@ class StitchRequest:
         variant: One of `placement.DISTANCES_M`.
         kind: What is stitched, when no picture is given.
         picture: A PNG with transparency instead; needs `height_m`.
-        height_m: Real height of what the picture shows.
+        height_m: Real height of what the picture shows; of a kind, another height than its usual one.
         x_m, y_m: Where it stands now, metres ahead and to the left; None for the variant's own place.
         click: Instead: 'CAMERA:COLUMN,ROW', the pixel of the newest frame at which it touches the road.
         yaw_deg: Its heading against the ego's; 0 shows its back.
@@ -79,12 +79,13 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
     refuse_existing(Path(out))
     sprite = _sprite(request)
     world = model or model_for(request.planners, request.model)
-    moment = _moment(request.clip, WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s))
+    wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
+    moment = editable(find_moment(request.clip, wish))
     started = time.perf_counter()
     edit, edited = _stitched(request, moment, sprite)
     stitched_s = time.perf_counter() - started
     pairs, skipped = _pairs(request, moment, edited, edit, world)
-    town = town_answer(moment, edit, picture=sprite is not None)
+    town = town_answer(moment, edit, picture=request.picture is not None)
     with new_folder(Path(out)) as folder:
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(request).items()}
         run = RunWriter(folder=folder, command="detour stitch", request=plain, seed=request.seed)
@@ -106,20 +107,9 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         return record
 
 
-def _moment(clip: str, wish: Wish) -> Moment:
-    """The moment that a clip's name says; of a recording without motion its newest frame alone, where nothing has to be
-    kept at its place."""
-    moment = find_moment(clip, wish)
-    if moment.clip.motion is not None:
-        return moment
-    note = "the recording has no ego motion: only the newest frame is edited."
-    newest = moment.clip.sliced(moment.at_s, moment.at_s + 1 / moment.clip.frequency_hz)
-    return Moment(clip=newest, now=0, start_s=moment.start_s + moment.at_s, notes=(*moment.notes, note))
-
-
 def _sprite(request: StitchRequest) -> Sprite | None:
     if request.picture is None:
-        return None
+        return sized_sprite(request.kind, request.height_m)
     if request.height_m is None:
         raise BadRequest(f"'{request.picture}' has no size in metres; say how high the object is with --height-m.")
     return read_sprite(request.picture, request.height_m)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from studio.counterfactual import EditedClip, apply_edit
 from studio.placement import DISTANCES_M, NEAR_M, ON_THE_ROAD, ROAD_TWINS
-from studio.sprites import Eye, Sprite, SpriteView
+from studio.sprites import ScaledSprite
 from studio.study_config import StudyConfig
 from studio.town_sprites import sprite_of
 from worldmodel.clips import Clip
@@ -85,52 +85,3 @@ def stitched(
         return apply_edit(clip, edit, sprite=sprite, depth_m=depth_m)
     except BadEdit as error:
         return str(error)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaledSprite:
-    """An object in another size, the same from every side otherwise.
-
-    Attributes:
-        own: The object.
-        factor: Of all its lengths.
-    """
-
-    own: Sprite
-    factor: float
-
-    @property
-    def name(self) -> str:
-        """What it is, and how large."""
-        return f"{self.own.name}, {self.factor:g} times its size"
-
-    @property
-    def footprint_m(self) -> tuple[float, float]:
-        """Length and width."""
-        return (self.own.footprint_m[0] * self.factor, self.own.footprint_m[1] * self.factor)
-
-    @property
-    def height_m(self) -> float:
-        """Height."""
-        return self.own.height_m * self.factor
-
-    def reach_m(self, angle_rad: float) -> float:
-        """Along the line of sight."""
-        return self.own.reach_m(angle_rad) * self.factor
-
-    def view(self, eye: Eye) -> SpriteView:
-        """As the object itself would look to an eye that shrank as the object grew."""
-        near = replace(
-            eye,
-            distance_m=eye.distance_m / self.factor,
-            height_m=eye.height_m / self.factor,
-            pixels_per_m=eye.pixels_per_m * self.factor,
-        )
-        seen = self.own.view(near)
-        return SpriteView(
-            rgba=seen.rgba,
-            width_m=seen.width_m * self.factor,
-            height_m=seen.height_m * self.factor,
-            middle_m=seen.middle_m * self.factor,
-            bottom_m=seen.bottom_m * self.factor,
-        )

@@ -36,7 +36,9 @@ class TownAnswer:
     sentence: str
 
 
-def town_answer(moment: Moment, edit: StitchSprite, *, picture: bool = False) -> TownAnswer | None:
+def town_answer(
+    moment: Moment, edit: StitchSprite, *, picture: bool = False, scene: "Scene | None" = None
+) -> TownAnswer | None:
     """The town's answer to a stitched object; None for a clip that the town did not make.
 
     Args:
@@ -44,6 +46,7 @@ def town_answer(moment: Moment, edit: StitchSprite, *, picture: bool = False) ->
         edit: What is stitched. The obstacle stands, and its near side is where the picture touches the ground. A twin in
             the sky and an empty edit leave the road free, so the driver changes nothing.
         picture: Whether a user's picture is stitched, of which the town has no body.
+        scene: The recorded scene, going on for 4 s after now, where it is at hand; None to simulate it.
     """
     from worldmodel.town.dataset import SOURCE
 
@@ -52,17 +55,17 @@ def town_answer(moment: Moment, edit: StitchSprite, *, picture: bool = False) ->
     try:
         if picture:
             raise BadEdit("it has no body for a picture from elsewhere. Stitch one of its own kinds.")
-        response = _response(moment, edit)
+        response = _response(moment, edit, scene)
     except DetourError as error:
         return TownAnswer(response=None, sentence=f"The town's own answer is not known: {error}")
     return TownAnswer(response=response, sentence=_sentence(edit, response))
 
 
-def _response(moment: Moment, edit: StitchSprite) -> Response:
+def _response(moment: Moment, edit: StitchSprite, scene: "Scene | None") -> Response:
     from worldmodel.town.oracle import Oracle, plan_of
 
     at_s = moment.start_s + moment.at_s
-    factual = recorded_scene(moment, float(PLAN_TIMES_S[-1]))
+    factual = scene or recorded_scene(moment, float(PLAN_TIMES_S[-1]))
     if edit.variant not in ON_THE_ROAD:
         plan = plan_of(factual, at_s)
         return Response(factual=plan, edited=plan)

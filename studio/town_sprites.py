@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from studio.sprites import Eye, Sprite, SpriteView
-from worldmodel.errors import UnknownName
+from studio.sprites import Eye, ScaledSprite, Sprite, SpriteView
+from worldmodel.errors import BadEdit, UnknownName
 from worldmodel.geometry import Array
 from worldmodel.town.scene import Body, Prop
 
@@ -14,6 +14,7 @@ ANGLE_STEP_RAD, DISTANCE_STEP, HEIGHT_STEP_M = math.radians(3.0), 0.08, 0.1  # v
 TURNS = round(2 * math.pi / ANGLE_STEP_RAD)
 NEAREST_M, FARTHEST_SIZES = 1.0, 12.0  # perspective of a nearer eye is not drawn; beyond, perspective is gone
 BUSH_PX = 128
+HEIGHTS_M = (0.2, 6.0)  # an object may be given
 LOOKALIKE_STYLE = 3  # of the bush that harmless lookalikes are
 
 # kind: length, width, height in metres; colour. Sizes of common models.
@@ -96,6 +97,24 @@ def sprite_of(kind: str) -> BodySprite:
     return BodySprite(
         body=Body(track=f"stitched-{kind}", kind=kind, length_m=length, width_m=width, height_m=height, color_rgb=color)
     )
+
+
+def sized_sprite(kind: str, height_m: float | None) -> Sprite | None:
+    """The town's object of a kind in another height; None for its own.
+
+    Raises:
+        UnknownName: for a kind that does not exist.
+        BadEdit: for an impossible height.
+    """
+    own = sprite_of(kind)
+    if height_m is None or math.isclose(height_m, own.height_m, rel_tol=1e-3):
+        return None
+    low, high = HEIGHTS_M
+    if not low <= height_m <= high:
+        raise BadEdit(
+            f"the {kind} is to be {height_m:g} m high; it must be {low:g} to {high:g} m. Choose another size."
+        )
+    return ScaledSprite(own=own, factor=height_m / own.height_m)
 
 
 @dataclass(frozen=True, kw_only=True)

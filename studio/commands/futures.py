@@ -104,7 +104,9 @@ def stitch(
     ] = "near",
     kind: Annotated[str, typer.Option(help="car, van, truck, pedestrian, cyclist, cone or box.")] = "car",
     picture: Annotated[Path | None, typer.Option(help="A PNG with transparency instead; needs --height-m.")] = None,
-    height_m: Annotated[float | None, typer.Option(help="Real height of the object in --picture.")] = None,
+    height_m: Annotated[
+        float | None, typer.Option(help="Real height of what --picture shows, or another one for the kind.")
+    ] = None,
     x_m: Annotated[float | None, typer.Option(help="Metres ahead of now's ego; default: the variant's.")] = None,
     y_m: Annotated[float | None, typer.Option(help="Metres to the left; negative: to the right.")] = None,
     click: Annotated[str | None, typer.Option(help="Instead: CAMERA:COLUMN,ROW, where it touches the road.")] = None,

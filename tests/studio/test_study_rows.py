@@ -11,12 +11,12 @@ from policy.answers import Ask
 from policy.learned import LearnedPlanner, make_network
 from policy.planner_config import KINDS, PlannerConfig
 from studio.eligible import Verdict
-from studio.sprites import PictureSprite
+from studio.sprites import PictureSprite, ScaledSprite
 from studio.study_cases import Case
 from studio.study_config import StudyConfig
 from studio.study_eyes import SharedTokenizer, check_names, history_s, longest_history_s, share_eyes
 from studio.study_rows import case_rows, is_swept
-from studio.study_things import ScaledSprite, Thing, stitched, swept_things, things_of
+from studio.study_things import Thing, stitched, swept_things, things_of
 from studio.town_sprites import sprite_of
 from worldmodel.clips import Clip, Instruction
 from worldmodel.errors import BadRequest

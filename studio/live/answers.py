@@ -1,0 +1,157 @@
+"""What came of a question: how the plan moved, beside the town's own answer, in words and as a small table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.live.questions import OBJECT, PATH, PLACED, REMOVE, TEXT, VARIANTS, WEATHER, Question
+from studio.moments import Moment
+from studio.overlays import COLORS, PathLayer
+from studio.placement import ROAD_TWINS, middle_of
+from studio.sides import Sides
+from studio.town_answer import TownAnswer, town_layers
+from studio.town_sprites import sized_sprite, sprite_of
+from studio.web.components.birds_eye import scene
+from worldmodel.edits import StitchSprite
+from worldmodel.plans import Plan, Response
+
+SAME_M = 0.005  # changes below count as none
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answer:
+    """How the plan moved.
+
+    Attributes:
+        question: What was asked.
+        response: Without and with the change: the planner's; of a drawn path, how it differs from the recorded one. None when 4 s of the
+            recorded one are not known.
+        town: The town's own answer; None for clips that it did not make.
+    """
+
+    question: Question
+    response: Response | None
+    town: TownAnswer | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        return " ".join(part for part in (self._planner_said(), self.town.sentence if self.town else "") if part)
+
+    def _planner_said(self) -> str:
+        if self.response is None:
+            return "The recording does not go on for 4 s, so the drawn path is compared with nothing."
+        change, onset = self.response.path_length_change_m, self.response.braking_onset_s
+        who = "the drawn path" if self.question.change == PATH else f"the plan of '{self.question.planner}'"
+        if self.response.endpoint_shift_m < SAME_M:
+            return f"With {thing_of(self.question)}, {who} stays the same."
+        moved = (
+            "is as long" if abs(change) < SAME_M else f"is {abs(change):.2f} m {'shorter' if change < 0 else 'longer'}"
+        )
+        brakes = "" if onset is None else f" and slower from {onset:g} s on"
+        return f"With {thing_of(self.question)}, {who} over 4 s {moved}{brakes}; it ends {self.response.endpoint_shift_m:.2f} m away."
+
+    def table(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], str] | None:
+        """Head, rows and caption; None where nothing can be compared."""
+        if self.response is None:
+            return None
+        of_town = self.town.response if self.town is not None else None
+        first, second = ("recorded", "drawn") if self.question.change == PATH else ("before", "after")
+        head = ("in 4 s", first, second, "change", *(("of the town's driver",) if of_town else ()))
+        plans = (self.response.factual, self.response.edited)
+        before = (*(f"{plan.path_length_m:.2f} m" for plan in plans[:1]), "", "", "")
+        after = (*(f"{plan.path_length_m:.2f} m" for plan in plans[1:]), "", "", "")
+        columns = [("path length", "end point", "sideways", "slower from"), before, after, changes_of(self.response)]
+        if of_town is not None:
+            columns.append(changes_of(of_town))
+        caption = (
+            ""
+            if self.question.change == PATH
+            else f"Planner '{self.question.planner}'; both plans share seed {self.question.seed}."
+        )
+        return head, tuple(zip(*columns, strict=True)), caption
+
+
+def changes_of(response: Response) -> tuple[str, str, str, str]:
+    """Change of path length, shift of the end point, sideways, and when it is slower, with units."""
+    onset = response.braking_onset_s
+    return (
+        f"{response.path_length_change_m:+.2f} m",
+        f"{response.endpoint_shift_m:.2f} m away",
+        f"{response.lateral_shift_m:+.2f} m (left is +)",
+        "never" if onset is None else f"{onset:g} s",
+    )
+
+
+def thing_of(question: Question) -> str:
+    """What differs, in words."""
+    if question.change == OBJECT:
+        if question.where == "empty":
+            return "nothing pasted"
+        place = (
+            f"{question.x_m:.1f} m ahead" + _beside(question.y_m)
+            if question.where == PLACED
+            else VARIANTS[question.where]
+        )
+        return place if question.where == "lookalike" else f"a {question.kind} {place}"
+    said = {
+        REMOVE: f"{question.track} gone",
+        WEATHER: f"{question.weather} at {question.hour:g} h",
+        TEXT: f"the words '{question.text.strip()}'",
+        PATH: "another path",
+    }
+    return said[question.change]
+
+
+def _beside(y_m: float) -> str:
+    return "" if abs(y_m) < 0.05 else f", {abs(y_m):.1f} m to the {'left' if y_m > 0 else 'right'}"
+
+
+def from_above(
+    moment: Moment, question: Question, sides: Sides | None = None, answer: Answer | None = None
+) -> dict[str, Any]:
+    """What the bird's-eye view shows: history, what was driven, both plans, the town's driver, boxes, the object or the path.
+
+    Args:
+        sides: Of the question, once it is asked; None before.
+        answer: Once it is there.
+    """
+    past, driven = moment.past(), moment.driven()
+    layers = [
+        PathLayer(label=label, points_m=path.poses[:, :2], color=COLORS[color], dashed=True)
+        for label, path, color in (("history", past, "history"), ("recorded", driven, "truth"))
+        if path is not None
+    ]
+    if answer is not None and answer.response is not None and question.change != PATH:
+        layers.append(_plan_layer("plan before", answer.response.factual, "before"))
+        layers.append(_plan_layer("plan after", answer.response.edited, "after"))
+        layers += town_layers(answer.town)
+    if sides is not None and sides.actions is not None:
+        layers.append(PathLayer(label="drawn", points_m=sides.actions[1].poses[:, :2], color=COLORS["after"]))
+    boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
+    gone = question.track if question.change == REMOVE and answer is not None else ""
+    drawing = scene(
+        layers,
+        boxes=[box for box in boxes if box.track != gone],
+        obstacle=obstacle_of(question, sides),
+        title="From above: the way, the plans before and after, and what is around",
+    )
+    points = question.waypoints if question.change == PATH else ()
+    return {**drawing, "waypoints": [list(point) for point in points] or None}
+
+
+def _plan_layer(label: str, plan: Plan, color: str) -> PathLayer:
+    return PathLayer(label=label, points_m=plan.trajectory.poses[:, :2], color=COLORS[color])
+
+
+def obstacle_of(question: Question, sides: Sides | None = None) -> dict[str, Any] | None:
+    """The object's footprint in the view from above; None when nothing stands on the ground."""
+    if question.change != OBJECT or question.where in ("empty", *ROAD_TWINS):
+        return None
+    edit = sides.edit if sides is not None and isinstance(sides.edit, StitchSprite) else question.sprite()
+    sprite = sized_sprite(question.kind, question.height_m or None) or sprite_of(question.kind)
+    x, y, yaw = (float(value) for value in middle_of(edit, sprite))
+    length, width = sprite.footprint_m
+    return {
+        "x": round(x, 2), "y": round(y, 2), "yaw": round(yaw, 3), "length": length, "width": width,
+        "kind": question.kind, "movable": True,
+    }  # fmt: skip

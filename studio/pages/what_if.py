@@ -1,0 +1,139 @@
+"""What if: change one thing, see both sides in step, and how the plan moves."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from studio.live.questions import PLACED
+from studio.pages import what_if_parts as layout
+from studio.pages.choosing import Chosen, clip_picker
+from studio.pages.frame import Wires, session_of
+from studio.pages.what_if_events import PAGE, Changes, Events
+from studio.pages.what_if_parts import CONTROLS
+from studio.web import shown
+from studio.web.site import Site
+
+FIRST_CLIP = 2
+SEEN = ("cameras", "map", "note", "command")  # what changes with every widget
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+
+
+def build(site: Site, wires: Wires) -> None:
+    """Lay the page out and wire it, inside an open tab."""
+    import gradio as gr
+
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            chosen = clip_picker(site, wires, PAGE, first=FIRST_CLIP)
+            parts = layout.change_parts() | layout.run_parts()
+        with gr.Column(scale=3, min_width=320):
+            parts |= layout.stage_parts()
+    parts |= layout.film_parts(site.films) | layout.variant_parts() | layout.looking_parts()
+    page = Events(site, parts)
+    _wire_preview(page, chosen, wires)
+    _wire_pointing(page, chosen)
+    _wire_runs(page, chosen, wires)
+
+
+def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
+    import gradio as gr
+
+    def arrive(address: str, picked: str, request: gr.Request, *values: Any) -> Changes:
+        return page.arrive(session_of(request), picked, address, _said(values))
+
+    def follow(query: str, request: gr.Request) -> Any:
+        return page.follow(session_of(request), query) or gr.skip()
+
+    def show(picked: str, request: gr.Request, *values: Any) -> Changes:
+        return page.show(session_of(request), picked, _said(values))
+
+    parts, inputs = page.parts, [chosen.picked, *page.controls]
+    outputs = [parts[name] for name in SEEN]
+    chosen.picked.change(arrive, [wires.address, *inputs], [parts["track"], *outputs], **QUIET)
+    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], **QUIET).then(
+        show, inputs, outputs, **QUIET
+    )
+    by_hand = [parts[name].input for name in CONTROLS if name != "path"]
+    gr.on(by_hand, show, inputs, outputs, trigger_mode="always_last", **QUIET)
+    gr.on([parts["x_m"].input, parts["y_m"].input], lambda: PLACED, None, parts["where"], **QUIET).then(
+        show, inputs, outputs, **QUIET
+    )
+
+
+def _wire_pointing(page: Events, chosen: Chosen) -> None:
+    import gradio as gr
+
+    def point(event: gr.EventData, picked: str, request: gr.Request, *values: Any) -> Any:
+        return page.point(session_of(request), picked, _said(values), event) or gr.skip()
+
+    def drag(above: Any, picked: str, request: gr.Request, *values: Any) -> Any:
+        return page.drag(session_of(request), picked, _said(values), above)
+
+    parts, inputs = page.parts, [chosen.picked, *page.controls]
+    outputs = [parts[name] for name in ("where", "x_m", "y_m", "track", "path", *SEEN)]
+    for pointed in (parts["cameras"], parts["map"]):
+        pointed.select(point, inputs, outputs, **QUIET)
+    parts["map"].input(drag, [parts["map"], *inputs], outputs, **QUIET)
+
+
+def _said(values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(CONTROLS, values, strict=True))
+
+
+def _wire_runs(page: Events, chosen: Chosen, wires: Wires) -> None:
+    """The three things that can be started; each stops what the visitor started before."""
+    import gradio as gr
+
+    parts, inputs = page.parts, [chosen.picked, *page.controls]
+
+    def ask(picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
+        yield from page.ask(session_of(request), picked, _said(values))
+
+    def ask_all(picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
+        yield from page.ask_all(session_of(request), picked, _said(values))
+
+    def look(method: str, picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
+        yield from page.look(session_of(request), picked, _said(values), method)
+
+    def link(picked: str, request: gr.Request, *values: Any) -> Any:
+        return page.link(session_of(request), picked, _said(values)) or gr.skip()
+
+    shown_parts = [parts[name] for name in ("status", "film", "cameras", "map", "response", "told")]
+    parts["go"].click(link, inputs, wires.here, **QUIET)
+    _wire_run(page, ("go", "stop", "status"), ask, inputs, shown_parts)
+    _wire_run(page, ("all_go", "all_stop", "all_status"), ask_all, inputs, [parts["all_status"], parts["all_table"]])
+    looked = [parts["look_status"], parts["look_pictures"]]
+    _wire_run(page, ("look_go", "look_stop", "look_status"), look, [parts["method"], *inputs], looked)
+
+
+def _wire_run(
+    page: Events,
+    names: tuple[str, str, str],
+    run: Callable[..., Iterator[Changes]],
+    inputs: list[Any],
+    outputs: list[Any],
+) -> None:
+    """Start, stop, and buttons that say which of the two makes sense."""
+    import gradio as gr
+
+    go, stop, status = (page.parts[name] for name in names)
+
+    def begin(request: gr.Request) -> Changes:
+        page.site.visitors.begin(session_of(request))
+        return {
+            go: gr.Button(interactive=False),
+            stop: gr.Button(interactive=True),
+            status: shown.status("One moment …"),
+        }
+
+    def halt(request: gr.Request) -> Changes:
+        page.site.visitors.stop(session_of(request))
+        return {stop: gr.Button(interactive=False)}
+
+    def rest() -> Changes:
+        return {go: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+
+    go.click(begin, None, [go, stop, status], **QUIET).then(run, inputs, outputs, **RUN).then(
+        rest, None, [go, stop], **QUIET
+    )
+    stop.click(halt, None, [stop], **QUIET)
