@@ -1,6 +1,7 @@
 """A path that somebody draws: a few waypoints, each where the car shall be after its share of the time."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +17,7 @@ SAME_M = 0.05  # waypoints nearer than this to the one before mean that the car 
 PLAIN_SPEED_MPS = 8.0  # where nobody knows how fast the car is
 
 
-def checked_waypoints(points: Sequence[Sequence[float]]) -> Waypoints:
+def checked_waypoints(points: Sequence[Any]) -> Waypoints:
     """Waypoints as plain numbers.
 
     Raises:

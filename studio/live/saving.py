@@ -72,7 +72,8 @@ def keep(folder: Path, made: Made) -> str:
     number = 1 + max((int(path.stem) for path in place.glob("*.npz")), default=0)
     partial = place / f".{number}.partial"
     with partial.open("wb") as file:
-        np.savez(file, facts=np.array(json.dumps(_facts(made))), **_arrays(made))
+        arrays: dict[str, Any] = _arrays(made)
+        np.savez(file, facts=np.array(json.dumps(_facts(made))), **arrays)
     os.rename(partial, place / f"{number}.npz")
     for old in sorted(place.glob("*.npz"), key=lambda path: int(path.stem))[:-MOST_KEPT]:
         old.unlink(missing_ok=True)
@@ -122,13 +123,13 @@ def kept(folder: Path, name: str) -> Made:
 
 def _rollout(file: Any, i: int, row: dict[str, Any]) -> Rollout:
     rig = parse_rig(row.pop("rig"), "a kept run").rig
-    lists = {name: tuple(row.pop(name)) for name in ("texts", "telemetry", "warnings")}
+    lists: dict[str, Any] = {name: tuple(row.pop(name)) for name in ("texts", "telemetry", "warnings")}
     path = Trajectory(poses=file[f"poses{i}"], times_s=file[f"times{i}"])
     return Rollout(video=file[f"video{i}"], trajectory=path, rig=rig, **lists, **row)
 
 
 def _wish(row: dict[str, Any]) -> ImagineWish:
-    pairs = {name: tuple(tuple(pair) for pair in row.pop(name)) for name in ("changes", "waypoints")}
+    pairs: dict[str, Any] = {name: tuple(tuple(pair) for pair in row.pop(name)) for name in ("changes", "waypoints")}
     return ImagineWish(choice=Choice(**row.pop("choice")), sampling=Sampling(**row.pop("sampling")), **pairs, **row)
 
 

@@ -203,7 +203,9 @@ def wish_of_link(link: Link, choice: Choice) -> ImagineWish:
     """
     from worldmodel.guidance import parse_schedule
 
-    scales = {of: link.number(name, 1.0, 0, MAX_SCALE) for name, of in SAMPLING_NAMES.items() if "weight" in name}
+    scales: dict[str, Any] = {
+        of: link.number(name, 1.0, 0, MAX_SCALE) for name, of in SAMPLING_NAMES.items() if "weight" in name
+    }
     then = link.values.get("then", "")
     return ImagineWish(
         choice=choice,

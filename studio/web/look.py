@@ -64,6 +64,16 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 .numbers thead, .numbers tbody, .numbers tr { border: 0 !important; }
 .numbers tbody th { font-weight: 600; }
 .empty-note { color: var(--body-text-color-subdued); }
+.desk { display: grid !important; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 16px;
+  grid-template-areas: "choose stage" "set stage"; grid-template-rows: auto 1fr; }
+.desk-choose { grid-area: choose; }
+.desk-stage { grid-area: stage; }
+.desk-set { grid-area: set; }
+@media (max-width: 760px) {
+  .desk { grid-template-columns: minmax(0, 1fr); grid-template-areas: "choose" "stage" "set"; grid-template-rows: none; }
+}
+.clips .caption-label { left: 0 !important; right: 0; bottom: 0 !important; max-width: none !important; margin: 0 !important; padding: 1px 6px !important;
+  border: 0 !important; border-radius: 0 !important; font-size: .72rem !important; text-align: left; }
 .js-plotly-plot .infolayer text, .js-plotly-plot .xtick text, .js-plotly-plot .ytick text {
   fill: var(--body-text-color) !important; }
 .js-plotly-plot .gridlayer path { stroke: var(--border-color-primary) !important; }

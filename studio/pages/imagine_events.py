@@ -1,0 +1,334 @@
+"""What the page Imagine does: plain functions of plain values, so that tests call them without a browser."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from studio.live.drawn_paths import checked_waypoints, path_through, straight_on, waypoint_times
+from studio.live.imagining import ImagineView, imagine
+from studio.live.previews import preview, recorded_around
+from studio.live.saving import Saved, keep, kept, save
+from studio.live.wishes import PATH, POLICY, SPEED, ImagineWish, wish_of_link
+from studio.pages.choosing import choice_of, pick_values
+from studio.pages.frame import values_for
+from studio.pages.imagine_parts import CHANGES, DOWNLOADS, READY, Parts
+from studio.web import shown
+from studio.web.films import Film, Track
+from studio.web.links import Link
+from studio.web.shelf import instruction_of
+from studio.web.site import Site
+from worldmodel.errors import BadRequest, DetourError
+from worldmodel.sampling import Sampling
+
+PAGE = "imagine"
+AUTO = "go"  # in a link: start at once
+CONTROLS = (
+    "text", *(f"{name}{i}" for i in range(CHANGES) for name in ("from", "then")), "drive", "speed", "turn", "seconds",
+    "futures", "seed", "steps", "text_weight", "motion_weight", "past_weight", "memory", "above",
+)  # fmt: skip
+Updates = dict[Any, Any]
+
+
+class Events:
+    """What the page does for one visitor after the other.
+
+    Attributes:
+        site: What the pages share.
+        parts: The widgets by name.
+    """
+
+    def __init__(self, site: Site, parts: Parts) -> None:
+        self.site, self.parts = site, parts
+        self._running: set[str] = set()  # sessions whose player belongs to a run
+
+    @property
+    def controls(self) -> list[Any]:
+        """The widgets that say what is asked for."""
+        return [self.parts[name] for name in CONTROLS]
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def wish(self, session: str, picked: str, values: Sequence[Any]) -> ImagineWish:
+        """What the controls ask for.
+
+        Raises:
+            DetourError: if something is missing or out of range.
+        """
+        said = dict(zip(CONTROLS, values, strict=True))
+        changes = [(said[f"from{i}"], said[f"then{i}"]) for i in range(CHANGES) if (said[f"then{i}"] or "").strip()]
+        if any(start is None for start, _ in changes):
+            raise BadRequest("an instruction on the way has no time. Give the second from which it holds.")
+        return ImagineWish(
+            choice=choice_of(self.site, session, picked),
+            text=said["text"] or "",
+            changes=tuple(sorted((float(start), text.strip()) for start, text in changes)),
+            drive=said["drive"],
+            speed_mps=said["speed"],
+            turn_degps=said["turn"],
+            waypoints=waypoints_of(said["above"]) if said["drive"] == PATH else (),
+            seconds=said["seconds"],
+            seed=said["seed"],
+            futures=said["futures"],
+            sampling=Sampling(
+                steps=said["steps"],
+                guidance_text=said["text_weight"],
+                guidance_motion=said["motion_weight"],
+                guidance_history=said["past_weight"],
+                memory=said["memory"],
+            ),
+        )
+
+    def linked(self, session: str, query: str) -> tuple[str, ImagineWish]:
+        """The choice and the wish of a link.
+
+        Raises:
+            DetourError: if it cannot be read.
+        """
+        link = Link.parse(query)
+        picked = Link(page=PAGE, values=pick_values(link.query) or {"clip": "0"}).query
+        return picked, wish_of_link(link, choice_of(self.site, session, picked))
+
+    def link(self, picked: str, wish: ImagineWish) -> str:
+        """The query that brings a run back."""
+        return Link(page=PAGE, values={**pick_values(picked), **wish.values(), AUTO: "1"}).query
+
+    def follow(self, session: str, query: str) -> Updates:
+        """A link arrived: set the controls, and start if it says so."""
+        try:
+            link = values_for(PAGE, query)
+            if link is None:
+                return {}
+            _, wish = self.linked(session, query)
+        except DetourError as error:
+            return {self.parts["status"]: shown.problem(str(error))}
+        changes = {self.parts[name]: value for name, value in control_values(wish).items()}
+        changes |= self.who_drives(wish.drive)
+        return {**changes, self.parts["auto"]: query} if AUTO in link.values else changes
+
+    def who_drives(self, drive: str) -> Updates:
+        """Which controls matter now."""
+        import gradio as gr
+
+        return {
+            self.parts["command_group"]: gr.Group(visible=drive == SPEED),
+            self.parts["drawn"]: gr.HTML(visible=drive == PATH),
+        }
+
+    # -- before ---------------------------------------------------------------------------------------------------
+
+    def preview(self, session: str, picked: str, drive: str, seconds: float) -> Updates:
+        """Another moment was chosen: show what was recorded; the player is left to a run that is going on."""
+        import gradio as gr
+
+        if not picked:
+            return {}
+        try:
+            found = preview(choice_of(self.site, session, picked))
+        except DetourError as error:
+            return {self.parts["status"]: shown.problem(str(error))}
+        changes: Updates = {self.parts["text"]: gr.Textbox(placeholder=found.told or "nothing was said here")}
+        if session in self._running:
+            return changes
+        track = Track(name="recorded", label="Recorded", alt=found.alt)
+        film = self.site.films.begin(session, [track], rate_hz=found.rate_hz, start_s=found.start_s)
+        film.add("recorded", found.frames)
+        film.end()
+        waypoints = found.waypoints(float(seconds or 4.0)) if drive == PATH else ()
+        return {
+            **changes,
+            **self._nothing_made(),
+            self.parts["film_shown"]: film.value(),
+            self.parts["above"]: found.from_above(waypoints),
+            self.parts["status"]: shown.status(READY),
+            self.parts["drawn"]: drawn_words(waypoints, seconds),
+        }
+
+    def drawing(self, session: str, picked: str, drive: str, seconds: float, above: Any) -> Updates:
+        """Who drives has changed: show the points to drag, or take them away."""
+        changes = self.who_drives(drive)
+        try:
+            found = recorded_around(choice_of(self.site, session, picked))
+        except DetourError as error:
+            return {**changes, self.parts["status"]: shown.problem(str(error))}
+        scene = above if isinstance(above, dict) else {}
+        if drive != PATH:
+            return {**changes, self.parts["above"]: {**scene, "waypoints": None}}
+        seen = found.moment.observation()
+        points = straight_on(float(seconds or 4.0), seen.speed_mps, seen.yaw_rate_radps)
+        return {
+            **changes,
+            self.parts["above"]: {**scene, "waypoints": [list(point) for point in points]},
+            self.parts["drawn"]: drawn_words(points, seconds),
+        }
+
+    def drawn(self, drive: str, seconds: float, above: Any) -> str:
+        """What the path amounts to as it is drawn by now."""
+        try:
+            return drawn_words(waypoints_of(above), seconds) if drive == PATH and seconds else ""
+        except DetourError as error:
+            return shown.problem(str(error))
+
+    def command(self, session: str, picked: str, values: Sequence[Any]) -> str:
+        """The equivalent commands, or why there are none."""
+        if not picked:
+            return ""
+        try:
+            wish = self.wish(session, picked, values)
+            told = "" if wish.text.strip() or not wish.changes else self._told(session, picked)
+            return wish.command(self.site.model.folder, told)
+        except DetourError as error:
+            return f"# {error}"
+
+    def _told(self, session: str, picked: str) -> str:
+        choice = choice_of(self.site, session, picked)
+        dataset = self.site.dataset(session, pick_values(picked).get("data", ""))
+        return instruction_of(dataset, choice)
+
+    # -- during ---------------------------------------------------------------------------------------------------
+
+    def announce(self, session: str) -> Updates:
+        """A run begins; what the visitor started before ends."""
+        import gradio as gr
+
+        self.site.visitors.begin(session)
+        self._running.add(session)
+        return {
+            **self._nothing_made(),
+            self.parts["go"]: gr.Button(interactive=False),
+            self.parts["stop"]: gr.Button(interactive=True),
+            self.parts["status"]: shown.status("One moment …", 0.0),
+        }
+
+    def run(self, session: str, picked: str, ask: Callable[[], ImagineWish]) -> Iterator[Updates | str]:
+        """Futures while they grow; a text among what is given is the link of the run."""
+        signal = self.site.visitors.signal(session)
+        film: Film | None = None
+        try:
+            wish = ask()
+            yield self.link(picked, wish)
+            for view in imagine(self.site.model.get, wish, lambda: self.site.turns.draw(session), signal.is_set):
+                film = self._filmed(session, film, view)
+                yield self._changes(session, view, film)
+        except DetourError as error:
+            yield {self.parts["status"]: shown.problem(str(error)), **self._at_rest()}
+        finally:
+            self._running.discard(session)
+
+    def _filmed(self, session: str, film: Film | None, view: ImagineView) -> Film | None:
+        """The film with what is new in it."""
+        if view.opening is not None:
+            opening = view.opening
+            film = self.site.films.begin(
+                session, opening.tracks, rate_hz=opening.rate_hz, start_s=opening.start_s, expected=opening.frames
+            )
+            for start, text in opening.spoken:
+                film.note(start, text or "nothing said")
+        if film is None:
+            return None
+        for track, frames in view.frames.items():
+            film.add(track, frames)
+        for track in view.complete:
+            film.end(track)
+        if view.finished:
+            film.end()
+        return film
+
+    def _changes(self, session: str, view: ImagineView, film: Film | None) -> Updates:
+        import gradio as gr
+
+        changes: Updates = {}
+        if film is not None:
+            changes[self.parts["film_shown"]] = film.value()
+        if view.status is not None:
+            changes[self.parts["status"]] = shown.status(view.status, view.share)
+        if view.birds_eye is not None:
+            changes[self.parts["above"]] = view.birds_eye
+        if view.told:
+            changes[self.parts["told"]] = "".join(map(shown.problem, view.told))
+        if view.scores is not None:
+            rows, sentence = view.scores
+            table = shown.table(("what", "score", "value"), rows, sentence) if rows else shown.status(sentence)
+            changes[self.parts["scores"]] = table
+        if view.made is not None:
+            changes[self.parts["made"]] = keep(self.site.visitors.folder(session), view.made)
+            changes[self.parts["save"]] = gr.Button(interactive=True)
+        return {**changes, **self._at_rest()} if view.finished else changes
+
+    def _at_rest(self) -> Updates:
+        import gradio as gr
+
+        return {self.parts["go"]: gr.Button(interactive=True), self.parts["stop"]: gr.Button(interactive=False)}
+
+    def _nothing_made(self) -> Updates:
+        import gradio as gr
+
+        hidden = {self.parts[name]: gr.DownloadButton(visible=False) for name in DOWNLOADS}
+        empty = {self.parts[name]: "" for name in ("told", "scores", "saved", "made")}
+        return {**hidden, **empty, self.parts["save"]: gr.Button(interactive=False)}
+
+    # -- afterwards -----------------------------------------------------------------------------------------------
+
+    def save(self, session: str, made: str) -> Iterator[Updates]:
+        """Write the files of the newest run and offer them."""
+        import gradio as gr
+
+        folder = self.site.visitors.folder(session)
+        try:
+            for step in save(kept(folder, made), self.site.model.get(), folder):
+                if isinstance(step, Saved):
+                    yield self._offered(step)
+                else:
+                    yield {self.parts["saved"]: shown.status(step), self.parts["save"]: gr.Button(interactive=False)}
+        except DetourError as error:
+            yield {self.parts["saved"]: shown.problem(str(error)), self.parts["save"]: gr.Button(interactive=True)}
+
+    def _offered(self, saved: Saved) -> Updates:
+        import gradio as gr
+
+        words = (
+            "Saved among your runs until you close the tab; Scores can compare them. Download what you want to keep:"
+        )
+        offered = {
+            self.parts[name]: gr.DownloadButton(value=str(getattr(saved, name)), visible=True) for name in DOWNLOADS
+        }
+        return {**offered, self.parts["saved"]: shown.status(words), self.parts["save"]: gr.Button(interactive=False)}
+
+
+def waypoints_of(above: Any) -> tuple[tuple[float, float], ...]:
+    """The points that were dragged, from the bird's-eye view's value.
+
+    Raises:
+        BadRequest: if there is none, or they are no places.
+    """
+    points = above.get("waypoints") if isinstance(above, Mapping) else None
+    return checked_waypoints(points if isinstance(points, list) else [])
+
+
+def drawn_words(points: Sequence[Sequence[float]], seconds: float) -> str:
+    """What the drawn path amounts to: when the points are reached and how fast that is."""
+    if not points:
+        return ""
+    checked = checked_waypoints(points)
+    times = waypoint_times(len(checked), seconds)
+    path = path_through(checked, seconds, frequency_hz=8.0)
+    mean = path.path_length_m / seconds
+    words = (
+        f"Drag the {len(checked)} points on the view from above: the car reaches one each {times[0]:.2g} s. "
+        f"{path.path_length_m:.0f} m in {seconds:g} s, {mean:.1f} m/s ({mean * 3.6:.0f} km/h) on average."
+    )
+    return f'<p class="empty-note">{escape(words)}</p>'
+
+
+def control_values(wish: ImagineWish) -> dict[str, Any]:
+    """What the controls show for a wish; the drawn path goes with the view from above."""
+    sampling = wish.sampling
+    values: dict[str, Any] = {
+        "text": wish.text, "drive": wish.drive if wish.drive in (POLICY, SPEED, PATH) else POLICY,
+        "speed": wish.speed_mps, "turn": wish.turn_degps, "seconds": wish.seconds, "futures": wish.futures,
+        "seed": wish.seed, "steps": sampling.steps, "text_weight": sampling.guidance_text,
+        "motion_weight": sampling.guidance_motion, "past_weight": sampling.guidance_history, "memory": sampling.memory,
+    }  # fmt: skip
+    for i in range(CHANGES):
+        start, text = wish.changes[i] if i < len(wish.changes) else (None, "")
+        values |= {f"from{i}": start, f"then{i}": text}
+    return values
