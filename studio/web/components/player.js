@@ -121,7 +121,7 @@ function tick(now) {
   last = now;
   if (film && stage.offsetParent !== null) {
     if (playing) advance(elapsed);
-    else if (following && growing()) at = Math.max(at, ready() - 1); // motion is not wished: newest frame, no playing
+    else if (following) at = Math.max(at, ready() - 1); // motion is not wished: the newest frame, without playing
     draw();
     feed(now);
   }
@@ -279,6 +279,7 @@ function showNotes() {
 function toggle() {
   if (!film || $(".play").disabled) return;
   playing = !playing;
+  following = false; // until it has caught up
   if (playing && !growing() && at >= ready() - 1) at = film.first;
   last = performance.now();
   wake();
