@@ -46,7 +46,9 @@ def main(
             raise BadRequest(
                 f"nothing can listen at {access.host}:{port}: {error}. Close what is open there, or choose another --port."
             ) from error
-        sys.stderr.write(f"The studio is open at http://{access.host}:{port} (Ctrl-C closes it).\n")
+        page.share = False  # else the page would be told to load its scripts from Gradio's own store, not from here
+        where = " and ".join(filter(None, [f"http://{access.host}:{port}", page.share_url]))
+        sys.stderr.write(f"The studio is open at {where} (Ctrl-C closes it).\n")
         site.model.warm_up()
         page.block_thread()
     finally:

@@ -8,11 +8,13 @@ Gradio's own defaults (6.31) were read and tried; this closes what they leave op
 - Files. Only what lies, links resolved, in the folder of this server's own files is given out.
 - Fetching for others. `file=http://...`, `proxy=...` and inputs that name an address would have the server load it.
 - Size. Gradio limits each file of an upload, not their number; here the whole request is limited, and how many arrive.
+- Before the login. The page that asks for the password carries a description of every function; it is cut out.
 - What the browser may do: load nothing from other hosts, be in no other site's frame (see HEADERS).
 """
 
 import ipaddress
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
@@ -49,7 +51,11 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "x-frame-options": "SAMEORIGIN",
     "cross-origin-resource-policy": "same-origin",
+    "x-robots-tag": "noindex, nofollow",
 }
+LOGIN_PAGE = b'"auth_required":true'
+DESCRIPTION = re.compile(rb"window\.gradio_api_info = \{.*?\};</script>", re.DOTALL)
+NO_DESCRIPTION = b'window.gradio_api_info = {"named_endpoints":{},"unnamed_endpoints":{}};</script>'
 
 
 class Refused(Exception):
@@ -95,6 +101,8 @@ class Guard:
                 await self._upload(scope, receive, sending)
             elif scope["method"] in ("POST", "PUT", "PATCH"):
                 await self._app(scope, await _checked_body(scope, receive), sending)
+            elif scope["path"] == "/":
+                await self._app(scope, receive, _without_description(sending))
             else:
                 await self._app(scope, receive, sending)
         except Refused as refused:
@@ -261,6 +269,26 @@ def _with_headers(send: Send) -> Send:
             added = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in known]
             message = {**message, "headers": [*message.get("headers", []), *added]}
         await send(message)
+
+    return sending
+
+
+def _without_description(send: Send) -> Send:
+    """`send` for the first page: whole, and without the description of the functions while nobody has logged in."""
+    start: Message = {}
+    whole = b""
+
+    async def sending(message: Message) -> None:
+        nonlocal start, whole
+        if message["type"] == "http.response.start":
+            start = message
+        elif message["type"] == "http.response.body":
+            whole += message.get("body", b"")
+            if not message.get("more_body", False):
+                whole = DESCRIPTION.sub(NO_DESCRIPTION, whole) if LOGIN_PAGE in whole else whole
+                headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+                await send({**start, "headers": [*headers, (b"content-length", str(len(whole)).encode())]})
+                await send({"type": "http.response.body", "body": whole})
 
     return sending
 
