@@ -85,7 +85,7 @@ def sweep_plot(sweep: Rows, over: str, planners: Sequence[str]) -> "go.Figure":
             extremes += [*lows, *highs]
             figure.add_scatter(**_line(own, means, lows, highs, number))
     driver = sorted({(row["at"], row["driver_m"]) for row in rows if row["driver_m"] is not None})
-    if driver:
+    if len(driver) > 1:
         extremes += [metres for _, metres in driver]
         figure.add_scatter(
             x=[at for at, _ in driver],
@@ -162,8 +162,8 @@ def _figure(height_px: int) -> "go.Figure":
         hovermode="closest",
         hoverlabel={"namelength": 0},
     )
-    figure.update_xaxes(automargin=True, zeroline=False, fixedrange=True)
-    figure.update_yaxes(automargin=True, zeroline=False, fixedrange=True)
+    for axis in (figure.update_xaxes, figure.update_yaxes):
+        axis(automargin=True, zeroline=False, fixedrange=True, title_font_size=13)
     return figure
 
 

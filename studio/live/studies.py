@@ -110,13 +110,13 @@ def study_order(config: StudyConfig, site: "Site", session: str, *, keep: str = 
     place.mkdir(parents=True)
     (place / "study.yaml").write_text(study_yaml(ready), encoding="utf-8")
     words = ("study", f"--out={out}", f"--workers={workers}", "--", str(place / "study.yaml"))
-    title = f"{config.scenes} {'stretches' if config.dataset else 'scenes'}, {len(config.planners)} planners"
+    title = f"Study of {config.scenes} {'stretches' if config.dataset else 'scenes'}, {len(config.planners)} planners"
     limit = {} if site.any_folder else {"limit_s": LONGEST_S}
     unit = Unit(label="study", words=words, out=out)
     return Order(kind="study", title=title, units=(unit,), keeps=bool(keep.strip()), **limit)
 
 
-def check_order(spec: str, site: "Site") -> Order:
+def check_order(spec: str | None, site: "Site") -> Order:
     """What examines a policy of the visitor's own, as `detour check-policy`.
 
     Raises:
@@ -159,7 +159,7 @@ def kept_folder(keep: str, site: "Site") -> Path:
 def command(keep: str = "", workers: int = 1) -> str:
     """The same on the command line; the YAML is saved from the page."""
     more = f" --workers {workers}" if workers > 1 else ""
-    return f"detour study study.yaml --out {shlex.quote(keep.strip() or 'my-study')}{more}"
+    return f"# study.yaml: 'Save YAML'\ndetour study study.yaml --out {shlex.quote(keep.strip() or 'my-study')}{more}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

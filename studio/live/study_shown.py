@@ -13,7 +13,6 @@ from studio.study_tables import goals_table, p_value, value, words
 from studio.study_values import values_of
 from studio.web import shown
 
-FIRST_S = 20  # reading planners and scenes, before the first count
 
 
 def clock(seconds: float) -> str:
@@ -45,7 +44,7 @@ def _where(view: TaskView) -> str:
     unit = next((one.unit.label for one in view.units if one.state == "running"), "")
     many = f"{unit} ({view.done + 1} of {len(view.units)}): " if len(view.units) > 1 else ""
     if view.count is None:
-        return f"{many}starting, about {FIRST_S} s" if view.seconds < FIRST_S else f"{many}at work"
+        return f"{many}starting"
     return f"{many}{view.count.done} of {view.count.total} {view.count.things}"
 
 

@@ -51,7 +51,7 @@ def _watching() -> Parts:
     with gr.Accordion("What the command says", open=False):
         log = gr.HTML(label="Log")
     command = gr.Code(
-        studies.command(), label="The same on the command line, with the YAML saved as study.yaml", language=None,
+        studies.command(), label="The same on the command line", language=None,
         interactive=False, lines=1, wrap_lines=True,
     )  # fmt: skip
     return {
@@ -85,11 +85,11 @@ def _wire_running(site: Site, wires: Wires, ask: Parts, watch: Parts, look: Part
             changes[look["look"]] = gr.Dropdown(choices(views), value=f"task:{view.id}")
         return changes
 
-    def start(text: str, keep: str, workers: float, seen: tuple[str, ...], request: gr.Request) -> Parts:
+    def start(text: str, keep: str | None, workers: float | None, seen: tuple[str, ...], request: gr.Request) -> Parts:
         session = session_of(request)
         try:
             config = study_form.read(text)
-            order = studies.study_order(config, site, session, keep=keep, workers=int(workers))
+            order = studies.study_order(config, site, session, keep=keep or "", workers=int(workers or 1))
             site.tasks.start(session, order)
         except DetourError as error:
             return {watch["status"]: shown.problem(str(error))}

@@ -120,13 +120,18 @@ def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
     import gradio as gr
 
     widgets = [ask[name] for name in FORM]
-    outputs = [*widgets, ask["text"], ask["note"]]
+    outputs = [ask["preset"], *widgets, ask["text"], ask["note"]]
 
     def filled(text: str) -> Parts:
         form = study_form.form_of(study_form.read(text))
         values = {name: getattr(form, name) for name in FORM}
         values |= {"planners": list(form.planners), "variants": list(form.variants)}
-        return {**{ask[name]: value for name, value in values.items()}, ask["text"]: text, ask["note"]: _no_note()}
+        return {
+            ask["preset"]: None,
+            **{ask[name]: value for name, value in values.items()},
+            ask["text"]: text,
+            ask["note"]: _no_note(),
+        }
 
     def by_text(text: str) -> Parts:
         try:
@@ -135,7 +140,9 @@ def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
             return {ask["note"]: _note(error)}
 
     def by_preset(name: str) -> Parts:
-        return filled(study_yaml(PRESETS[name]())) if name in PRESETS else {ask["note"]: _no_note()}
+        if name not in PRESETS:
+            return {ask["note"]: _no_note()}
+        return {**filled(study_yaml(PRESETS[name]())), ask["preset"]: name}
 
     def by_file(file: str | None) -> Parts:
         try:
@@ -203,7 +210,7 @@ def wire_policy(site: Site, ask: Parts) -> None:
     """Check a policy of the visitor's own, and put it beside the others."""
     import gradio as gr
 
-    def check(spec: str, request: gr.Request) -> Iterator[str]:
+    def check(spec: str | None, request: gr.Request) -> Iterator[str]:
         session = session_of(request)
         try:
             task = site.tasks.start(session, studies.check_order(spec, site))
@@ -213,8 +220,9 @@ def wire_policy(site: Site, ask: Parts) -> None:
         except DetourError as error:
             yield shown.problem(str(error))
 
-    def add(spec: str, planners: list[str]) -> list[str]:
-        return [*planners, spec.strip()] if spec.strip() and spec.strip() not in planners else planners
+    def add(spec: str | None, planners: list[str]) -> list[str]:
+        name = (spec or "").strip()
+        return planners if name in ("", *planners) else [*planners, name]
 
     ask["check"].click(
         check, ask["spec"], ask["verdict"], show_progress="hidden", concurrency_limit=None, api_visibility="private"

@@ -67,7 +67,7 @@ def looking(site: Site) -> Parts:
 def choices(views: Sequence[TaskView]) -> list[tuple[str, str]]:
     """What can be looked at: the visitor's finished studies, the newest first, and the one that ships."""
     done = [view for view in views if view.state == "done"]
-    return [(f"Mine: {view.order.title}", f"task:{view.id}") for view in done] + [SHIPPED]
+    return [(f"Mine: {view.order.title.removeprefix('Study of ')}", f"task:{view.id}") for view in done] + [SHIPPED]
 
 
 def wire_looking(site: Site, look: Parts, tab: Any) -> None:
@@ -98,13 +98,13 @@ def wire_looking(site: Site, look: Parts, tab: Any) -> None:
         except DetourError as error:
             return shown.problem(str(error))
 
-    def folder(path: str, request: gr.Request) -> Parts:
+    def folder(path: str | None, request: gr.Request) -> Parts:
         try:
-            study = _study_at(site, session_of(request), f"folder:{path}")
+            study = _study_at(site, session_of(request), f"folder:{path or ''}")
         except DetourError as error:
             return {look["lead"]: shown.problem(str(error))}
         views = [view for view in site.tasks.of(session_of(request)) if view.order.kind == "study"]
-        key = f"folder:{path}"
+        key = f"folder:{path or ''}"
         return {look["look"]: gr.Dropdown([(str(study.folder), key), *choices(views)], value=key)}
 
     look["look"].change(show, look["look"], outputs, **QUIET)
@@ -145,7 +145,8 @@ def _figures(study: Study, copies: Mapping[str, Path], look: Parts) -> Parts:
 
     told = [called for asked, called in study.record["planners"].items() if asked in study.record["request"]["shown"]]
     first = list(dict.fromkeys([*told, *study.planners]))
-    swept = first[:LINES]
+    others = first[len(told) :]
+    swept = [*told, *others[:: max(1, len(others) // max(1, LINES - len(told)))]][:LINES]
     return {
         look["lead"]: study_shown.lead_of(study),
         look["reactions"]: reactions_plot(study.summary["reactions"]) if study.planners else None,
