@@ -55,6 +55,7 @@ class Film:
         columns: How many tracks stand beside each other where there is room.
         expected: How many frames it is going to have, so that the scrubber need not grow; None if unknown.
         tiles: Where the cameras are in each frame (`components.tiles.tiles_of`), if frames are plain mosaics.
+        stay: Whether the playhead stays where it is when the film shown before has the same tracks, start and rate.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class Film:
         columns: int,
         expected: int | None,
         tiles: Sequence[Mapping[str, Any]],
+        stay: bool,
     ) -> None:
         self.run = secrets.token_urlsafe(16)
         self.rate_hz, self.start_s, self.columns, self.expected = rate_hz, start_s, columns, expected
-        self.tiles = [dict(tile) for tile in tiles]
+        self.tiles, self.stay = [dict(tile) for tile in tiles], stay
         self._films = films
         self._reels = {track.name: _Reel(track) for track in tracks}
         self._first = 0
@@ -120,6 +122,7 @@ class Film:
                 "columns": self.columns,
                 "expected": self.expected,
                 "tiles": self.tiles,
+                "stay": self.stay,
                 "first": self._first,
                 "notes": [list(note) for note in self._notes],
                 "tracks": [self._about(reel) for reel in self._reels.values()],
@@ -194,6 +197,7 @@ class Films:
         columns: int = 1,
         expected: int | None = None,
         tiles: Sequence[Mapping[str, Any]] = (),
+        stay: bool = False,
     ) -> Film:
         """A new film of a visitor, without frames.
 
@@ -205,8 +209,11 @@ class Films:
             columns: How many tracks stand beside each other where there is room.
             expected: How many frames there will be, if that is known.
             tiles: `components.tiles.tiles_of(rig)` for frames of `overlays.mosaic`: lets a narrow screen enlarge the front.
+            stay: For another version of the same moments, so that the playhead need not go back to the start.
         """
-        film = Film(self, tracks, rate_hz=rate_hz, start_s=start_s, columns=columns, expected=expected, tiles=tiles)
+        film = Film(
+            self, tracks, rate_hz=rate_hz, start_s=start_s, columns=columns, expected=expected, tiles=tiles, stay=stay
+        )
         with self.lock:
             self._shelves.setdefault(session, []).append(film)
             self._by_run[film.run] = film

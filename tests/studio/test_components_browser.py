@@ -95,6 +95,13 @@ def build() -> Any:
         threading.Thread(target=grow, args=[film], daemon=True).start()
         return film.value()
 
+    def again(request: gr.Request) -> dict[str, Any]:
+        film = films.begin(str(request.session_hash), TRACKS, rate_hz=RATE_HZ, start_s=-1.0, stay=True)
+        for track in ("a", "b"):
+            film.add(track, pictures(0, FRAMES))
+        film.end()
+        return film.value()
+
     def start(request: gr.Request) -> dict[str, Any]:
         film = drives[str(request.session_hash)] = films.begin(str(request.session_hash), TRACKS[:1], rate_hz=RATE_HZ)
         film.add("a", pictures(0, 2))
@@ -117,6 +124,7 @@ def build() -> Any:
     with gr.Blocks(title="Parts", analytics_enabled=False) as page:
         show = player(films, label="The imagined drive", elem_id="show", hint="Press Go.")
         gr.Button("Go", elem_id="go").click(go, None, show, show_progress="hidden", queue=False)
+        gr.Button("Again", elem_id="again").click(again, None, show, show_progress="hidden", queue=False)
         above = birds_eye(label="From above", elem_id="above", value=view, selectable=True, height_px=300)
         frames = np.full((3, 3, 32, 64), 90, np.uint8)
         picker = camera_picker(label="Choose a place", elem_id="picker", value=still(frames, RIG, alt="All cameras."))
@@ -223,6 +231,11 @@ def test_a_growing_film_plays_in_step_and_obeys_the_keys(browser: Any, address: 
     assert boxes.nth(0).is_checked(), "one track always stays"
     shot(page, "player-1280-light")
 
+    paused, before = facts(page)["frame"], facts(page)["run"]
+    page.click("#again")
+    until(page, f"document.querySelector('#show .player').dataset.run !== '{before}'")
+    until(page, f"document.querySelector('#show .player').dataset.ready === '{FRAMES}'")
+    assert (facts(page)["frame"], facts(page)["playing"]) == (paused, "false"), "another version, the same moment"
     for _ in range(2):
         before = facts(page)["run"]
         page.click("#go")

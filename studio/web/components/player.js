@@ -22,6 +22,7 @@ function take(value) {
   if (!value) return clear();
   if (!film || film.run !== value.run) begin(value);
   film.first = value.first;
+  at = Math.max(at, film.first);
   film.expected = value.expected;
   film.notes = value.notes;
   for (const about of value.tracks) {
@@ -37,7 +38,7 @@ function take(value) {
 }
 
 function begin(value) {
-  const before = new Map((film?.tracks || []).map((t) => [t.name, t]));
+  const before = new Map((film?.tracks || []).map((t) => [t.name, t])), stays = film && continues(value);
   film?.tracks.forEach(forget);
   film = { run: value.run, rate: value.rate_hz, start: value.start_s, first: 0, tiles: value.tiles, notes: [], tracks: [] };
   film.tracks = value.tracks.map((about) => newTrack(about, before.get(about.name)));
@@ -46,10 +47,17 @@ function begin(value) {
   stage.replaceChildren(...film.tracks.map((t) => t.frame));
   showChips();
   said.textContent = "";
+  askedFor = -1;
+  if (stays) return;
   at = 0;
   following = value.tracks.some((t) => !t.done);
   playing = (following || value.tracks.some((t) => t.count > 1)) && (Boolean(props.hungry) || !calm.matches);
-  askedFor = -1;
+}
+
+/** Whether a film is another version of the one shown that asks for the playhead to stay. */
+function continues(value) {
+  const names = (tracks) => tracks.map((t) => t.name).join();
+  return value.stay && film.start === value.start_s && film.rate === value.rate_hz && names(film.tracks) === names(value.tracks);
 }
 
 function clear() {
@@ -131,7 +139,7 @@ function tick(now) {
 
 function advance(elapsed) {
   const end = ready() - 1;
-  if (end < 0) return;
+  if (end < Math.floor(at)) return; // nothing there yet
   const next = Math.min(end, at + elapsed * film.rate * Number($(".speed").value) * pace(end));
   if (shown().every((t) => picture(t, Math.floor(next)) !== undefined)) at = Math.max(next, film.first);
   else decodeAround(Math.floor(next)); // hold until every track can show it
@@ -182,7 +190,7 @@ const sizes = new ResizeObserver((entries) => {
 
 function feed(now) {
   if (!props.hungry || !playing || !growing() || document.hidden) return;
-  const have = Math.min(...film.tracks.map((t) => t.count));
+  const have = Math.min(...film.tracks.filter((t) => !t.done).map((t) => t.count));
   if (have - Math.floor(at) - 1 >= props.hungry) return;
   if (askedFor === have && now - askedAt < ASK_AGAIN_MS) return;
   askedFor = have;
@@ -297,7 +305,7 @@ $(".play").addEventListener("click", toggle);
 $(".back").addEventListener("click", () => seek(Math.floor(at) - 1));
 $(".forth").addEventListener("click", () => seek(Math.floor(at) + 1));
 scrubber.addEventListener("input", () => seek(Number(scrubber.value)));
-stage.addEventListener("dblclick", toggle);
+stage.addEventListener("click", toggle);
 $(".large").addEventListener("click", () =>
   document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.());
 root.addEventListener("keydown", (event) => {

@@ -22,16 +22,16 @@ MARKUP = """
     <span class="last" aria-hidden="true"></span>
   </div>
   <div class="bar">
-    <button type="button" class="back" aria-label="One frame back" disabled></button>
+    <button type="button" class="back" aria-label="One frame back" title="One frame back" disabled></button>
     <button type="button" class="play" aria-label="Play" disabled></button>
-    <button type="button" class="forth" aria-label="One frame on" disabled></button>
+    <button type="button" class="forth" aria-label="One frame on" title="One frame on" disabled></button>
     <label class="repeat"><input type="checkbox"> Loop</label>
     <label><span class="word">Speed</span> <select class="speed" aria-label="Speed">
       <option value="0.25">¼×</option><option value="0.5">½×</option><option value="1" selected>1×</option>
       <option value="2">2×</option></select></label>
     <span class="chips" role="group" aria-label="Shown"></span>
     <span class="said" role="status"></span>
-    <button type="button" class="large" aria-label="Full screen"></button>
+    <button type="button" class="large" aria-label="Full screen" title="Full screen"></button>
   </div>
 </div>
 """
@@ -52,7 +52,7 @@ def player(
 
     It fetches the frames it lacks by itself, so an event need only hand over `film.value()` now and then; lost or merged
     updates do no harm. While a film grows it follows the newest frame, slowing down rather than stopping when frames come
-    late. Keys while it has the focus: space, arrows, Home, End.
+    late. A click plays and pauses; keys while it has the focus: space, arrows, Home, End.
 
     With `hungry=N` it is the driver of a live drive: whenever fewer than N frames are left to play it triggers `input`
     once, and again when the film grew (or after 5 s without an answer). The handler of `player.input` adds the next frames
@@ -80,7 +80,9 @@ def player(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "player.css").read_text(encoding="utf-8"),
-        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "frames.js", "player.js")),
+        js_on_load="".join(
+            (HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "frames.js", "player.js")
+        ),
         server_functions=[pull],
         apply_default_css=False,
         aspect=aspect,
