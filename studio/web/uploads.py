@@ -202,11 +202,22 @@ def _kept(made: Path, place: Path, limits: Limits) -> Arrival:
             f"with this one your uploads would fill {total / 1e6:,.0f} MB; at most {limits.kept_bytes / 1e6:,.0f} MB are kept for a "
             "visitor. Send fewer or shorter clips."
         )
+    _check_names(Dataset.open(made))
     os.rename(made, place)
     dataset = Dataset.open(place)
     return Arrival(
         text=f"{place.name}: {dataset.episodes} clip{'s' * (dataset.episodes != 1)}", share=1.0, dataset=dataset
     )
+
+
+def _check_names(dataset: Dataset) -> None:
+    """Clips of a LeRobot dataset have the names that its tables give them; outputs are named after them."""
+    for name in (*dataset.ids, *dataset.rig.names):
+        if not name.isprintable() or set(name) & set("/\\:") or name.startswith(".") or not 0 < len(name) <= 100:
+            raise BadDataset(
+                f"a clip or camera is called '{printable(name)}'; a name needs 1 to 100 printable characters without '/', '\\', ':' "
+                "and a leading '.'. Rename it in the dataset's tables."
+            )
 
 
 def _without_places(message: str, src: Path, staging: Path) -> str:

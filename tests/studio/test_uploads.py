@@ -309,6 +309,17 @@ def test_parts_of_a_lerobot_folder_without_their_folders_are_explained(sent: Pat
     assert "2 LeRobot datasets were sent at once" in refused(files, mine)
 
 
+@pytest.mark.usefixtures("unconfined")
+@pytest.mark.parametrize("name", ["../../up"])
+def test_names_in_a_datasets_tables_are_no_paths(name: str, silent_drives: Dataset, sent: Path, mine: Path) -> None:
+    def content(path: Path) -> bytes:
+        return path.read_bytes().replace(b'"silent"', json.dumps(name).encode())
+
+    files = [path for path in silent_drives.path.rglob("*") if path.is_file()]
+    zipped = packed([(str(path.relative_to(silent_drives.path)), content(path)) for path in files])
+    assert "a clip or camera is called" in refused([put(sent, "x.zip", zipped)], mine)
+
+
 def test_claims_are_those_of_a_real_video(video: Path) -> None:
     claims = contents.claims_of(video)
     assert (claims.frames, claims.seconds, claims.width_px, claims.height_px) == (16, 2.0, 64, 32)
