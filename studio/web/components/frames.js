@@ -60,7 +60,7 @@ function blobOf(base64) {
 /** The picture of a track at a frame: decoded, null where the track has none, undefined while it is being decoded. */
 function picture(track, i) {
   if (track.pictures.has(i)) return track.pictures.get(i);
-  return track.jpegs.has(i) || i >= track.next ? (i >= track.next && track.done ? null : undefined) : null;
+  return track.jpegs.has(i) || i >= track.next ? (i >= track.count && track.done ? null : undefined) : null;
 }
 
 function decode(track, i) {
