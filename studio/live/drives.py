@@ -20,12 +20,14 @@ class Seat:
         driving: Under way, or over with what was recorded.
         film: What the player shows.
         clip: Where it began: DATASET:EPISODE@SECONDS.
+        stopped: Whether the visitor stopped it, or left.
         used_s: When somebody last asked for it.
     """
 
     driving: Driving
     film: Film
     clip: str
+    stopped: Callable[[], bool] = lambda: False
     used_s: float = 0.0
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 120.0
 PACE_OVER = 8  # chunks over which the pace is measured
-BEHIND_S = 10.0  # of the path driven that is shown from above
+BEHIND_S = 4.0  # of the path driven that is shown from above
 
 
 class Driving:
@@ -146,7 +146,7 @@ class Driving:
 
         Args:
             hands: The pad.
-            autopilot: The model drives instead: it plans, and the car follows the plan.
+            autopilot: The model drives: it plans, and the car follows the plan where the pad is not touched.
             waiting_frames: Pictures that are still to be shown before these.
         Raises:
             BadRequest: if the drive is over.
@@ -156,7 +156,9 @@ class Driving:
         started = self._clock()
         plan = self._plan() if autopilot else None
         car = self._car
-        controls = hands.controls(car, self._before) if plan is None else _first_of(plan, car)
+        controls = hands.controls(car, self._before)
+        if plan is not None:
+            controls = _overridden(_first_of(plan, car), hands, controls)
         self._before, text = hands, self.text
         frames = self._drive(controls, text)
         self._chunks += 1
@@ -276,6 +278,11 @@ def _schedule(said: list[tuple[float, str]]) -> str:
 def _first_of(plan: Plan, car: CarState) -> tuple[float, float]:
     acceleration, curvature = controls_of(plan, car.speed_mps, PAD_CAR)[0]
     return float(acceleration), float(curvature)
+
+
+def _overridden(planned: tuple[float, float], hands: Hands, controls: tuple[float, float]) -> tuple[float, float]:
+    """What is planned, where the visitor's hands are off."""
+    return (controls[0] if hands.throttle else planned[0], controls[1] if hands.steer else planned[1])
 
 
 def _left_of(plan: Plan, moved: Array, seconds: float) -> Array:

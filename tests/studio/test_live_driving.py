@@ -133,12 +133,15 @@ def test_a_driven_dream_is_what_detour_imagine_gives_for_its_path(
     assert driving.repeatable
 
 
-def test_autopilot_plans_and_the_car_follows(tiny_model: WorldModel, recorded: Clip, tmp_path: Path) -> None:
-    driving = drive(tiny_model, recorded, tmp_path)
-    view = driving.go_on(Hands(throttle=-1), autopilot=True)
+def test_autopilot_drives_where_no_key_is_held(tiny_model: WorldModel, recorded: Clip, tmp_path: Path) -> None:
+    driving, braking = (drive(tiny_model, recorded, tmp_path) for _ in range(2))
+    slow = braking.go_on(Hands(throttle=-1), autopilot=True)
+    view = driving.go_on(Hands(), autopilot=True)
+    assert slow.car.speed_mps == pytest.approx(8.0 - 0.5 * 5.0, abs=0.4)
     assert view.plan is not None
     assert view.plan.shape == (8, 2)
-    assert view.car.speed_mps > 8.0 - 0.5 * 5.0
+    assert view.car.speed_mps > slow.car.speed_mps
+    assert slow.car.curvature_per_m == pytest.approx(view.car.curvature_per_m, abs=0.02)
     assert "autopilot's plan" in [layer["label"] for layer in view.above()["layers"]]
 
 
