@@ -13,6 +13,7 @@ from studio.live.pictures import Painter
 from studio.live.recorded import Recorded
 from studio.live.results import Made, ScoreRows, from_above, joined, joined_path, plan_ahead, score_rows
 from studio.live.wishes import ImagineWish
+from studio.web.components.tiles import tiles_of
 from studio.web.films import Track
 from studio.web.turns import Ticket
 from worldmodel.errors import Diverged
@@ -43,6 +44,7 @@ class Opening:
         start_s: Time of the first frame, seconds from now; the past is shown, too.
         frames: How many each track will have.
         spoken: What the driver is told from when on, seconds from now.
+        tiles: Where the cameras are in each frame.
     """
 
     tracks: tuple[Track, ...]
@@ -50,6 +52,7 @@ class Opening:
     start_s: float
     frames: int
     spoken: tuple[tuple[float, str], ...]
+    tiles: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -244,6 +247,7 @@ class _Run:
             start_s=-(len(past) - 1) / self.futures.rate,
             frames=len(past) + self.futures.frames,
             spoken=((0.0, wish.text_at(0.0, self.futures.told)), *wish.changes),
+            tiles=tuple(tiles_of(self.painter.rig, self.painter.tile_px)),
         )
         return ImagineView(
             status=f"Imagining chunk 1 of {self.futures.chunks} …",

@@ -6,12 +6,12 @@ from studio.overlays import GAP_PX, display_rig, grid_of
 from worldmodel.geometry import Rig
 
 
-def tiles_of(rig: Rig) -> list[dict[str, Any]]:
-    """One tile per camera of `studio.overlays.mosaic`, row by row.
+def tiles_of(rig: Rig, tile_width_px: int = 320) -> list[dict[str, Any]]:
+    """One tile per camera of `studio.overlays.mosaic` with the same arguments, row by row.
 
     Gives for each its name, x, y, width and height in pixels of the mosaic, and the camera's own width and height.
     """
-    shown = display_rig(rig)
+    shown = display_rig(rig, tile_width_px)
     return [
         {
             "camera": rig.names[camera],
