@@ -8,7 +8,7 @@ from studio.moments import Moment
 from studio.overlays import COLORS, PathLayer
 from studio.placement import ROAD_TWINS, middle_of
 from studio.sides import Sides
-from studio.town_answer import TownAnswer, town_layers
+from studio.town_answer import DRIVER, TownAnswer
 from studio.town_sprites import sized_sprite, sprite_of
 from studio.web.components.birds_eye import scene
 from worldmodel.edits import StitchSprite
@@ -60,7 +60,12 @@ class Answer:
         plans = (self.response.factual, self.response.edited)
         before = (*(f"{plan.path_length_m:.2f} m" for plan in plans[:1]), "", "", "")
         after = (*(f"{plan.path_length_m:.2f} m" for plan in plans[1:]), "", "", "")
-        columns = [("path length", "end point", "sideways", "slower from"), before, after, changes_of(self.response)]
+        columns = [
+            ("path length", "end point moves", "sideways", "slower from"),
+            before,
+            after,
+            changes_of(self.response),
+        ]
         if of_town is not None:
             columns.append(changes_of(of_town))
         caption = (
@@ -76,10 +81,16 @@ def changes_of(response: Response) -> tuple[str, str, str, str]:
     onset = response.braking_onset_s
     return (
         f"{response.path_length_change_m:+.2f} m",
-        f"{response.endpoint_shift_m:.2f} m away",
-        f"{response.lateral_shift_m:+.2f} m (left is +)",
+        f"{response.endpoint_shift_m:.2f} m",
+        sideways(response.lateral_shift_m),
         "never" if onset is None else f"{onset:g} s",
     )
+
+
+def sideways(shift_m: float) -> str:
+    """A move to a side in words; to the left is positive."""
+    side = "" if abs(shift_m) < SAME_M else " left" if shift_m > 0 else " right"
+    return f"{abs(shift_m):.2f} m{side}"
 
 
 def thing_of(question: Question) -> str:
@@ -124,7 +135,8 @@ def from_above(
     if answer is not None and answer.response is not None and question.change != PATH:
         layers.append(_plan_layer("plan before", answer.response.factual, "before"))
         layers.append(_plan_layer("plan after", answer.response.edited, "after"))
-        layers += town_layers(answer.town)
+        if answer.town is not None and answer.town.response is not None:
+            layers.append(_plan_layer(f"{DRIVER}, after", answer.town.response.edited, "town"))
     if sides is not None and sides.actions is not None:
         layers.append(PathLayer(label="drawn", points_m=sides.actions[1].poses[:, :2], color=COLORS["after"]))
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()

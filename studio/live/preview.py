@@ -128,10 +128,10 @@ def who_is_at(place: Place, x_m: float, y_m: float) -> str:
 
 
 def who_is_around(place: Place) -> list[tuple[str, str]]:
-    """(shown name, track) of all road users now, nearest first."""
+    """(shown name, track) of all road users now: those ahead first, then nearest first."""
     moment = place.moment
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
-    by_distance = sorted(boxes, key=lambda box: float(np.hypot(*box.center[:2])))
+    by_distance = sorted(boxes, key=lambda box: (box.center[0] < 0, float(np.hypot(*box.center[:2]))))
     return [(f"{box.track}: {box.kind}, {_place(box.center)}", box.track) for box in by_distance]
 
 

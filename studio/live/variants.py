@@ -17,7 +17,7 @@ from worldmodel.plans import Response
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
-HEAD = ("where", "path length", "end point", "sideways", "slower from", "path length of the town's driver")
+HEAD = ("where", "path length", "end point moves", "sideways", "slower from", "town's driver: path length")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +41,7 @@ class VariantRow:
         """The row as texts under HEAD."""
         title = f"{self.where.replace('_', ' ')}: {VARIANTS[self.where]}"
         if self.response is None:
-            return (title, self.why, "", "", "", "")
+            return (title, "cannot be", "", "", "", "")
         town = "not known" if self.town is None else changes_of(self.town)[0]
         return (title, *changes_of(self.response), town)
 

@@ -314,10 +314,13 @@ def _table(view: VariantsView, question: Question) -> str:
     if not view.rows:
         return ""
     caption = f"A {question.kind}, planner '{question.planner}', seed {question.seed}; changes of the plan over 4 s."
-    return shown.table(HEAD, [row.cells for row in view.rows], caption)
+    reasons = "".join(shown.status(f"{row.where.replace('_', ' ')}: {row.why}") for row in view.rows if row.why)
+    return shown.table(HEAD, [row.cells for row in view.rows], caption) + reasons
 
 
 def _pictures(view: LookingView) -> str:
+    """Each under its title, never smaller than can be made out: a narrow screen scrolls them."""
     return "".join(
-        f"<p class='status'>{escape(title)}</p>{shown.picture(frame, title)}" for title, frame in view.pictures
+        f'<p class="status">{escape(title)}</p><div class="scroll"><div style="min-width:560px">{shown.picture(frame, title)}</div></div>'
+        for title, frame in view.pictures
     )
