@@ -9,6 +9,7 @@ The text is the part of a link that names the clip (`data=mine%2Fcity&clip=0%401
 `Link(page=..., values={**pick_values(picked), ...})`, and a link that arrives sets the picker by itself.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode
 from studio.pages.frame import Wires, session_of, values_for
 from studio.web import shown
 from studio.web.components.drop import drop, received
-from studio.web.shelf import Choice, ClipCard, clip_cards, clip_names, moment_range
+from studio.web.shelf import MAX_THUMBNAILS, Choice, ClipCard, clip_cards, clip_names, moment_range
 from studio.web.site import DATASETS, MINE, Site
 from studio.web.uploads import Received, arriving
 from worldmodel.errors import BadRequest, DetourError
@@ -155,12 +156,12 @@ def _layout(site: Site, page: str) -> dict[str, Any]:
     import gradio as gr
 
     gallery = gr.Gallery(
-        label="Clips", columns=4, height=220, allow_preview=False, interactive=False, buttons=[], object_fit="cover",
+        label="Clips", show_label=False, columns=4, height=236, allow_preview=False, interactive=False, buttons=[], object_fit="cover",
         elem_id=f"{page}-clips", elem_classes="clips",
     )  # fmt: skip
     with gr.Row():
         clip = gr.Dropdown(label="Clip", choices=[], interactive=True, min_width=140, elem_id=f"{page}-clip")
-        moment = gr.Slider(0, 10, step=0.125, value=0, label="Now, seconds into the clip", buttons=[], min_width=180)
+        moment = gr.Slider(0, 10, step=0.125, value=0, label="Now, at second", buttons=[], min_width=180)
     with gr.Accordion("Your own recording", open=False):
         files = drop(label="Drop a recording here", elem_id=f"{page}-files", hint=DROP, limits=site.limits)
         data = gr.Dropdown(
@@ -230,7 +231,7 @@ class _Picker:
         return {
             **changes,
             self.parts["gallery"]: gr.Gallery(
-                [(card.thumbnail, card.caption) for card in cards], selected_index=selected
+                [(card.thumbnail, _short(card.caption)) for card in cards], selected_index=selected
             ),
             self.parts["clip"]: gr.Dropdown(clip_names(dataset), value=episode),
             self.parts["data"]: self.data_choices(session, data),
@@ -244,6 +245,7 @@ class _Picker:
         at_s = start if at_s is None else min(max(at_s, low), high)
         return {
             self.parts["clip"]: gr.Dropdown(value=episode),
+            self.parts["gallery"]: gr.Gallery(selected_index=episode if episode < MAX_THUMBNAILS else None),
             self.parts["moment"]: gr.Slider(low, high, value=at_s, step=1 / dataset.frequency_hz),
             self.parts["picked"]: pick_text(data, episode, at_s),
         }
@@ -256,6 +258,11 @@ class _Picker:
         if data and data not in [value for _, value in choices]:
             choices.append((data, data))
         return gr.Dropdown(choices) if data is None else gr.Dropdown(choices, value=data)
+
+
+def _short(caption: str) -> str:
+    """A clip's name without the number at its end, for the little room below a thumbnail."""
+    return re.sub(r"-\d+$", "", caption).replace("_", " ")
 
 
 def _age(dataset: Dataset) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIRST_CLIP = 2
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-SHOWN = ("go", "stop", "status", "film_shown", "above", "told", "scores", "save", "saved", "made", *layout.DOWNLOADS)
+SHOWN = ("go", "stop", "status", "film_shown", "above", "told", "scores", "save", "saved", "made", "taken")
 
 
 def build(site: Site, wires: Wires) -> None:
@@ -116,7 +116,7 @@ def _with_link(steps: "Iterator[Updates | str]", wires: Wires) -> Iterator[Updat
 def _wire_save(page: Events) -> None:
     import gradio as gr
 
-    outputs = [page.parts[name] for name in ("save", "saved", *layout.DOWNLOADS)]
+    outputs = [page.parts[name] for name in ("save", "saved", "taken", *layout.DOWNLOADS)]
 
     def save(made: str, request: gr.Request) -> Iterator[Updates]:
         yield from page.save(session_of(request), made)

@@ -6,7 +6,7 @@ from typing import Any
 
 from studio.live.drawn_paths import checked_waypoints, path_through, straight_on, waypoint_times
 from studio.live.imagining import ImagineView, imagine
-from studio.live.previews import preview, recorded_around
+from studio.live.moment_view import moment_view, recorded_around
 from studio.live.saving import Saved, keep, kept, save
 from studio.live.wishes import PATH, POLICY, SPEED, ImagineWish, wish_of_link
 from studio.pages.choosing import choice_of, pick_values
@@ -123,14 +123,14 @@ class Events:
         if not picked:
             return {}
         try:
-            found = preview(choice_of(self.site, session, picked))
+            found = moment_view(choice_of(self.site, session, picked))
         except DetourError as error:
             return {self.parts["status"]: shown.problem(str(error))}
         changes: Updates = {self.parts["text"]: gr.Textbox(placeholder=found.told or "nothing was said here")}
         if session in self._running:
             return changes
         track = Track(name="recorded", label="Recorded", alt=found.alt)
-        film = self.site.films.begin(session, [track], rate_hz=found.rate_hz, start_s=found.start_s)
+        film = self.site.films.begin(session, [track], rate_hz=found.rate_hz, start_s=found.start_s, tiles=found.tiles)
         film.add("recorded", found.frames)
         film.end()
         waypoints = found.waypoints(float(seconds or 4.0)) if drive == PATH else ()
@@ -145,6 +145,8 @@ class Events:
 
     def drawing(self, session: str, picked: str, drive: str, seconds: float, above: Any) -> Updates:
         """Who drives has changed: show the points to drag, or take them away."""
+        import gradio as gr
+
         changes = self.who_drives(drive)
         try:
             found = recorded_around(choice_of(self.site, session, picked))
@@ -158,7 +160,7 @@ class Events:
         return {
             **changes,
             self.parts["above"]: {**scene, "waypoints": [list(point) for point in points]},
-            self.parts["drawn"]: drawn_words(points, seconds),
+            self.parts["drawn"]: gr.HTML(drawn_words(points, seconds), visible=True),
         }
 
     def drawn(self, drive: str, seconds: float, above: Any) -> str:
@@ -218,9 +220,11 @@ class Events:
         """The film with what is new in it."""
         if view.opening is not None:
             opening = view.opening
+            several = sum(track.imagined for track in opening.tracks) > 1
             film = self.site.films.begin(
-                session, opening.tracks, rate_hz=opening.rate_hz, start_s=opening.start_s, expected=opening.frames
-            )
+                session, opening.tracks, rate_hz=opening.rate_hz, start_s=opening.start_s, expected=opening.frames,
+                tiles=opening.tiles, columns=2 if several else 1,
+            )  # fmt: skip
             for start, text in opening.spoken:
                 film.note(start, text or "nothing said")
         if film is None:
@@ -244,11 +248,11 @@ class Events:
         if view.birds_eye is not None:
             changes[self.parts["above"]] = view.birds_eye
         if view.told:
-            changes[self.parts["told"]] = "".join(map(shown.problem, view.told))
+            changes[self.parts["told"]] = gr.HTML("".join(map(shown.problem, view.told)), visible=True)
         if view.scores is not None:
             rows, sentence = view.scores
             table = shown.table(("what", "score", "value"), rows, sentence) if rows else shown.status(sentence)
-            changes[self.parts["scores"]] = table
+            changes[self.parts["scores"]] = gr.HTML(table, visible=True)
         if view.made is not None:
             changes[self.parts["made"]] = keep(self.site.visitors.folder(session), view.made)
             changes[self.parts["save"]] = gr.Button(interactive=True)
@@ -262,15 +266,14 @@ class Events:
     def _nothing_made(self) -> Updates:
         import gradio as gr
 
-        hidden = {self.parts[name]: gr.DownloadButton(visible=False) for name in DOWNLOADS}
-        empty = {self.parts[name]: "" for name in ("told", "scores", "saved", "made")}
-        return {**hidden, **empty, self.parts["save"]: gr.Button(interactive=False)}
+        empty = {self.parts[name]: gr.HTML("", visible=False) for name in ("told", "scores", "saved")}
+        none = {self.parts["made"]: "", self.parts["save"]: gr.Button(interactive=False)}
+        return {**empty, **none, self.parts["taken"]: gr.Row(visible=False)}
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 
     def save(self, session: str, made: str) -> Iterator[Updates]:
         """Write the files of the newest run and offer them."""
-        import gradio as gr
 
         folder = self.site.visitors.folder(session)
         try:
@@ -278,9 +281,17 @@ class Events:
                 if isinstance(step, Saved):
                     yield self._offered(step)
                 else:
-                    yield {self.parts["saved"]: shown.status(step), self.parts["save"]: gr.Button(interactive=False)}
+                    yield self._saving(shown.status(step), again=False)
         except DetourError as error:
-            yield {self.parts["saved"]: shown.problem(str(error)), self.parts["save"]: gr.Button(interactive=True)}
+            yield self._saving(shown.problem(str(error)), again=True)
+
+    def _saving(self, said: str, *, again: bool) -> Updates:
+        import gradio as gr
+
+        return {
+            self.parts["saved"]: gr.HTML(said, visible=True),
+            self.parts["save"]: gr.Button(interactive=again),
+        }
 
     def _offered(self, saved: Saved) -> Updates:
         import gradio as gr
@@ -288,10 +299,8 @@ class Events:
         words = (
             "Saved among your runs until you close the tab; Scores can compare them. Download what you want to keep:"
         )
-        offered = {
-            self.parts[name]: gr.DownloadButton(value=str(getattr(saved, name)), visible=True) for name in DOWNLOADS
-        }
-        return {**offered, self.parts["saved"]: shown.status(words), self.parts["save"]: gr.Button(interactive=False)}
+        offered = {self.parts[name]: str(getattr(saved, name)) for name in DOWNLOADS}
+        return {**offered, **self._saving(shown.status(words), again=False), self.parts["taken"]: gr.Row(visible=True)}
 
 
 def waypoints_of(above: Any) -> tuple[tuple[float, float], ...]:

@@ -103,8 +103,8 @@ def stage_parts(films: Films) -> Parts:
     film = player(films, label="Cameras: recorded and imagined", elem_id="imagine-film")
     taken = taking_parts()
     above = birds_eye(label="Paths from above", elem_id="imagine-above")
-    told = gr.HTML(label="Before you trust it", elem_id="imagine-told")
-    scores = gr.HTML(label="Against what happened", elem_id="imagine-scores")
+    told = gr.HTML(label="Before you trust it", visible=False, elem_id="imagine-told")
+    scores = gr.HTML(label="Against what happened", visible=False, elem_id="imagine-scores")
     with gr.Accordion("The same on the command line", open=False):
         command = gr.Code(
             label="Command", language=None, interactive=False, lines=1, wrap_lines=True, elem_id="imagine-command"
@@ -121,10 +121,10 @@ def taking_parts() -> Parts:
     import gradio as gr
 
     save = gr.Button("Save this run", interactive=False, size="sm", elem_id="imagine-save")
-    saved = gr.HTML(label="Saving", elem_id="imagine-saved")
-    with gr.Row():
+    saved = gr.HTML(label="Saving", visible=False, elem_id="imagine-saved")
+    with gr.Row(visible=False) as row:
         downloads = {
-            name: gr.DownloadButton(label, visible=False, size="sm", min_width=120, elem_id=f"imagine-{name}")
+            name: gr.DownloadButton(label, size="sm", min_width=120, elem_id=f"imagine-{name}")
             for name, label in DOWNLOADS.items()
         }
-    return {"save": save, "saved": saved, "made": gr.State(""), **downloads}
+    return {"save": save, "saved": saved, "made": gr.State(""), "taken": row, **downloads}

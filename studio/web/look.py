@@ -72,14 +72,16 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 @media (max-width: 760px) {
   .desk { grid-template-columns: minmax(0, 1fr); grid-template-areas: "choose" "stage" "set"; grid-template-rows: none; }
 }
-.clips .caption-label { left: 0 !important; right: 0; bottom: 0 !important; max-width: none !important; margin: 0 !important; padding: 1px 6px !important;
-  border: 0 !important; border-radius: 0 !important; font-size: .72rem !important; text-align: left; }
+.clips .grid-container { grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)) !important; }
+.clips .caption-label { left: 0 !important; right: 0; bottom: 0 !important; max-width: none !important; margin: 0 !important;
+  padding: 1px 6px !important; border: 0 !important; border-radius: 0 !important; font-size: .72rem !important; text-align: left; }
 .js-plotly-plot .infolayer text, .js-plotly-plot .xtick text, .js-plotly-plot .ytick text {
   fill: var(--body-text-color) !important; }
 .js-plotly-plot .gridlayer path { stroke: var(--border-color-primary) !important; }
 .js-plotly-plot .modebar-container { display: none; }
 .caption { color: var(--body-text-color-subdued); font-size: .85rem; margin: 2px 0 10px; }
 .log { max-height: 240px; overflow: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
+.log.printed { max-height: 60vh; white-space: pre; overflow-wrap: normal; }
 .report { width: 100%; height: 75vh; border: 1px solid var(--border-color-primary); border-radius: 6px; background: #fff; }
 .examples { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
 .example { margin: 0; }

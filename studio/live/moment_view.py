@@ -13,6 +13,7 @@ from studio.live.recorded import Recorded
 from studio.live.results import known_layers
 from studio.moments import Wish
 from studio.web.components.birds_eye import scene
+from studio.web.components.tiles import tiles_of
 from studio.web.shelf import Choice
 from worldmodel.geometry import Array
 from worldmodel.io.lerobot import Dataset
@@ -22,13 +23,14 @@ ABOUT_HZ, MOST_WIDTH_PX = 8.0, 320  # enough to look at
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Preview:
+class MomentView:
     """What was recorded around a moment.
 
     Attributes:
         frames: Mosaics; the first is at `start_s` from now.
         rate_hz, start_s: Of the frames.
         alt: What they show.
+        tiles: Where the cameras are in each frame.
         recorded: The recording.
     """
 
@@ -36,6 +38,7 @@ class Preview:
     rate_hz: float
     start_s: float
     alt: str
+    tiles: list[dict[str, Any]]
     recorded: Recorded
 
     @property
@@ -73,7 +76,7 @@ def recorded_around(choice: Choice) -> Recorded:
     return Recorded.around(choice.text, wish, size)
 
 
-def preview(choice: Choice) -> Preview:
+def moment_view(choice: Choice) -> MomentView:
     """What was recorded around a moment.
 
     Raises:
@@ -85,10 +88,11 @@ def preview(choice: Choice) -> Preview:
     past = recorded.past(painter)
     after = recorded.follows(0, round(FUTURE_S * clip.frequency_hz))
     frames = np.concatenate([past, recorded.pictures(painter, after, 0)]) if len(after) else past
-    return Preview(
+    return MomentView(
         frames=frames,
         rate_hz=clip.frequency_hz,
         start_s=-(len(past) - 1) / clip.frequency_hz,
         alt=f"Recorded drive '{clip.id}', {len(clip.rig)} cameras",
+        tiles=tiles_of(painter.rig, painter.tile_px),
         recorded=recorded,
     )
