@@ -56,7 +56,7 @@ class Caller:
         root = self.site.visitors.folder(self.session) / FOLDER
         root.mkdir(exist_ok=True)
         kept = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)
-        for path in kept[: len(kept) - MOST_KEPT + 1]:
+        for path in kept[: max(0, len(kept) - MOST_KEPT + 1)]:
             shutil.rmtree(path, ignore_errors=True)
         return root / f"call-{secrets.token_hex(8)}"
 

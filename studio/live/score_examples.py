@@ -10,6 +10,7 @@ from studio.live.polite import Stopped, polite
 from studio.live.score_sides import BLURRED
 from studio.runs import new_folder
 from studio.web.site import Site
+from worldmodel.errors import ClipTooShort
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.video import write_video
 
@@ -51,7 +52,7 @@ def _imagined(site: Site, session: str, folder: Path, report: Reporter, stopped:
     from studio.imagine import ImagineRequest, run_imagine
 
     folder.mkdir(exist_ok=True)
-    todo = [i for i in range(min(CLIPS, site.shipped.episodes)) if not (folder / f"clip-{i}").is_dir()]
+    todo = [i for i in _long_enough(site.shipped) if not (folder / f"clip-{i}").is_dir()]
     if todo:
         report("Loading the model")
     for done, i in enumerate(todo):
@@ -64,6 +65,17 @@ def _imagined(site: Site, session: str, folder: Path, report: Reporter, stopped:
         if stopped():
             raise Stopped
     return folder
+
+
+def _long_enough(dataset: Dataset) -> list[int]:
+    """The first CLIPS clips with AT_S seconds of a past and SECONDS of what followed."""
+    frames = round((AT_S + SECONDS) * dataset.frequency_hz) + 1
+    found = [i for i in range(dataset.episodes) if dataset.length(i) >= frames][:CLIPS]
+    if not found:
+        raise ClipTooShort(
+            f"no clip of '{dataset.name}' has {AT_S + SECONDS:g} s; the example needs one. Choose sides of your own."
+        )
+    return found
 
 
 def waiting(ahead: int) -> str:

@@ -231,8 +231,9 @@ def wish_from(values: Parts) -> ScoreWish:
         BadRequest: for a number out of range.
     """
     texts = ("a", "b", "features", "weights", "preset", "size", "video")
-    plain = {name: (values[name] or "") if name in texts else values[name] for name in values}
-    return ScoreWish(**{**plain, "metrics": tuple(values["metrics"] or ()), "seed": values["seed"] or 0})
+    plain: Parts = {name: (value or "") if name in texts else value for name, value in values.items()}
+    plain |= {"metrics": tuple(values["metrics"] or ()), "seed": values["seed"] or 0}
+    return ScoreWish(**plain)
 
 
 def _shown_value(wish: ScoreWish, name: str) -> Any:
@@ -282,9 +283,9 @@ def _film(site: Site, session: str, pair: Pairing) -> Film:
 def keep(scores: "Scores", wish: ScoreWish, folder: Path) -> Path:
     """Write scores.json into a folder of its own, so that later results can be put beside it."""
     number = 1 + sum(1 for _ in folder.glob("*")) if folder.is_dir() else 1
-    words = f"{number} {wish.a} {wish.b}".replace(":", "-")
-    name = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in words).strip()
-    path = folder / name[-80:].strip() / "scores.json"
+    sides = " against ".join(Path(side).name for side in (wish.a, wish.b) if side)
+    name = "".join(letter if letter.isalnum() or letter in " -_." else "-" for letter in f"{number} {sides}")
+    path = folder / name[:80].strip() / "scores.json"
     path.parent.mkdir(parents=True)
     scores.write(path)
     return path
