@@ -1,7 +1,5 @@
 """A drive under way: steered by a visitor or the model, half a second at a time, in the dream, in the town, or in both."""
 
-import json
-import shlex
 import threading
 import time
 from collections import deque
@@ -18,7 +16,7 @@ from studio.live.obstacle import Obstacle
 from studio.live.reel import Reel
 from studio.live.ride import DREAM, TOWN, DriveRequest, DriveView
 from studio.live.town import Town, TownScore
-from studio.moments import Moment
+from studio.moments import Moment, Wish, find_moment
 from studio.overlays import mosaic
 from worldmodel.clips import check_instruction
 from worldmodel.errors import BadRequest
@@ -34,12 +32,24 @@ PACE_OVER = 8  # chunks over which the pace is measured
 BEHIND_S = 4.0  # of the path driven that is shown from above
 
 
+def moment_to_drive(clip: str, model: "WorldModel") -> Moment:
+    """Where a drive begins: DATASET:EPISODE@SECONDS, with as much past as the model reads.
+
+    Raises:
+        BadDataset, UnknownName, BadRequest, ClipTooShort: as `find_moment`.
+    """
+    config = model.config
+    chunk, rate = config.network.frames_per_chunk, config.frequency_hz
+    return find_moment(clip, Wish(history=config.history_chunks * chunk, chunk=chunk, future_s=1 / rate, rate_hz=rate))
+
+
 class Driving:
     """A drive under way. One thread at a time: whoever calls holds `lock`.
 
     Attributes:
         request: What is driven through.
         folder: The visitor's own.
+        course: What is driven in the town; None for a dream.
         reels: What was seen, per world.
         text: What the driver is told from the next half second on.
         lock: Guards the drive; its own methods do not take it.
@@ -72,7 +82,7 @@ class Driving:
         self.rate_hz, self.chunk_s = config.frequency_hz, config.network.frames_per_chunk / config.frequency_hz
         history = config.history_chunks * config.network.frames_per_chunk
         self._town = Town(moment, limits=PAD_CAR, history=history) if TOWN in request.worlds else None
-        self._course = None if self._town is None else self._town.drive.course
+        self.course = None if self._town is None else self._town.drive.course
         self._score: TownScore | None = None
         self._dream = self._dreaming(observation) if DREAM in request.worlds else None
         self._seen = moment.clip.video[: moment.now + 1][-history:]
@@ -104,7 +114,7 @@ class Driving:
     @property
     def longest_s(self) -> float:
         """Seconds after which the drive ends anyway."""
-        return MAX_SECONDS if self._course is None else min(MAX_SECONDS, self._course.seconds)
+        return MAX_SECONDS if self.course is None else min(MAX_SECONDS, self.course.seconds)
 
     @property
     def repeatable(self) -> bool:
@@ -249,30 +259,6 @@ class Driving:
     def score(self) -> TownScore | None:
         """How it went in the town; None for a dream."""
         return self._score if self._town is None else TownScore.of(self._town)
-
-    def command(self, clip: str, model: Path) -> str:
-        """The `detour` command that does the same: the dream under the path driven, or the model's own drive in the town.
-
-        Args:
-            clip: DATASET:EPISODE@SECONDS.
-            model: Checkpoint folder.
-        """
-        out = ["--model", shlex.quote(str(model)), "--out", "my-drive"]
-        if self._course is not None and DREAM not in self.reels:
-            words = ["detour", "drive", "--situation", self._course.situation, "--seed", str(self._course.seed)]
-            return " ".join([*words, "--seconds", f"{self._course.seconds:g}", *out])
-        said = self.reels[DREAM].schedule()
-        words = ["detour", "imagine", shlex.quote(clip), "--actions", "driven.csv"]
-        words += ["--schedule", shlex.quote(_schedule(said))] if said else []
-        words += ["--seconds", f"{self.driven_s:g}", "--seed", str(self.request.seed), *self.request.sampling.words()]
-        return " ".join([*words, *out])
-
-
-def _schedule(said: list[tuple[float, str]]) -> str:
-    """Texts by time as the command line reads them; as JSON where a text has what separates them."""
-    if any(";" in text for _, text in said):
-        return json.dumps(said)
-    return ";".join(f"{at:g}:{text}" for at, text in said)
 
 
 def _first_of(plan: Plan, car: CarState) -> tuple[float, float]:

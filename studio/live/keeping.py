@@ -1,7 +1,9 @@
-"""What is kept of a drive: a dataset that other pages open, a film, and the path driven."""
+"""What is kept of a drive: a dataset that other pages open, a film, the path driven, the command that repeats it."""
 
 import csv
+import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from studio.live.driving import Driving
 from studio.live.reel import Reel
 from studio.live.ride import DREAM
 from studio.overlays import mosaic
@@ -69,6 +72,39 @@ def keep(reels: Mapping[str, Reel], datasets: Path, folder: Path, name: str, mod
     for share in _write_film(film, reels, DREAM in reels):
         yield Kept(share=0.4 + 0.6 * share, dataset=dataset, path=path)
     yield Kept(share=1.0, dataset=dataset, film=film, path=path)
+
+
+def command(driving: Driving, clip: str, model: Path) -> str:
+    """The `detour` command that does the same: the dream under the path driven, or the model's own drive in the town.
+
+    Args:
+        clip: Where it began, DATASET:EPISODE@SECONDS.
+        model: Checkpoint folder.
+    """
+    out = ["--model", shlex.quote(str(model)), "--out", "my-drive"]
+    if driving.course is not None and DREAM not in driving.reels:
+        words = ["detour", "drive", "--situation", driving.course.situation, "--seed", str(driving.course.seed)]
+        return " ".join([*words, "--seconds", f"{driving.course.seconds:g}", *out])
+    said, request = driving.reels[DREAM].schedule(), driving.request
+    words = ["detour", "imagine", shlex.quote(clip), "--actions", "driven.csv"]
+    words += ["--schedule", shlex.quote(_schedule(said))] if said else []
+    words += ["--seconds", f"{driving.driven_s:g}", "--seed", str(request.seed), *request.sampling.words()]
+    return " ".join([*words, *out])
+
+
+def _schedule(said: list[tuple[float, str]]) -> str:
+    """Texts by time as the command line reads them; as JSON where a text has what separates them."""
+    if any(";" in text for _, text in said):
+        return json.dumps(said)
+    return ";".join(f"{at:g}:{text}" for at, text in said)
+
+
+def free_name(datasets: Path) -> str:
+    """The first of drive-1, drive-2, ... that no dataset in a folder has."""
+    number = 1
+    while (datasets / f"drive-{number}").exists():
+        number += 1
+    return f"drive-{number}"
 
 
 def _write_path(path: Path, reel: Reel) -> None:

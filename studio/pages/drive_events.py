@@ -1,12 +1,12 @@
 """What the Drive page's events do; each returns what changes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.pages.choosing import choice_of, pick_values
-from studio.pages.drive_parts import EXAMPLES, HUNGRY, READY, WORLDS, Parts, gauges_of
+from studio.pages.drive_parts import EXAMPLES, HUNGRY, READY, WORLDS, Parts
+from studio.pages.drive_shown import gauges, gauges_of, outcome, repeated, who_drives
 from studio.pages.frame import hand_over, values_for
 from studio.web import shown
 from studio.web.components.tiles import tiles_of
@@ -19,8 +19,7 @@ from worldmodel.io.lerobot import Dataset
 if TYPE_CHECKING:
     from studio.live.drives import Drives, Seat
     from studio.live.driving import Driving
-    from studio.live.ride import DriveRequest, DriveView
-    from studio.moments import Moment
+    from studio.live.ride import DriveRequest
 
 PAGE = "drive"
 DEFAULTS = {"world": "dream", "seed": "0", "steps": "8", "text": ""}  # what a link leaves out
@@ -129,7 +128,7 @@ class Events:
 
     def _begin(self, session: str, picked: str, request: "DriveRequest") -> Iterator[Changes]:
         from studio.live.drives import Seat
-        from studio.live.driving import Driving
+        from studio.live.driving import Driving, moment_to_drive
 
         choice = choice_of(self.site, session, picked)
         stopped = self.site.visitors.signal(session).is_set
@@ -137,12 +136,10 @@ class Events:
             yield {self.parts["status"]: shown.status("Loading the model (once, about 10 s) …")}
         model = self.site.model.get()
         yield {self.parts["status"]: shown.status("Reading the clip …")}
-        moment = _moment(
-            choice.text, model.config.history_chunks, model.config.network.frames_per_chunk, model.config.frequency_hz
-        )
+        moment = moment_to_drive(choice.text, model)
         with self.site.turns.turn(session, stopped) as mine:
             if not mine or stopped():
-                yield self._stopped()
+                yield self.stop(session)
                 return
             driving = Driving(model, moment, request, self.site.visitors.folder(session))
         film = self._film(session, driving)
@@ -176,30 +173,27 @@ class Events:
 
         try:
             seat = self.drives.of(session)
-            with self.site.turns.turn(session, seat.stopped) as mine:
-                if not mine or seat.stopped():
+            with self.site.turns.turn(session, seat.stopped) as mine, seat.driving.lock:
+                if not mine or seat.stopped() or seat.driving.ended:
                     return self.stop(session)
-                with seat.driving.lock:
-                    view = seat.driving.go_on(Hands.read(hands), autopilot=bool(autopilot), waiting_frames=HUNGRY)
+                view = seat.driving.go_on(Hands.read(hands), autopilot=bool(autopilot), waiting_frames=HUNGRY)
         except Diverged as error:
             self.drives.end(session, "the dream fell apart.")
-            return {self.parts["status"]: shown.problem(str(error)), **self._ended(seat)}
+            return {**self._over(seat), self.parts["status"]: shown.problem(str(error))}
         except DetourError as error:
             return {self.parts["status"]: shown.problem(str(error)), **self._buttons(driving=False)}
         for name, frames in view.frames.items():
             seat.film.add(name, frames)
-        return self._shown(session, seat, view)
-
-    def _shown(self, session: str, seat: "Seat", view: "DriveView") -> Changes:
-        changes: Changes = {
-            self.parts["gauges"]: gauges_of(gauges(view, seat.driving.longest_s)),
-            self.parts["above"]: view.above(),
-            self.parts["status"]: shown.status(view.note or _who(view)),
-        }
         if view.ended:
             self.drives.end(session, view.ended)
-            changes |= {self.parts["status"]: shown.status(f"The drive is over: {_outcome(seat)}"), **self._ended(seat)}
-        return {**changes, self.parts["film"]: seat.film.value()}
+        over = seat.stopped() or view.ended
+        changes = self._over(seat) if over else {self.parts["status"]: shown.status(view.note or who_drives(view))}
+        return {
+            **changes,
+            self.parts["gauges"]: gauges_of(gauges(view, seat.driving)),
+            self.parts["above"]: view.above(),
+            self.parts["film"]: seat.film.value(),
+        }
 
     def stop(self, session: str) -> Changes:
         """The visitor stops, or has stopped."""
@@ -207,20 +201,20 @@ class Events:
         try:
             seat = self.drives.of(session)
         except BadRequest:
-            return self._stopped()
+            return {self.parts["status"]: shown.status("Stopped."), **self._buttons(driving=False)}
         self.drives.end(session, "you stopped.")
-        said = shown.status(f"The drive is over: {_outcome(seat)}")
-        return {self.parts["status"]: said, self.parts["film"]: seat.film.value(), **self._ended(seat)}
+        return self._over(seat)
 
-    def _stopped(self) -> Changes:
-        return {self.parts["status"]: shown.status("Stopped."), **self._buttons(driving=False)}
-
-    def _ended(self, seat: "Seat") -> Changes:
-        """What can be done with a drive that is over."""
+    def _over(self, seat: "Seat") -> Changes:
+        """A drive has ended: what came of it, and what can be done with it."""
         import gradio as gr
 
-        long_enough = seat.driving.driven_s >= 1.0
-        return {**self._buttons(driving=False), self.parts["keep"]: gr.Button(interactive=long_enough)}
+        return {
+            **self._buttons(driving=False),
+            self.parts["status"]: shown.status(f"The drive is over: {outcome(seat.driving)}"),
+            self.parts["film"]: seat.film.value(),
+            self.parts["keep"]: gr.Button(interactive=seat.driving.driven_s >= 1.0),
+        }
 
     def _buttons(self, *, driving: bool) -> Changes:
         import gradio as gr
@@ -271,80 +265,28 @@ class Events:
         """Write the recording as a clip, a film and a path."""
         import gradio as gr
 
-        from studio.live.keeping import keep
+        from studio.live.keeping import command, free_name, keep
 
         folder = self.site.visitors.folder(session)
         try:
             seat = self.drives.of(session)
-            name = _free_name(folder / DATASETS)
+            name = free_name(folder / DATASETS)
             for kept in keep(seat.driving.reels, folder / DATASETS, folder, name, self.site.model.preset):
                 yield {self.parts["kept_status"]: shown.status("Writing clip, film and path …", kept.share)}
         except DetourError as error:
             yield {self.parts["kept_status"]: shown.problem(str(error))}
             return
         yield {
-            self.parts["kept_status"]: shown.status(f"Kept as {MINE}{name} until you close the tab. {_repeat(seat)}"),
+            self.parts["kept_status"]: shown.status(
+                f"Kept as {MINE}{name} until you close the tab. {repeated(seat.driving)}"
+            ),
             self.parts["kept_row"]: gr.Row(visible=True),
             self.parts["mp4"]: gr.DownloadButton(value=str(kept.film)),
             self.parts["path"]: gr.DownloadButton(value=str(kept.path)),
-            self.parts["command"]: gr.Code(seat.driving.command(seat.clip, self.site.model.folder), visible=True),
+            self.parts["command"]: gr.Code(command(seat.driving, seat.clip, self.site.model.folder), visible=True),
             self.parts["name"]: f"{MINE}{name}",
         }
 
     def open_in(self, page: str, name: str) -> str:
         """The link that opens another page with the kept drive."""
         return hand_over(Link(page=page, values={"data": name, "clip": "0"}))
-
-
-def gauges(view: "DriveView", longest_s: float) -> Mapping[str, str]:
-    """What the gauges show."""
-    speed = view.car.speed_mps
-    found = {
-        "Speed": f"{speed * 3.6:.0f} km/h <small>{speed:.1f} m/s</small>",
-        "Driven": f"{view.driven_s:.1f} s <small>of {longest_s:.0f}</small>",
-        "Hand to eye": f"{view.delay_s:.1f} s",
-    }
-    if view.memory is not None:
-        found["Remembered"] = f"{view.memory[0]:g} s <small>{view.memory[1]:.1f} MB</small>"
-    if view.pace_hz is not None:
-        found["Pictures"] = f"{view.pace_hz:.1f} /s <small>of 8</small>"
-    return found
-
-
-def _who(view: "DriveView") -> str:
-    told = f", told “{view.text}”" if view.text else ""
-    return f"The autopilot drives{told}." if view.plan is not None else f"You drive{told}."
-
-
-def _outcome(seat: "Seat") -> str:
-    driving = seat.driving
-    metres = next(iter(driving.reels.values())).path_driven().path_length_m
-    text = f"{driving.ended} {driving.driven_s:.1f} s and {metres:.0f} m."
-    score = driving.score
-    if score is None:
-        return text
-    wrong = ", ".join(score.infractions) or "nothing went wrong"
-    return f"{text} In the town {score.progress_m:.0f} m along the route of {score.route_m:.0f} m; {wrong}."
-
-
-def _repeat(seat: "Seat") -> str:
-    if seat.driving.repeatable:
-        return "The command below imagines the same from the path (as driven.csv)."
-    return (
-        "With what was put in the way it cannot be imagined again from the path alone."
-        if "dream" in seat.driving.reels
-        else ""
-    )
-
-
-def _free_name(folder: Path) -> str:
-    number = 1
-    while (folder / f"drive-{number}").exists():
-        number += 1
-    return f"drive-{number}"
-
-
-def _moment(clip: str, chunks: int, chunk: int, rate_hz: float) -> "Moment":
-    from studio.moments import Wish, find_moment
-
-    return find_moment(clip, Wish(history=chunks * chunk, chunk=chunk, future_s=1 / rate_hz, rate_hz=rate_hz))

@@ -1,8 +1,8 @@
 """The Drive page, laid out: where the drive begins, the cockpit, and what is kept of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from studio.live.hands import PAD_CAR
+from studio.pages.drive_shown import CSS, gauges_of
 from studio.town_sprites import KINDS
 from studio.web import shown
 from studio.web.components.birds_eye import birds_eye, scene
@@ -20,13 +20,6 @@ EXAMPLES = ("turn left at the crossing", "turn right at the crossing", "slow dow
 READY = "Press Drive, then steer with the arrow keys or W A S D; on a touch screen with the pad."
 QUALITIES = {"Quick: 4 steps": 4, "Fine: 8 steps": 8, "Finest: 16 steps": 16}
 HUNGRY = 5  # pictures left to play at which the next half second is asked for
-CSS = """
-.gauges { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); gap: 4px 14px; margin: 0; min-height: 48px; }
-.gauges div { min-width: 0; }
-.gauges dt { font-size: .78rem; color: var(--body-text-color-subdued); }
-.gauges dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.gauges small { font-weight: 400; color: var(--body-text-color-subdued); }
-"""
 
 
 def settings() -> Parts:
@@ -109,12 +102,3 @@ def keeping() -> Parts:
         "keep": keep, "kept_status": kept_status, "kept_row": kept_row, "imagine": imagine, "what_if": what_if, "mp4": mp4,
         "path": path, "command": command, "name": name,
     }  # fmt: skip
-
-
-def gauges_of(values: dict[str, Any]) -> str:
-    """Speed, time, memory, pace and delay; a dash where nothing is known yet."""
-    names = ("Speed", "Driven", "Remembered", "Pictures", "Hand to eye")
-    cells = "".join(f"<div><dt>{name}</dt><dd>{values.get(name, '–')}</dd></div>" for name in names)
-    return (
-        f'<dl class="gauges" aria-label="Gauges of the drive, at most {PAD_CAR.speed_mps * 3.6:.0f} km/h">{cells}</dl>'
-    )

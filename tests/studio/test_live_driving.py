@@ -11,7 +11,7 @@ from studio.imagine import read_actions
 from studio.live.drives import Drives, Seat
 from studio.live.driving import MAX_SECONDS, Driving
 from studio.live.hands import PAD_CAR, Hands
-from studio.live.keeping import keep
+from studio.live.keeping import command, keep
 from studio.live.obstacle import Obstacle, along
 from studio.live.ride import DriveRequest
 from studio.moments import Moment
@@ -127,9 +127,9 @@ def test_a_driven_dream_is_what_detour_imagine_gives_for_its_path(
     )
     dreamt = driving.reels["dream"].video().astype(int)
     assert np.abs(again.video - dreamt).max() <= 1
-    command = driving.command("clips:0@0.875", Path("assets/default"))
-    assert '[[0.0, "follow the road"], [0.5, "slow; down"]]' in command
-    assert "--actions driven.csv" in command
+    told = command(driving, "clips:0@0.875", Path("assets/default"))
+    assert '[[0.0, "follow the road"], [0.5, "slow; down"]]' in told
+    assert "--actions driven.csv" in told
     assert driving.repeatable
 
 
@@ -199,7 +199,7 @@ def test_an_obstacle_in_the_town_is_real_and_changes_nothing_before(
     assert "hit somebody" in view.ended
     with pytest.raises(BadRequest, match="Begin a new one"):
         driving.go_on(Hands())
-    assert "detour drive --situation street" in driving.command("x:0@1", Path("m"))
+    assert "detour drive --situation street" in command(driving, "x:0@1", Path("m"))
 
 
 def test_recordings_have_no_town(tiny_model: WorldModel, recorded: Clip, tmp_path: Path) -> None:
