@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from studio.live.drawn_paths import Waypoints, straight_on
 from studio.live.pictures import Painter
 from studio.live.recorded import Recorded
-from studio.live.results import known_layers
+from studio.live.results import known_cars, known_layers
 from studio.moments import Wish
 from studio.web.components.birds_eye import scene
 from studio.web.components.tiles import tiles_of
@@ -57,6 +57,7 @@ class MomentView:
         return scene(
             list(known_layers(self.recorded)),
             boxes=() if clip.boxes is None else clip.boxes[now],
+            cars=list(known_cars(self.recorded, FUTURE_S)),
             waypoints=np.array(waypoints) if waypoints else None,
             title="Paths from above: history and recorded future",
         )

@@ -11,7 +11,7 @@ from studio.demo import frame_scores, plan_errors
 from studio.live.recorded import Recorded
 from studio.live.wishes import PATH, ImagineWish
 from studio.overlays import COLORS, PathLayer
-from studio.web.components.birds_eye import scene
+from studio.web.components.birds_eye import CarPath, scene
 from worldmodel.geometry import Array, Trajectory, compose
 from worldmodel.plans import PLAN_TIMES_S, Plan
 
@@ -94,6 +94,7 @@ def from_above(
     return scene(
         [*known_layers(recorded), *_planned(plan), *_imagined(futures, wish, actions)],
         boxes=() if boxes is None else boxes[recorded.moment.now],
+        cars=[*known_cars(recorded, wish.seconds), *_cars(futures, wish)],
         waypoints=np.array(wish.waypoints) if wish.drive == PATH else None,
         title="Paths from above: history, recorded, planned and imagined",
     )
@@ -107,6 +108,22 @@ def known_layers(recorded: Recorded) -> Iterator[PathLayer]:
     if driven is not None:
         soon = driven.times_s <= FUTURE_S
         yield _layer("recorded", driven.poses[soon], COLORS["truth"], dashed=True)
+
+
+def known_cars(recorded: Recorded, until_s: float) -> Iterator[CarPath]:
+    """The car as it drove before and after now, up to some seconds from now, where that is known."""
+    history, driven = recorded.history(), recorded.driven()
+    if history is not None:
+        yield CarPath(label="history", path=history, color=COLORS["history"])
+    if driven is not None:
+        soon = driven.times_s <= until_s + 1e-6
+        path = Trajectory(poses=driven.poses[soon], times_s=driven.times_s[soon])
+        yield CarPath(label="recorded", path=path, color=COLORS["truth"])
+
+
+def _cars(futures: Sequence[Trajectory], wish: ImagineWish) -> Iterator[CarPath]:
+    for path, seed, color in zip(futures, wish.seeds, FUTURE_COLORS, strict=False):
+        yield CarPath(label="imagined" if wish.futures == 1 else f"seed {seed}", path=path, color=color)
 
 
 def _planned(plan: Plan | None) -> Iterator[PathLayer]:

@@ -102,7 +102,7 @@ def stage_parts(films: Films) -> Parts:
     status = gr.HTML(shown.status(READY), label="Progress", elem_id="imagine-status", min_height=44)
     film = player(films, label="Cameras: recorded and imagined", elem_id="imagine-film")
     taken = taking_parts()
-    above = birds_eye(label="Paths from above", elem_id="imagine-above")
+    above = birds_eye(label="Paths from above", elem_id="imagine-above", follows="imagine-film")
     told = gr.HTML(label="Before you trust it", visible=False, elem_id="imagine-told")
     scores = gr.HTML(label="Against what happened", visible=False, elem_id="imagine-scores")
     with gr.Accordion("The same on the command line", open=False):

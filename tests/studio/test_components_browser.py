@@ -13,7 +13,7 @@ import pytest
 
 from studio.overlays import PathLayer
 from studio.web.films import Film, Films, Track
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, Trajectory
 from worldmodel.town.scene import town_rig
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
@@ -76,7 +76,7 @@ def grow(film: Film) -> None:
 def build() -> Any:
     import gradio as gr
 
-    from studio.web.components.birds_eye import birds_eye, scene
+    from studio.web.components.birds_eye import CarPath, birds_eye, scene
     from studio.web.components.camera_picker import camera_picker, still
     from studio.web.components.pad import pad
     from studio.web.components.player import player
@@ -118,14 +118,21 @@ def build() -> Any:
         )
 
     path = PathLayer(label="plan", points_m=np.stack([np.arange(12.0) * 2, np.zeros(12)], axis=1), color="#2f6fde")
+    times = np.arange(FRAMES) / RATE_HZ - 1.0
+    drive = Trajectory(poses=np.stack([6 * times, 0 * times, 0 * times], axis=1), times_s=times)
+    car = CarPath(label="seed 0", path=drive, color="#2f6fde")
     obstacle = {"x": 14.0, "y": -3.0, "yaw": 0.0, "length": 4.5, "width": 1.9, "kind": "car", "movable": True}
-    view = scene([path], obstacle=obstacle, waypoints=np.array([[8.0, 0.0], [16.0, 0.0]]), title="Paths from above.")
+    view = scene(
+        [path], obstacle=obstacle, waypoints=np.array([[8.0, 0.0], [16.0, 0.0]]), cars=[car], title="Paths from above."
+    )
     view["boxes"] = [{"track": "7", "kind": "truck", "corners": [[20, 4], [26, 4], [26, 7], [20, 7]]}]
     with gr.Blocks(title="Parts", analytics_enabled=False) as page:
         show = player(films, label="The imagined drive", elem_id="show", hint="Press Go.")
         gr.Button("Go", elem_id="go").click(go, None, show, show_progress="hidden", queue=False)
         gr.Button("Again", elem_id="again").click(again, None, show, show_progress="hidden", queue=False)
-        above = birds_eye(label="From above", elem_id="above", value=view, selectable=True, height_px=300)
+        above = birds_eye(
+            label="From above", elem_id="above", value=view, selectable=True, height_px=300, follows="show"
+        )
         frames = np.full((3, 3, 32, 64), 90, np.uint8)
         picker = camera_picker(label="Choose a place", elem_id="picker", value=still(frames, RIG, alt="All cameras."))
         said = gr.Textbox(label="Said", elem_id="said")
@@ -215,11 +222,14 @@ def test_a_growing_film_plays_in_step_and_obeys_the_keys(browser: Any, address: 
     assert page.get_attribute("#show .scrubber", "aria-valuetext") == "+2.9 s"
     assert page.inner_text("#show .notes span:nth-child(2)") == "<img src=x onerror=alert(1)>"
 
+    car = "document.querySelector('#above .car').getBoundingClientRect().y"
+    ahead = page.evaluate(car)
     page.focus("#show .stage")
     for key, frame in [("ArrowLeft", FRAMES - 2), ("Home", 0), ("ArrowRight", 1), ("End", FRAMES - 1)]:
         page.keyboard.press(key)
         at_frame(page, frame)
     page.keyboard.press("Home")
+    until(page, f"{car} > {ahead} + 50")  # the car seen from above goes back with the playhead
     page.keyboard.press("Space")
     at_frame(page, 3)
     page.keyboard.press("Space")

@@ -9,13 +9,13 @@ from PIL import Image
 
 from studio.overlays import PathLayer, mosaic
 from studio.web import films as module
-from studio.web.components.birds_eye import scene
+from studio.web.components.birds_eye import CarPath, scene
 from studio.web.components.camera_picker import still
 from studio.web.components.tiles import tiles_of
 from studio.web.films import Film, Films, Track
 from worldmodel.clips import Box
 from worldmodel.errors import BadRequest, BadVideo
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, Trajectory
 from worldmodel.town.scene import town_rig
 
 ONE = (Track(name="imagined", label="Imagined", alt="Imagined frames.", imagined=True),)
@@ -224,7 +224,21 @@ def test_a_scene_is_plain_data_in_metres() -> None:
         yaw_rad=0.0,
     )
     path = PathLayer(label="plan", points_m=np.array([[0.0, 0.0], [5.126, 0.0]]), color="#2f6fde")
-    value = json.loads(json.dumps(scene([path], boxes=[box], waypoints=np.array([[8.0, 1.0]]), title="Paths")))
+    drive = Trajectory(poses=np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.126]]), times_s=np.array([0.0, 0.125]))
+    value = json.loads(
+        json.dumps(
+            scene(
+                [path],
+                boxes=[box],
+                cars=[CarPath(label="seed 0", path=drive, color="#2f6fde")],
+                waypoints=np.array([[8.0, 1.0]]),
+                title="Paths",
+            )
+        )
+    )
+    assert value["cars"] == [
+        {"label": "seed 0", "color": "#2f6fde", "times": [0.0, 0.125], "poses": [[0.0, 0.0, 0.0], [1.0, 0.0, 0.13]]}
+    ]
     assert value["layers"] == [
         {"label": "plan", "color": "#2f6fde", "dashed": False, "points": [[0.0, 0.0], [5.13, 0.0]]}
     ]

@@ -4,11 +4,11 @@ const STEP_M = 0.5, FINE_M = 0.1, CROSS_M = 1;
 const ARROWS = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, 1], ArrowRight: [0, -1] };
 const ground = element.querySelector(".ground"), legend = element.querySelector("figcaption");
 const svg = make("svg", { role: "group" });
-const backdrop = make("g", {}, svg), paths = make("g", {}, svg), crossing = make("g", {}, svg), handles = make("g", {}, svg);
+const backdrop = make("g", {}, svg), paths = make("g", {}, svg), moving = make("g", {}, svg), crossing = make("g", {}, svg), handles = make("g", {}, svg);
 ground.style.height = `${props.height_px}px`;
 ground.append(svg);
 
-let scene = null, frame = null, drag = null, cross = null, late = 0;
+let scene = null, frame = null, drag = null, cross = null, late = 0, time = null;
 
 function make(tag, attributes = {}, parent = null, text = "") {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -51,6 +51,7 @@ function draw() {
   svg.setAttribute("aria-label", scene.title || props.label);
   drawBackdrop();
   drawPaths();
+  drawCars();
   drawCross();
   drawHandles();
   drawLegend();
@@ -107,6 +108,22 @@ function drawObstacle({ x, y, yaw = 0, length = 4, width = 2, kind = "" }) {
   const shape = make("polygon", { class: "obstacle", points: list([corner(l, w), corner(l, -w), corner(-l, -w), corner(-l, w)]) }, paths);
   make("title", {}, shape, `${kind}, ${where([x, y])}`);
   make("polyline", { class: "heading", points: list([corner(0, 0), corner(l + 1.5, 0)]) }, paths);
+}
+
+/** Each car where it is at the time that the player shows. */
+function drawCars() {
+  moving.replaceChildren();
+  if (time === null || !frame) return;
+  for (const { label, color: paint, times, poses } of scene.cars) {
+    if (!times.length || time < times[0] - 0.01 || time > times.at(-1) + 0.01) continue;
+    const k = Math.max(1, times.findIndex((t) => t >= time - 0.01)), share = times.length > 1 ? (time - times[k - 1]) / (times[k] - times[k - 1]) : 0;
+    const [from, to] = [poses[times.length > 1 ? k - 1 : 0], poses[times.length > 1 ? k : 0]];
+    const turn = Math.atan2(Math.sin(to[2] - from[2]), Math.cos(to[2] - from[2])), yaw = from[2] + share * turn;
+    const [x, y] = [0, 1].map((i) => from[i] + share * (to[i] - from[i])), [c, s] = [Math.cos(yaw), Math.sin(yaw)];
+    const place = (ahead, left) => [x + c * ahead - s * left, y + s * ahead + c * left];
+    const shape = make("polygon", { class: "car", points: list([place(3.7, 0), place(2.6, 0.9), place(-0.9, 0.9), place(-0.9, -0.9), place(2.6, -0.9)]), style: `fill:${color(paint)}` }, moving);
+    make("title", {}, shape, label);
+  }
 }
 
 function drawCross() {
@@ -228,15 +245,23 @@ if (props.selectable) {
 }
 
 function take() {
-  const empty = { layers: [], boxes: [], waypoints: null, obstacle: null };
+  const empty = { layers: [], boxes: [], cars: [], waypoints: null, obstacle: null };
   const { waypoints, obstacle } = scene || empty;
   scene = props.value ? { ...empty, ...props.value } : null;
   if (scene && (drag || late)) Object.assign(scene, { waypoints, obstacle }); // what is being dragged is newer
   if (scene) return draw();
-  [backdrop, paths, crossing, handles, legend].forEach((part) => part.replaceChildren());
+  [backdrop, paths, moving, crossing, handles, legend].forEach((part) => part.replaceChildren());
   cross = null;
 }
 
+function follow({ detail }) {
+  if (!element.isConnected) return document.removeEventListener("detour:time", follow);
+  if (detail.player !== props.follows) return;
+  time = detail.seconds;
+  if (scene) drawCars();
+}
+
+if (props.follows) document.addEventListener("detour:time", follow);
 new ResizeObserver(() => !drag && draw()).observe(ground);
 watch("value", take);
 take();

@@ -1,6 +1,7 @@
 """The scene from above, with points that can be dragged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float
 
 from studio.overlays import PathLayer
 from worldmodel.clips import Box
-from worldmodel.geometry import Array
+from worldmodel.geometry import Array, Trajectory
 
 if TYPE_CHECKING:
     import gradio
@@ -23,10 +24,26 @@ MARKUP = """
 """
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CarPath:
+    """A car that moves along a path while a player plays.
+
+    Attributes:
+        label: Which one it is.
+        path: Where it is when; time 0 is now, in the ego frame of now.
+        color: '#rrggbb'.
+    """
+
+    label: str
+    path: Trajectory
+    color: str
+
+
 def scene(
     layers: Sequence[PathLayer] = (),
     *,
     boxes: Sequence[Box] = (),
+    cars: Sequence[CarPath] = (),
     obstacle: dict[str, Any] | None = None,
     waypoints: Float[Array, "n 2"] | None = None,
     title: str,
@@ -36,6 +53,7 @@ def scene(
     Args:
         layers: Paths; the legend lists them in this order.
         boxes: Other road users now.
+        cars: Cars to be seen where they are at the time that a player shows; see `birds_eye(follows=...)`.
         obstacle: {"x", "y", "yaw" (rad), "length", "width" (m), "kind", "movable" (bool)}.
         waypoints: Points that the visitor may drag; joined with the ego by a line.
         title: Read to those who cannot see it.
@@ -51,6 +69,15 @@ def scene(
             for layer in layers
         ],
         "boxes": [{"track": box.track, "kind": box.kind, "corners": _rounded(box.corners()[:4, :2])} for box in boxes],
+        "cars": [
+            {
+                "label": car.label,
+                "color": car.color,
+                "times": np.round(car.path.times_s, 3).tolist(),
+                "poses": np.round(car.path.poses, 2).tolist(),
+            }
+            for car in cars
+        ],
         "obstacle": obstacle,
         "waypoints": None if waypoints is None else _rounded(waypoints),
         "title": title,
@@ -68,6 +95,7 @@ def birds_eye(
     value: dict[str, Any] | None = None,
     height_px: int = 380,
     selectable: bool = False,
+    follows: str = "",
     **options: Any,
 ) -> "gradio.HTML":
     """A view from above: forward is up, left is left, a line each 10 m; its value is `scene(...)`.
@@ -83,6 +111,7 @@ def birds_eye(
         value: A scene to begin with.
         height_px: Of the drawing; kept when the scene changes.
         selectable: Whether clicks mean something.
+        follows: `elem_id` of the player whose time the scene's cars follow.
         options: As `gradio.HTML`.
     """
     import gradio as gr
@@ -97,5 +126,6 @@ def birds_eye(
         apply_default_css=False,
         height_px=height_px,
         selectable=selectable,
+        follows=follows,
         **options,
     )

@@ -161,12 +161,18 @@ function draw() {
   decodeAround(i);
   const tracks = shown();
   if (tracks.some((t) => picture(t, i) === undefined)) return; // the last moment stays until the new one is whole
+  if (tracks.some((t) => t.drawn !== i)) announce(i);
   for (const track of tracks) {
     if (track.drawn === i) continue;
     track.drawn = i;
     paint(track, picture(track, i));
     track.frame.classList.toggle("imagined", Boolean(track.imagined) && seconds(i) > 0.01);
   }
+}
+
+/** Views from above move their cars along. */
+function announce(frame) {
+  document.dispatchEvent(new CustomEvent("detour:time", { detail: { player: props.name, seconds: seconds(frame) } }));
 }
 
 function paint(track, bitmap) {

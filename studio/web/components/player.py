@@ -52,7 +52,7 @@ def player(
 
     It fetches the frames it lacks by itself, so an event need only hand over `film.value()` now and then; lost or merged
     updates do no harm. While a film grows it follows the newest frame, slowing down rather than stopping when frames come
-    late. A click plays and pauses; keys while it has the focus: space, arrows, Home, End.
+    late. Views from above that follow it move their cars along. A click plays and pauses; keys while it has the focus: space, arrows, Home, End.
 
     With `hungry=N` it is the driver of a live drive: whenever fewer than N frames are left to play it triggers `input`
     once, and again when the film grew (or after 5 s without an answer). The handler of `player.input` adds the next frames
@@ -88,5 +88,6 @@ def player(
         aspect=aspect,
         hint=hint,
         hungry=hungry,
+        name=elem_id,
         **options,
     )
