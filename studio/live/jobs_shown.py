@@ -8,7 +8,7 @@ from pathlib import Path
 from studio.commands.options import default_model
 from studio.html_report import Table
 from studio.live.orders import TaskView, Unit, UnitView
-from studio.live.studies import MOST_BYTES
+from studio.live.studies import MOST_BYTES, ROOT
 from studio.live.study_shown import clock, framed, html_of
 from studio.web import shown
 
@@ -53,7 +53,7 @@ def _command(unit: Unit) -> str:
             word = f"--out={unit.out.name}"
         if word not in ("--", f"--model={Path(default_model()).resolve()}"):
             words.append(word)
-    return shlex.join(("detour", *words))
+    return shlex.join(("detour", *words)).replace(f"{ROOT}/", "")
 
 
 def _unit_state(one: UnitView, view: TaskView) -> str:
@@ -72,4 +72,4 @@ def result_of(one: UnitView) -> str:
         if report.is_file() and report.stat().st_size <= MOST_BYTES:
             return framed(report.read_text(encoding="utf-8"), f"Report of {one.unit.label}")
         return shown.problem("this run has no report that can be shown here. Download it instead.")
-    return f'<pre class="log" tabindex="0" aria-label="What the command printed">{escape(one.printed)}</pre>'
+    return f'<pre class="log printed" tabindex="0" aria-label="What the command printed">{escape(one.printed)}</pre>'

@@ -5,16 +5,18 @@ import json
 import re
 import shlex
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy.foreign.sources import is_foreign, source_of
+from studio.commands.options import default_model
 from studio.live.orders import Order, Unit
 from studio.planners import PLANNERS, check_planner, shipped_names
 from studio.study_config import StudyConfig, read_study, study_yaml
-from worldmodel.errors import BadRequest, BadTable
+from worldmodel.errors import BadRequest, BadTable, UnknownName
 
 if TYPE_CHECKING:
     from studio.web.site import Site
@@ -23,9 +25,19 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ROOT / "docs" / "studies" / "town"
 MOST_BYTES = 50_000_000  # of a study.json, report or figure that is opened
 MOST_EXAMPLES = 12
-OF_VISITORS = {"scenes": 100, "samples": 16, "width_px": 256, "height_px": 128}  # where others can reach the studio
+OPEN = (*PLANNERS, *shipped_names())  # planners that anybody may name
+OF_VISITORS = {
+    "scenes": 100,
+    "samples": 16,
+    "width_px": 256,
+    "height_px": 128,
+    "frequency_hz": 16,
+    "history_s": 4,
+}  # where others can reach the studio
+MOST_OF_LIST = 32
 LONGEST_S = 3600.0  # there
 CHECK_S = 300.0
+WRITTEN = ("report.*", "rows.parquet", "moments.json", "study.json", "figures/*.svg")  # by `detour study`
 FIGURE = re.compile(r"^!\[(?P<caption>.*)\]\((?P<file>figures/\d+\.svg)\)$", re.MULTILINE)
 
 
@@ -63,20 +75,24 @@ def allowed(config: StudyConfig, site: "Site", session: str) -> StudyConfig:
         BadRequest: if it asks for more than visitors from elsewhere may, or would run their code.
     """
     for name in config.planners:
-        if not site.any_folder and name not in (*PLANNERS, *shipped_names()):
-            _refuse_foreign(name)
-        check_planner(name)
+        if site.any_folder:
+            check_planner(name)
+        elif name not in OPEN:
+            _refuse(name)
     if not site.any_folder:
         _check_size(config)
     if config.dataset:
         config = replace(config, dataset=str(site.dataset(session, config.dataset).path))
     if not (config.model and site.any_folder):
-        config = replace(config, model=str(site.model.folder.resolve()))
+        own = site.model.folder.resolve()
+        config = replace(config, model="" if own == Path(default_model()).resolve() else str(own))
     return config
 
 
-def _refuse_foreign(name: str) -> None:
-    check_planner(name if is_foreign(name) else "no planner", also=())  # an unknown name gets the closest one
+def _refuse(name: str) -> None:
+    """Say why a planner cannot be used where others can reach the studio."""
+    if not is_foreign(name):
+        raise UnknownName("planner", name[:80], OPEN)
     raise BadRequest(
         f"planner '{name[:80]}' is a policy of your own, which means running your code. This studio can be reached from other machines "
         "and runs none; open it on your own machine."
@@ -84,11 +100,14 @@ def _refuse_foreign(name: str) -> None:
 
 
 def _check_size(config: StudyConfig) -> None:
-    for name, most in OF_VISITORS.items():
-        if getattr(config, name) > most:
+    lists = {name: len(getattr(config, name)) for name in ("moments_s", "distances_m", "sizes", "situations")}
+    asked = {**lists, **{name: getattr(config, name) for name in OF_VISITORS}}
+    for name, value in asked.items():
+        most = OF_VISITORS.get(name, MOST_OF_LIST)
+        if value > most:
             raise BadRequest(
-                f"{name} is {getattr(config, name)}; this studio is shared, and {most} is the most here. Choose less, or run the study on "
-                "your own machine."
+                f"{name} {'has' if name in lists else 'is'} {value:g}; this studio is shared, and {most} is the most here. Choose less, "
+                "or run the study on your own machine."
             )
 
 
@@ -126,7 +145,7 @@ def check_order(spec: str | None, site: "Site") -> Order:
     name = (spec or "").strip()
     source_of(name)
     if not site.any_folder:
-        _refuse_foreign(name)
+        _refuse(name)
     unit = Unit(label="check", words=("check-policy", "--json", f"--clips={site.clips.resolve()}", "--", name))
     return Order(kind="check", title=f"Check of {name}", units=(unit,), limit_s=CHECK_S)
 
@@ -257,5 +276,9 @@ def exported(study: Study, into: Path) -> dict[str, Path]:
     for name, file in (("report", "report.html"), ("rows", "rows.parquet")):
         if (study.folder / file).is_file():
             copies[name] = Path(shutil.copy(study.folder / file, place / file))
-    temporary = Path(shutil.make_archive(str(place / ".study"), "zip", study.folder))
+    temporary = place / ".study.zip"
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for pattern in WRITTEN:
+            for path in sorted(study.folder.glob(pattern)):
+                archive.write(path, path.relative_to(study.folder))
     return {**copies, "all": temporary.rename(place / "study.zip")}

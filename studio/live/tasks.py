@@ -56,7 +56,8 @@ class Tasks:
         self._launch = launch
         self._tasks: list[_Task] = []
         self._changed = threading.Condition()
-        self._numbers = itertools.count(1)
+        self._begun: dict[str, int] = {}  # how many a visitor has started
+        self._turns = itertools.count(1)
         self._served: dict[str, int] = {}  # when a visitor's turn was last
         self._closed = False
 
@@ -72,7 +73,8 @@ class Tasks:
         with self._changed:
             self._check_room(session)
             units = [UnitView(unit=unit, state="waiting") for unit in order.units]
-            task = _Task(id=str(next(self._numbers)), session=session, order=order, units=units)
+            self._begun[session] = self._begun.get(session, 0) + 1
+            task = _Task(id=str(self._begun[session]), session=session, order=order, units=units)
             self._tasks.append(task)
             self._forget_oldest(session)
             self._begin_next()
@@ -154,8 +156,9 @@ class Tasks:
                     task.process.stop(LEAVING_S)
             self._changed.wait_for(lambda: all(task.state != "stopping" for task in ending), 10 * LEAVING_S)
             self._tasks = [task for task in self._tasks if task not in ending]
-            here = {task.session for task in self._tasks}
-            self._served = {session: when for session, when in self._served.items() if session in here}
+            for session in {task.session for task in ending}:
+                self._begun.pop(session, None)
+                self._served.pop(session, None)
             self._begin_next()
 
     def _check_room(self, session: str) -> None:
@@ -199,7 +202,7 @@ class Tasks:
                 break
             if task.session not in busy:
                 busy.add(task.session)
-                self._served[task.session] = next(self._numbers)
+                self._served[task.session] = next(self._turns)
                 task.state, task.began = "running", time.monotonic()
                 threading.Thread(target=self._work, args=(task,), name=f"task-{task.id}", daemon=True).start()
         self._changed.notify_all()

@@ -81,9 +81,9 @@ def _watching() -> Parts:
     with gr.Group(visible=False) as detail:
         task = gr.Dropdown([], label="Look at", interactive=True, elem_id="jobs-task")
         with gr.Row():
-            stop = gr.Button("Stop", variant="stop", size="sm", elem_id="jobs-stop")
-            on = gr.Button("Go on", size="sm", elem_id="jobs-on")
-            forget = gr.Button("Remove", size="sm", elem_id="jobs-remove")
+            stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, elem_id="jobs-stop")
+            on = gr.Button("Go on", size="sm", min_width=80, elem_id="jobs-on")
+            forget = gr.Button("Remove", size="sm", min_width=80, elem_id="jobs-remove")
     status = gr.HTML(label="Progress", elem_id="jobs-status", visible=False)
     units = gr.HTML(label="Runs", elem_id="jobs-units", visible=False)
     with gr.Accordion("Command, and what it says", open=False, visible=False) as said:
@@ -99,9 +99,9 @@ def _watching() -> Parts:
     with gr.Column(visible=False) as results:
         result = gr.Dropdown([], label="Result", interactive=True, elem_id="jobs-result")
         with gr.Row():
-            show = gr.Button("Show the report here", size="sm", elem_id="jobs-show")
-            get = gr.DownloadButton("Download (zip)", size="sm")
-            score = gr.Button("Score it", size="sm", elem_id="jobs-score")
+            show = gr.Button("Show the report here", size="sm", min_width=80, elem_id="jobs-show")
+            get = gr.DownloadButton("Download (zip)", size="sm", min_width=80)
+            score = gr.Button("Score it", size="sm", min_width=80, elem_id="jobs-score")
         report = gr.HTML(label="Report", elem_id="jobs-report")
     return {
         "list": listed, "detail": detail, "task": task, "stop": stop, "on": on, "forget": forget, "status": status,

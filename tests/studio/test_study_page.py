@@ -1,0 +1,276 @@
+"""The Study and Jobs pages: controls, YAML and link say the same; what others may not do; what is said of studies and runs."""
+
+import json
+import xml.etree.ElementTree as ET
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from studio.live import batches, jobs_shown, studies, study_shown
+from studio.live.batches import Batch, batch_of, batch_order, clips_in, seeds_in
+from studio.live.orders import Order, TaskView, Unit, UnitView
+from studio.live.processes import Count
+from studio.live.studies import allowed, exported, open_study, quick, study_order, whole
+from studio.live.study_form import form_of, link_of, read, study_of_link, with_form
+from studio.study_config import StudyConfig, read_study, study_yaml
+from studio.study_plots import driver_plot, reactions_plot, sweep_plot
+from studio.web.links import Link
+from studio.web.site import Site
+from worldmodel.errors import BadDataset, BadPolicy, BadRequest, BadTable, UnknownName
+from worldmodel.io.lerobot import Dataset
+
+BAD = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture
+def site(drives: Dataset, tmp_path: Path) -> Site:
+    return Site.open(tmp_path / "model", drives.path)
+
+
+@pytest.fixture
+def shared(drives: Dataset, tmp_path: Path) -> Site:
+    return Site.open(tmp_path / "model", drives.path, any_folder=False)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> studies.Study:
+    found = studies.shipped_study()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("config", [quick(), whole(), StudyConfig(planners=("joint",), dataset="a b: c", kind="cone")])
+def test_controls_yaml_and_link_say_the_same_study(config: StudyConfig) -> None:
+    assert read(study_yaml(config)) == config
+    assert study_of_link(Link.parse(link_of(config).query)) == config
+    assert with_form(study_yaml(config), form_of(config)) == config
+
+
+def test_the_study_that_ships_is_the_example_of_the_documents() -> None:
+    assert whole() == read_study(studies.ROOT / "examples" / "studies" / "town.yaml")
+
+
+def test_a_planner_that_is_taken_out_takes_its_comparisons_along() -> None:
+    form = replace(form_of(quick()), planners=("joint", "rich/ik"), distances="8; 20 ,30", sizes="")
+    config = with_form(study_yaml(quick()), form)
+    assert (config.planners, config.comparisons, config.shown) == (("joint", "rich/ik"), (), ("rich/ik",))
+    assert (config.distances_m, config.sizes) == ((8.0, 20.0, 30.0), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"planners": ()}, "Choose at least one"),
+        ({"distances": "8, near"}, "Write e.g. '8, 16, 25'"),
+        ({"distances": "8," * 40}, "Leave some out"),
+        ({"distances": "300"}, "it must be 3 to 40"),
+    ],
+)
+def test_controls_that_make_no_study_are_refused_with_advice(changes: dict, advice: str) -> None:
+    with pytest.raises(BadRequest, match=advice):
+        with_form(study_yaml(quick()), replace(form_of(quick()), **changes))
+
+
+def test_a_link_may_not_bring_code_or_fields_that_do_not_exist() -> None:
+    for spec in ("process:touch /tmp/x", "python:os:system", "evil.py:Policy", "policy.yaml"):
+        link = Link(page="study", values={"planners": f"['{spec}']"})
+        with pytest.raises(BadRequest, match="Add a policy of your own on the page itself"):
+            study_of_link(link)
+    with pytest.raises(UnknownName, match="Did you mean 'scenes'"):
+        study_of_link(Link(page="study", values={"planners": "[joint]", "scene": "3"}))
+    with pytest.raises(BadTable, match="Remove it"):
+        study_of_link(Link(page="study", values={"planners: [joint]\nscenes": "3"}))
+    with pytest.raises(BadTable, match="field: value"):
+        study_of_link(Link(page="study", values={"planners": "[joint"}))
+
+
+def test_visitors_from_elsewhere_run_no_code_open_no_folders_and_keep_within_bounds(shared: Site) -> None:
+    plain = StudyConfig(planners=("constant-velocity",), scenes=3)
+    assert allowed(plain, shared, "anna").planners == ("constant-velocity",)
+    with pytest.raises(BadRequest, match="open it on your own machine"):
+        allowed(replace(plain, planners=("process:true",)), shared, "anna")
+    with pytest.raises(UnknownName, match="rich/ik"):
+        allowed(replace(plain, planners=("/etc",)), shared, "anna")
+    with pytest.raises(BadDataset, match="not open here"):
+        allowed(replace(plain, dataset="/etc"), shared, "anna")
+    with pytest.raises(BadRequest, match=r"scenes is 200; .* 100 is the most here"):
+        allowed(replace(plain, scenes=200), shared, "anna")
+    with pytest.raises(BadRequest, match="moments_s has 40"):
+        allowed(replace(plain, moments_s=tuple(2 + k / 8 for k in range(40))), shared, "anna")
+    with pytest.raises(BadRequest, match="download the results"):
+        study_order(plain, shared, "anna", keep="/tmp/study")
+    with pytest.raises(BadRequest, match="open it on your own machine"):
+        studies.check_order("process:true", shared)
+    assert allowed(replace(plain, model="/elsewhere"), shared, "anna").model == str(shared.model.folder.resolve())
+
+
+def test_a_study_runs_from_a_yaml_in_the_visitors_folder(site: Site, tmp_path: Path) -> None:
+    config = StudyConfig(planners=("constant-velocity",), dataset=str(site.clips))
+    order = study_order(config, site, "anna")
+    words = order.units[0].words
+    folder = site.visitors.folder("anna")
+    assert order.units[0].out is not None
+    assert order.units[0].out.is_relative_to(folder)
+    assert words[0] == "study"
+    written = read_study(Path(words[-1]))
+    assert (written.planners, written.dataset) == (config.planners, str(site.clips))
+    assert not order.keeps
+    again = study_order(config, site, "anna", keep=str(tmp_path / "kept"))
+    assert again.keeps
+    assert f"--out={tmp_path / 'kept'}" in again.units[0].words
+    with pytest.raises(BadRequest, match="there already"):
+        study_order(config, site, "anna", keep=str(tmp_path))
+    with pytest.raises(BadPolicy, match="names no policy"):
+        studies.check_order("nothing", site)
+    site.close_all()
+
+
+def test_the_study_that_ships_is_there_at_the_first_visit(shipped: studies.Study) -> None:
+    lead = study_shown.lead_of(shipped)
+    assert "This is the study that ships" in lead
+    assert "205 of 480 scenes" in lead
+    assert len(shipped.planners) == 14
+    assert shipped.rows is None
+    assert study_shown.driver_pairs(shipped, "ik (rich)") == []
+    assert study_shown.goals_of(shipped).count("<tr>") == 15
+    assert "sky near" in study_shown.planner_of(shipped, "ik (rich)")
+    html = study_shown.examples_of(shipped)
+    assert html.count("<img") == html.count('alt="') == 6
+    assert 'sandbox=""' in study_shown.report_of(shipped)
+
+
+def test_figures_hold_every_planner_with_its_interval_in_metres(shipped: studies.Study) -> None:
+    figure = reactions_plot(shipped.summary["reactions"])
+    assert [trace.name for trace in figure.data] == ["near", "sky near", "far", "sky far"]
+    near = figure.data[0]
+    row = next(row for row in shipped.summary["reactions"] if row["variant"] == "near")["reaction_m"]
+    assert list(near.customdata[0][1:]) == [row["mean"], row["low"], row["high"]]
+    assert near.x[0] ** 2 == pytest.approx(row["mean"])
+    assert (near.x[0] + near.error_x.array[0]) ** 2 == pytest.approx(row["high"])
+    assert figure.layout.xaxis.title.text.endswith(", m")
+    swept = sweep_plot(shipped.summary["sweep"], "distance", ["ik (rich)", "joint"])
+    assert [trace.name for trace in swept.data] == ["ik (rich)", "joint", "the town's driver"]
+    assert list(swept.data[0].x) == [8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 35.0]
+    assert len(driver_plot([(-3.0, -2.0), (-20.0, 0.0)], "mine").data[1].x) == 2
+    assert reactions_plot([]).data == ()
+
+
+def test_a_folder_without_a_study_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(BadTable, match="detour study"):
+        open_study(tmp_path, "x")
+    (tmp_path / "study.json").write_text('{"request": 1}')
+    with pytest.raises(BadTable, match="another kind of file"):
+        open_study(tmp_path, "x")
+
+
+def test_what_a_foreign_study_says_is_shown_as_text_and_its_pictures_run_no_script(tmp_path: Path) -> None:
+    record = json.loads((studies.SHIPPED / "study.json").read_text())
+    record["summary"]["reactions"][0]["planner"] = BAD
+    record["summary"]["goals"][0]["planner"] = BAD
+    record["request"]["kind"] = BAD
+    tmp_path = tmp_path / "study"
+    (tmp_path / "figures").mkdir(parents=True)
+    (tmp_path / "study.json").write_text(json.dumps(record))
+    (tmp_path / "figures" / "01.svg").write_text("<svg><script>alert(1)</script></svg>")
+    (tmp_path / "report.md").write_text(f"# x\n\n## Examples\n\n![{BAD}](figures/01.svg)\n\n## End\n")
+    (tmp_path / "report.html").write_text(f'<p>"{BAD}"</p>')
+    study = open_study(tmp_path, BAD)
+    parts = (study_shown.lead_of(study), study_shown.goals_of(study), study_shown.planner_of(study, BAD))
+    for html in (*parts, study_shown.examples_of(study), study_shown.report_of(study)):
+        assert BAD not in html
+        assert "<script" not in html
+    copies = exported(study, tmp_path)
+    assert copies["all"].is_relative_to(tmp_path / "exports")
+    with zipfile.ZipFile(copies["all"]) as archive:
+        assert set(archive.namelist()) == {"study.json", "report.md", "report.html", "figures/01.svg"}
+    frame = ET.fromstring(study_shown.report_of(study))
+    assert (frame.get("sandbox"), frame.get("srcdoc")) == ("", f'<p>"{BAD}"</p>')
+
+
+def view(state: str, *units: UnitView, **more: object) -> TaskView:
+    order = Order(kind="imagine", title=BAD, units=tuple(one.unit for one in units))
+    return TaskView(id="1", order=order, state=state, units=units, **more)  # type: ignore[arg-type]
+
+
+def unit(state: str, **more: object) -> UnitView:
+    return UnitView(unit=Unit(label=BAD, words=("imagine", "--text=" + BAD)), state=state, **more)  # type: ignore[arg-type]
+
+
+def test_progress_is_said_with_what_is_left_and_failures_with_their_reason() -> None:
+    count = Count(done=1, total=4, things="chunks", left_s=9)
+    running = view("running", unit("done", seconds=3.0), unit("running"), count=count, left_s=9.0, seconds=75.0)
+    told = study_shown.status_of(running)
+    assert "1 of 4 chunks · 1 min 15 s so far · about 9 s left" in told
+    assert 'value="0.625"' in told
+    assert "2 before you" in study_shown.status_of(view("waiting", unit("waiting"), ahead=2))
+    failed = view("failed", unit("failed", reason=BAD), unit("done"), log=(BAD,))
+    assert "1 of 2 failed" in study_shown.status_of(failed)
+    assert "failed: &lt;img" in jobs_shown.units_of(failed)
+    for html in (
+        told,
+        study_shown.status_of(failed),
+        study_shown.log_of(failed),
+        jobs_shown.list_of([failed, running]),
+    ):
+        assert BAD not in html
+
+
+def test_what_check_policy_found_is_shown_in_a_table() -> None:
+    report = {
+        "name": BAD,
+        "moments": ["a", "b"],
+        "problems": [{"check": "frame", "place": "clip 0", "message": BAD}],
+        "notes": [],
+        "latency_ms": {"median": 12.0},
+    }
+    html = study_shown.checked(view("failed", unit("failed", printed=json.dumps(report))))
+    assert "1 problem found. Answers take 12 ms." in html
+    assert BAD not in html
+    assert "no such file" in study_shown.checked(view("failed", unit("failed", reason="no such file")))
+
+
+def test_clips_and_seeds_are_read_as_people_write_them(drives: Dataset) -> None:
+    assert clips_in(" 0, 1-2, 1@2.5 ", drives) == ["0", "1", "2", "1@2.5"]
+    assert seeds_in("0-3,7, 3") == [0, 1, 2, 3, 7]
+    for text, advice in (("", "nothing is named"), ("a", "cannot be read"), ("2-1", "cannot be read"), ("0-900", "more than")):  # fmt: skip
+        with pytest.raises(BadRequest, match=advice):
+            seeds_in(text)
+    with pytest.raises(BadRequest, match="is no number"):
+        seeds_in("1@2")
+    with pytest.raises(BadRequest, match="has clips 0 to 2"):
+        clips_in("3", drives)
+
+
+def test_a_batch_is_every_clip_with_every_seed_and_what_visitors_type_is_never_an_option(site: Site) -> None:
+    order = batch_order(Batch(kind="imagine", clips="0, 1@1", seeds="0-1", text="--out=/etc"), site, "anna")
+    assert [one.label for one in order.units] == ["clip 0, seed 0", "clip 0, seed 1", "clip 1@1, seed 0", "clip 1@1, seed 1"]  # fmt: skip
+    folder = site.visitors.folder("anna")
+    for one in order.units:
+        assert one.out is not None
+        assert one.out.is_relative_to(folder)
+        assert "--text=--out=/etc" in one.words
+        assert one.words[-2] == "--"
+    assert len({one.out for one in order.units}) == 4
+    done = view("done", UnitView(unit=order.units[0], state="done"))
+    assert jobs_shown.commands_of(done).startswith("detour imagine --out=imagine-clip-0-seed-0 --seed=0")
+    stitch = batch_order(Batch(kind="stitch", variant="far", thing="cone"), site, "anna").units[0]
+    assert {"--variant=far", "--kind=cone"} <= set(stitch.words)
+    with pytest.raises(BadRequest, match="at most 24"):
+        batch_order(Batch(kind="demo", clips="0-2", seeds="0-9"), site, "anna")
+    with pytest.raises(BadRequest, match=r"0\.5 to 60"):
+        batch_order(Batch(kind="demo", seconds=600), site, "anna")
+    with pytest.raises(BadRequest, match="Choose one of these"):
+        Batch(kind="rm")
+    site.close_all()
+
+
+def test_a_batch_comes_back_through_its_link() -> None:
+    batch = Batch(kind="stitch", clips="0-2@1", seeds="4", variant="sky_near", thing="cone", seconds=2.5)
+    asked = batches.asked_by(Link.parse(batches.link_of(batch).query))
+    assert batch_of(asked) == batch
+    assert batches.link_of(Batch(kind="imagine")).values == {"kind": "imagine"}
+    for values in ({"variant": "up"}, {"out": "/etc"}, {"seconds": "nan"}, {"kind": "rm"}):
+        with pytest.raises(BadRequest):
+            batches.asked_by(Link(page="jobs", values=values))
