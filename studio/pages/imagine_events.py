@@ -1,31 +1,26 @@
 """What the page Imagine does: plain functions of plain values, so that tests call them without a browser."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from studio.live.drawn_paths import checked_waypoints, path_through, straight_on, waypoint_times
+from studio.live.drawn_paths import straight_on
 from studio.live.imagining import ImagineView, imagine
 from studio.live.moment_view import moment_view, recorded_around
 from studio.live.saving import Saved, keep, kept, save
-from studio.live.wishes import PATH, POLICY, SPEED, ImagineWish, wish_of_link
+from studio.live.wishes import PATH, SPEED, ImagineWish, wish_of_link
 from studio.pages.choosing import choice_of, pick_values
 from studio.pages.frame import values_for
-from studio.pages.imagine_parts import CHANGES, DOWNLOADS, READY, Parts
+from studio.pages.imagine_controls import CONTROLS, control_values, drawn_words, waypoints_of, wish_of_controls
+from studio.pages.imagine_parts import DOWNLOADS, READY, Parts
 from studio.web import shown
 from studio.web.films import Film, Track
 from studio.web.links import Link
 from studio.web.shelf import instruction_of
 from studio.web.site import Site
-from worldmodel.errors import BadRequest, DetourError
-from worldmodel.sampling import Sampling
+from worldmodel.errors import DetourError
 
 PAGE = "imagine"
 AUTO = "go"  # in a link: start at once
-CONTROLS = (
-    "text", *(f"{name}{i}" for i in range(CHANGES) for name in ("from", "then")), "drive", "speed", "turn", "seconds",
-    "futures", "seed", "steps", "text_weight", "motion_weight", "past_weight", "memory", "above",
-)  # fmt: skip
 Updates = dict[Any, Any]
 
 
@@ -54,29 +49,7 @@ class Events:
         Raises:
             DetourError: if something is missing or out of range.
         """
-        said = dict(zip(CONTROLS, values, strict=True))
-        changes = [(said[f"from{i}"], said[f"then{i}"]) for i in range(CHANGES) if (said[f"then{i}"] or "").strip()]
-        if any(start is None for start, _ in changes):
-            raise BadRequest("an instruction on the way has no time. Give the second from which it holds.")
-        return ImagineWish(
-            choice=choice_of(self.site, session, picked),
-            text=said["text"] or "",
-            changes=tuple(sorted((float(start), text.strip()) for start, text in changes)),
-            drive=said["drive"],
-            speed_mps=said["speed"],
-            turn_degps=said["turn"],
-            waypoints=waypoints_of(said["above"]) if said["drive"] == PATH else (),
-            seconds=said["seconds"],
-            seed=said["seed"],
-            futures=said["futures"],
-            sampling=Sampling(
-                steps=said["steps"],
-                guidance_text=said["text_weight"],
-                guidance_motion=said["motion_weight"],
-                guidance_history=said["past_weight"],
-                memory=said["memory"],
-            ),
-        )
+        return wish_of_controls(choice_of(self.site, session, picked), values)
 
     def linked(self, session: str, query: str) -> tuple[str, ImagineWish]:
         """The choice and the wish of a link.
@@ -301,43 +274,3 @@ class Events:
         )
         offered = {self.parts[name]: str(getattr(saved, name)) for name in DOWNLOADS}
         return {**offered, **self._saving(shown.status(words), again=False), self.parts["taken"]: gr.Row(visible=True)}
-
-
-def waypoints_of(above: Any) -> tuple[tuple[float, float], ...]:
-    """The points that were dragged, from the bird's-eye view's value.
-
-    Raises:
-        BadRequest: if there is none, or they are no places.
-    """
-    points = above.get("waypoints") if isinstance(above, Mapping) else None
-    return checked_waypoints(points if isinstance(points, list) else [])
-
-
-def drawn_words(points: Sequence[Sequence[float]], seconds: float) -> str:
-    """What the drawn path amounts to: when the points are reached and how fast that is."""
-    if not points:
-        return ""
-    checked = checked_waypoints(points)
-    times = waypoint_times(len(checked), seconds)
-    path = path_through(checked, seconds, frequency_hz=8.0)
-    mean = path.path_length_m / seconds
-    words = (
-        f"Drag the {len(checked)} points on the view from above: the car reaches one each {times[0]:.2g} s. "
-        f"{path.path_length_m:.0f} m in {seconds:g} s, {mean:.1f} m/s ({mean * 3.6:.0f} km/h) on average."
-    )
-    return f'<p class="empty-note">{escape(words)}</p>'
-
-
-def control_values(wish: ImagineWish) -> dict[str, Any]:
-    """What the controls show for a wish; the drawn path goes with the view from above."""
-    sampling = wish.sampling
-    values: dict[str, Any] = {
-        "text": wish.text, "drive": wish.drive if wish.drive in (POLICY, SPEED, PATH) else POLICY,
-        "speed": wish.speed_mps, "turn": wish.turn_degps, "seconds": wish.seconds, "futures": wish.futures,
-        "seed": wish.seed, "steps": sampling.steps, "text_weight": sampling.guidance_text,
-        "motion_weight": sampling.guidance_motion, "past_weight": sampling.guidance_history, "memory": sampling.memory,
-    }  # fmt: skip
-    for i in range(CHANGES):
-        start, text = wish.changes[i] if i < len(wish.changes) else (None, "")
-        values |= {f"from{i}": start, f"then{i}": text}
-    return values
