@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from studio.live.questions import OBJECT, PATH, PLACED, REMOVE, TEXT, VARIANTS, WEATHER, Question
 from studio.moments import Moment
 from studio.overlays import COLORS, PathLayer
@@ -10,8 +12,9 @@ from studio.placement import ROAD_TWINS, middle_of
 from studio.sides import Sides
 from studio.town_answer import DRIVER, TownAnswer
 from studio.town_sprites import sized_sprite, sprite_of
-from studio.web.components.birds_eye import scene
+from studio.web.components.birds_eye import CarPath, scene
 from worldmodel.edits import StitchSprite
+from worldmodel.geometry import Trajectory
 from worldmodel.plans import Plan, Response
 
 SAME_M = 0.005  # changes below count as none
@@ -132,11 +135,13 @@ def from_above(
         for label, path, color in (("history", past, "history"), ("recorded", driven, "truth"))
         if path is not None
     ]
+    plans: list[tuple[str, Plan, str]] = []
     if answer is not None and answer.response is not None and question.change != PATH:
-        layers.append(_plan_layer("plan before", answer.response.factual, "before"))
-        layers.append(_plan_layer("plan after", answer.response.edited, "after"))
+        plans.append(("plan before", answer.response.factual, "before"))
+        plans.append(("plan after", answer.response.edited, "after"))
         if answer.town is not None and answer.town.response is not None:
-            layers.append(_plan_layer(f"{DRIVER}, after", answer.town.response.edited, "town"))
+            plans.append((f"{DRIVER}, after", answer.town.response.edited, "town"))
+    layers += [_plan_layer(*plan) for plan in plans]
     if sides is not None and sides.actions is not None:
         layers.append(PathLayer(label="drawn", points_m=sides.actions[1].poses[:, :2], color=COLORS["after"]))
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
@@ -144,6 +149,7 @@ def from_above(
     drawing = scene(
         layers,
         boxes=[box for box in boxes if box.track != gone],
+        cars=[_car(*plan) for plan in plans],
         obstacle=obstacle_of(question, sides),
         title="From above: the way, the plans before and after, and what is around",
     )
@@ -153,6 +159,13 @@ def from_above(
 
 def _plan_layer(label: str, plan: Plan, color: str) -> PathLayer:
     return PathLayer(label=label, points_m=plan.trajectory.poses[:, :2], color=COLORS[color])
+
+
+def _car(label: str, plan: Plan, color: str) -> CarPath:
+    """The car that drives a plan, from where it is now."""
+    path = plan.trajectory
+    poses, times = np.concatenate([np.zeros((1, 3)), path.poses]), np.concatenate([[0.0], path.times_s])
+    return CarPath(label=label, path=Trajectory(poses=poses, times_s=times), color=COLORS[color])
 
 
 def obstacle_of(question: Question, sides: Sides | None = None) -> dict[str, Any] | None:
