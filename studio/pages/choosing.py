@@ -182,7 +182,11 @@ class _Picker:
 
     def begin(self, session: str, query: str) -> Updates:
         """The studio was opened, perhaps by a link."""
-        return self.follow(session, query) or self.show(session, "", self.first)
+        asked = self.follow(session, query)
+        if self.parts["gallery"] in asked:
+            return asked
+        first = self.first if self.first < self.site.shipped.episodes else 0
+        return self.show(session, "", first) | asked  # a link that leads nowhere is told beside the clips that ship
 
     def follow(self, session: str, query: str) -> Updates:
         """A link arrived; nothing changes when it names no clip of this page."""
