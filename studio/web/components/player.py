@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import gradio
 
 HERE = Path(__file__).parent
+SCRIPTS = ("tiles.js", "frames.js", "player.js", "controls.js")  # one program, read in this order
 MARKUP = """
 <div class="player" role="group">
   <div class="stage" tabindex="0" role="group"></div>
@@ -80,9 +81,7 @@ def player(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "player.css").read_text(encoding="utf-8"),
-        js_on_load="".join(
-            (HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "frames.js", "player.js")
-        ),
+        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         server_functions=[pull],
         apply_default_css=False,
         aspect=aspect,
