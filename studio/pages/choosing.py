@@ -147,7 +147,13 @@ def clip_picker(site: Site, wires: Wires, page: str, *, first: int = 0) -> Chose
     moment = [parts["data"], parts["clip"], parts["moment"]]
     parts["moment"].input(pick_text, moment, parts["picked"], trigger_mode="always_last", **quiet)
     parts["files"].upload(
-        receive, parts["files"], outputs, show_progress="hidden", concurrency_limit=2, api_visibility="private"
+        receive,
+        parts["files"],
+        outputs,
+        show_progress="hidden",
+        concurrency_limit=2,
+        trigger_mode="multiple",
+        api_visibility="private",
     )
     return Chosen(picked=parts["picked"])
 
