@@ -56,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check-policy": policies.check_policy,
     "imagine": futures.imagine,
     "stitch": futures.stitch,
+    "change": futures.change,
     "study": studies.study,
     "saliency": saliency.saliency,
     "plan": futures.plan,

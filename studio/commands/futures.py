@@ -1,7 +1,7 @@
 """Commands that ask the world model: what comes next, what if, and what to do."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -147,15 +147,56 @@ def stitch(
         model=model or default_model(),
     )
     record = run_stitch(request, out)
+    notes = [f"  note: {text}" for text in record["stitch"]["notes"]]
+    emit(
+        {"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *_moved(record), *notes])
+    )
+
+
+def change(
+    clip: ClipName,
+    out: Out,
+    remove: Annotated[str | None, typer.Option(help="Track of a road user who is gone, e.g. car-1.")] = None,
+    weather: Annotated[str | None, typer.Option(help="clear, overcast, fog, rain, wet or snow.")] = None,
+    hour: Annotated[float, typer.Option(help="Of the day, 0 to 24, with --weather.")] = 12.0,
+    text: Annotated[str | None, typer.Option(help="What the driver is told instead.")] = None,
+    planner: Annotated[list[str] | None, typer.Option(help="As of `detour stitch`.")] = None,
+    samples: Samples = 8,
+    seed: Seed = 0,
+    model: Model = "",
+    as_json: Json = False,
+) -> None:
+    """Remove somebody, change the light (clips of the town) or the words, and plan before and after."""
+    from studio.runs import refuse_existing
+
+    refuse_existing(out)
+    from studio.changing import ChangeRequest, run_change
+    from studio.planners import DEFAULT_PLANNERS
+
+    request = ChangeRequest(
+        clip=clip,
+        remove=remove,
+        weather=weather,
+        hour=hour,
+        text=text,
+        planners=tuple(planner or DEFAULT_PLANNERS),
+        samples=samples,
+        seed=seed,
+        model=model or default_model(),
+    )
+    record = run_change(request, out)
+    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *_moved(record)]))
+
+
+def _moved(record: dict[str, Any]) -> list[str]:
+    """How the plans moved, what the town says, and what to know, as lines."""
     lines = [
         f"  {name}: path {row['path_length_change_m']:+.2f} m, endpoint {row['endpoint_shift_m']:.2f} m, "
         f"sideways {row['lateral_shift_m']:+.2f} m"
         for name, row in record["responses"].items()
     ]
-    if record["town"] is not None:
-        lines.append(f"  {record['town']['sentence']}")
-    notes = [f"  note: {text}" for text in (*record["skipped"], *record["stitch"]["notes"])]
-    emit({"folder": out, "run": record}, as_json, "\n".join([f"report: {out / 'report.html'}", *lines, *notes]))
+    lines += [f"  {record['town']['sentence']}"] if record["town"] is not None else []
+    return lines + [f"  note: {text}" for text in record["skipped"]]
 
 
 def plan(

@@ -132,7 +132,8 @@ class Question:
 
     def command(self, model: Path) -> str:
         """The `detour` command that asks the same."""
-        words = ["detour", "imagine" if self.change == PATH else "stitch", self.choice.quoted(), *self._change_words()]
+        verb = {OBJECT: "stitch", PATH: "imagine"}.get(self.change, "change")
+        words = ["detour", verb, self.choice.quoted(), *self._change_words()]
         if self.change == PATH:
             words += ["--actions", "actions.csv", "--seconds", f"{self.imagined_s:g}"]
         else:

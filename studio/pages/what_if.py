@@ -9,6 +9,7 @@ from studio.pages.choosing import Chosen, clip_picker
 from studio.pages.frame import Wires, session_of
 from studio.pages.what_if_events import PAGE, Changes, Events
 from studio.pages.what_if_parts import CONTROLS
+from studio.pages.what_if_runs import Runs
 from studio.web import shown
 from studio.web.site import Site
 
@@ -32,7 +33,7 @@ def build(site: Site, wires: Wires) -> None:
     page = Events(site, parts)
     _wire_preview(page, chosen, wires)
     _wire_pointing(page, chosen)
-    _wire_runs(page, chosen, wires)
+    _wire_runs(Runs(page), chosen, wires)
 
 
 def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
@@ -80,34 +81,34 @@ def _said(values: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(CONTROLS, values, strict=True))
 
 
-def _wire_runs(page: Events, chosen: Chosen, wires: Wires) -> None:
+def _wire_runs(runs: Runs, chosen: Chosen, wires: Wires) -> None:
     """The three things that can be started; each stops what the visitor started before."""
     import gradio as gr
 
-    parts, inputs = page.parts, [chosen.picked, *page.controls]
+    parts, inputs = runs.parts, [chosen.picked, *runs.events.controls]
 
     def ask(picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
-        yield from page.ask(session_of(request), picked, _said(values))
+        yield from runs.ask(session_of(request), picked, _said(values))
 
     def ask_all(picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
-        yield from page.ask_all(session_of(request), picked, _said(values))
+        yield from runs.ask_all(session_of(request), picked, _said(values))
 
     def look(method: str, picked: str, request: gr.Request, *values: Any) -> Iterator[Changes]:
-        yield from page.look(session_of(request), picked, _said(values), method)
+        yield from runs.look(session_of(request), picked, _said(values), method)
 
     def link(picked: str, request: gr.Request, *values: Any) -> Any:
-        return page.link(session_of(request), picked, _said(values)) or gr.skip()
+        return runs.link(session_of(request), picked, _said(values)) or gr.skip()
 
-    shown_parts = [parts[name] for name in ("status", "film", "cameras", "map", "response", "told")]
+    shown_parts = [parts[name] for name in ("status", "film", "cameras", "map", "response", "told", "actions")]
     parts["go"].click(link, inputs, wires.here, **QUIET)
-    _wire_run(page, ("go", "stop", "status"), ask, inputs, shown_parts)
-    _wire_run(page, ("all_go", "all_stop", "all_status"), ask_all, inputs, [parts["all_status"], parts["all_table"]])
+    _wire_run(runs, ("go", "stop", "status"), ask, inputs, shown_parts)
+    _wire_run(runs, ("all_go", "all_stop", "all_status"), ask_all, inputs, [parts["all_status"], parts["all_table"]])
     looked = [parts["look_status"], parts["look_pictures"]]
-    _wire_run(page, ("look_go", "look_stop", "look_status"), look, [parts["method"], *inputs], looked)
+    _wire_run(runs, ("look_go", "look_stop", "look_status"), look, [parts["method"], *inputs], looked)
 
 
 def _wire_run(
-    page: Events,
+    runs: Runs,
     names: tuple[str, str, str],
     run: Callable[..., Iterator[Changes]],
     inputs: list[Any],
@@ -116,10 +117,10 @@ def _wire_run(
     """Start, stop, and buttons that say which of the two makes sense."""
     import gradio as gr
 
-    go, stop, status = (page.parts[name] for name in names)
+    go, stop, status = (runs.parts[name] for name in names)
 
     def begin(request: gr.Request) -> Changes:
-        page.site.visitors.begin(session_of(request))
+        runs.site.visitors.begin(session_of(request))
         return {
             go: gr.Button(interactive=False),
             stop: gr.Button(interactive=True),
@@ -127,7 +128,7 @@ def _wire_run(
         }
 
     def halt(request: gr.Request) -> Changes:
-        page.site.visitors.stop(session_of(request))
+        runs.site.visitors.stop(session_of(request))
         return {stop: gr.Button(interactive=False)}
 
     def rest() -> Changes:

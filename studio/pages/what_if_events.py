@@ -1,15 +1,13 @@
 """What the What if page's events do: values of widgets in, what changes out."""
 
 import math
-from collections.abc import Iterator, Mapping
-from html import escape
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from studio.demo import wish_of
 from studio.live.drawn_paths import Waypoints, straight_on
-from studio.live.looking import LookingView, looking
 from studio.live.preview import clicked_ground, near_side, preview, who_is_around, who_is_at
 from studio.live.questions import (
     LINK_NAMES,
@@ -22,8 +20,6 @@ from studio.live.questions import (
     question_of_link,
     waypoints_of,
 )
-from studio.live.variants import HEAD, VariantsView, all_variants
-from studio.live.what_if import WhatIfView, what_if
 from studio.moments import Wish
 from studio.pages.choosing import choice_of, pick_of, pick_text, pick_values
 from studio.pages.frame import values_for
@@ -31,12 +27,8 @@ from studio.pages.what_if_parts import CONTROLS, Parts
 from studio.sides import Place, Places
 from studio.web import shown
 from studio.web.components.camera_picker import still
-from studio.web.components.tiles import tiles_of
-from studio.web.films import Film
-from studio.web.links import Link
 from studio.web.site import Site
 from worldmodel.errors import BadRequest, DetourError
-from worldmodel.geometry import Rig
 
 if TYPE_CHECKING:
     import gradio
@@ -176,107 +168,6 @@ class Events:
         drawn = f"{pick_text(data, episode, at_s)}|{points}" if points and at_s is not None else ""
         return {**changes, self.parts["path"]: drawn}
 
-    # -- asked --------------------------------------------------------------------------------------------------------
-
-    def link(self, session: str, picked: str, said: Said) -> str | None:
-        """The permalink of what is asked; None when it cannot be asked."""
-        try:
-            question = self.question(session, picked, said)
-        except DetourError:
-            return None
-        return Link(page=PAGE, values={**pick_values(picked), **question.values()}).query
-
-    def ask(self, session: str, picked: str, said: Said) -> Iterator[Changes]:
-        """Both sides, the plans, the futures."""
-        site, film = self.site, _Film(self.site, session)
-        signal = site.visitors.signal(session)
-        try:
-            question = self.question(session, picked, said)
-            for view in what_if(site.model.get, self.places, question, lambda: site.turns.draw(session), signal.is_set):
-                changes = self._changes(view, film)
-                if changes:
-                    yield changes
-        except DetourError as error:
-            yield {self.parts["status"]: shown.problem(str(error))}
-
-    def _changes(self, view: WhatIfView, film: "_Film") -> Changes:
-        parts = self.parts
-        changes: Changes = {}
-        if view.status is not None:
-            changes[parts["status"]] = shown.status(view.status, view.share)
-        if view.opening is not None or view.frames or view.complete:
-            changes[parts["film"]] = film.grown(view)
-        if view.now is not None and film.rig is not None:
-            changes[parts["cameras"]] = still(
-                view.now, film.rig, alt="The newest frame after the change, with both plans on the road."
-            )
-        if view.birds_eye is not None:
-            changes[parts["map"]] = view.birds_eye
-        if view.answer is not None:
-            table = view.answer.table()
-            changes[parts["response"]] = shown.status(view.answer.sentence) + (shown.table(*table) if table else "")
-        if view.told is not None:
-            changes[parts["told"]] = "".join(shown.status(text) for text in view.told)
-        return changes
-
-    def ask_all(self, session: str, picked: str, said: Said) -> Iterator[Changes]:
-        """The table of variants and controls."""
-        site, parts = self.site, self.parts
-        signal = site.visitors.signal(session)
-        try:
-            question = self.question(session, picked, said)
-            for view in all_variants(
-                site.model.get, self.places, question, lambda: site.turns.draw(session), signal.is_set
-            ):
-                yield {
-                    parts["all_status"]: shown.status(view.status, view.share),
-                    parts["all_table"]: _table(view, question),
-                }
-        except DetourError as error:
-            yield {parts["all_status"]: shown.problem(str(error))}
-
-    def look(self, session: str, picked: str, said: Said, method: str) -> Iterator[Changes]:
-        """Heat over the newest pictures."""
-        site, parts = self.site, self.parts
-        signal = site.visitors.signal(session)
-        try:
-            question = self.question(session, picked, said)
-            for view in looking(
-                site.model.get, self.places, question, method, lambda: site.turns.draw(session), signal.is_set
-            ):
-                yield {
-                    parts["look_status"]: shown.status(view.status, view.share),
-                    parts["look_pictures"]: _pictures(view),
-                }
-        except DetourError as error:
-            yield {parts["look_status"]: shown.problem(str(error))}
-
-
-class _Film:
-    """The film of one run, once it begins."""
-
-    def __init__(self, site: Site, session: str) -> None:
-        self.site, self.session = site, session
-        self.film: Film | None = None
-        self.rig: Rig | None = None
-
-    def grown(self, view: WhatIfView) -> dict[str, Any]:
-        """What the player is given after a view."""
-        if view.opening is not None:
-            opening, self.rig = view.opening, view.rig
-            self.film = self.site.films.begin(
-                self.session, opening.tracks, rate_hz=opening.rate_hz, start_s=opening.start_s, expected=opening.frames,
-                tiles=[] if view.rig is None else tiles_of(view.rig),
-            )  # fmt: skip
-            for from_s, text in opening.spoken:
-                self.film.note(from_s, text)
-        assert self.film is not None
-        for track, frames in view.frames.items():
-            self.film.add(track, frames)
-        for track in view.complete:
-            self.film.end(track)
-        return self.film.value()
-
 
 def _linked(address: str, picked: str) -> Mapping[str, str]:
     """What the link that arrived says, if it is of this page and this moment."""
@@ -308,19 +199,3 @@ def _number(said: Any, name: Any) -> float:
     if not abs(value) < 1e6:
         raise BadRequest("the place that was chosen is not a number. Click again, or type it under 'exact place'.")
     return value
-
-
-def _table(view: VariantsView, question: Question) -> str:
-    if not view.rows:
-        return ""
-    caption = f"A {question.kind}, planner '{question.planner}', seed {question.seed}; changes of the plan over 4 s."
-    reasons = "".join(shown.status(f"{row.where.replace('_', ' ')}: {row.why}") for row in view.rows if row.why)
-    return shown.table(HEAD, [row.cells for row in view.rows], caption) + reasons
-
-
-def _pictures(view: LookingView) -> str:
-    """Each under its title, never smaller than can be made out: a narrow screen scrolls them."""
-    return "".join(
-        f'<p class="status">{escape(title)}</p><div class="scroll"><div style="min-width:560px">{shown.picture(frame, title)}</div></div>'
-        for title, frame in view.pictures
-    )

@@ -156,7 +156,7 @@ def stage_parts() -> Parts:
 
     cameras = camera_picker(label="Cameras now, with the change. Click on the road", elem_id="what-if-cameras")
     note = gr.HTML(label="About the change", elem_id="what-if-note", padding=False)
-    above = birds_eye(label="From above", elem_id="what-if-map", selectable=True, height_px=360)
+    above = birds_eye(label="From above", elem_id="what-if-map", selectable=True, height_px=360, follows="what-if-film")
     response = gr.HTML(label="How the plan moved", elem_id="what-if-response", min_height=24)
     return {"cameras": cameras, "note": note, "map": above, "response": response}
 
@@ -175,7 +175,8 @@ def film_parts(films: Films) -> Parts:
         wrap_lines=True,
         elem_id="what-if-command",
     )
-    return {"film": film, "told": told, "command": command}
+    actions = gr.File(label="actions.csv of this command", visible=False, interactive=False, elem_id="what-if-actions")
+    return {"film": film, "told": told, "command": command, "actions": actions}
 
 
 def variant_parts() -> Parts:
