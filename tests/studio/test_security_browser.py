@@ -108,10 +108,13 @@ def test_texts_of_strangers_are_shown_and_never_run(
 
     (picture := tmp_path / f"a{SCRIPT}.mp4").write_text("no video")
     page.set_input_files("#imagine-files input.files", picture)
-    page.wait_for_selector("#imagine-clips-note .problem")
+    notes.locator("text=holds text, which is no recording").wait_for()
     assert SCRIPT in notes.inner_text()
     shot(page, "refused-1280-light")
 
+    (large := tmp_path / "large.mp4").write_bytes(bytes(6_000_000))
+    page.set_input_files("#imagine-files input.files", large)
+    page.locator("#imagine-files .said", has_text="6 MB are too much; at most 5 MB").wait_for()
     page.set_input_files("#imagine-files input.files", hostile)
     notes.locator("text=1 clips").wait_for()
     assert SCRIPT in notes.inner_text()

@@ -3,10 +3,8 @@
 const $ = (selector) => element.querySelector(selector);
 const zone = $(".drop"), bar = $("progress"), way = $(".way"), said = $(".said"), ways = $(".ways");
 const MB = 1e6;
+const mostFiles = Number(zone.dataset.mostFiles), mostBytes = Number(zone.dataset.mostBytes);
 let request = null; // the upload under way
-zone.setAttribute("aria-label", props.label);
-$(".ask").textContent = props.label;
-$(".what").textContent = props.hint;
 
 $(".some").addEventListener("click", () => $(".files").click());
 $(".whole").addEventListener("click", () => $(".folder").click());
@@ -43,7 +41,7 @@ async function inside(entry, above) {
   const reader = entry.createReader(), found = [];
   for (;;) { // a folder is read a hundred entries at a time
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
-    if (!some.length || found.length > props.most_files) return found;
+    if (!some.length || found.length > mostFiles) return found;
     found.push(...(await Promise.all(some.map((one) => inside(one, `${above}${entry.name}/`)))).flat());
   }
 }
@@ -51,9 +49,9 @@ async function inside(entry, above) {
 function send(files) {
   if (request || !files.length) return;
   const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
-  if (files.length > props.most_files) return problem(`${files.length} files are too many; at most ${props.most_files} are taken at once.`);
-  if (bytes > props.most_bytes) {
-    return problem(`${Math.ceil(bytes / MB)} MB are too much; at most ${Math.floor(props.most_bytes / MB)} MB are taken. Cut the videos, or scale them down.`);
+  if (files.length > mostFiles) return problem(`${files.length} files are too many; at most ${mostFiles} are taken at once.`);
+  if (bytes > mostBytes) {
+    return problem(`${Math.ceil(bytes / MB)} MB are too much; at most ${Math.floor(mostBytes / MB)} MB are taken. Cut the videos, or scale them down.`);
   }
   const form = new FormData();
   for (const { name, file } of files) form.append("files", file, name.split("/").pop());

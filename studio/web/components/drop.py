@@ -1,6 +1,7 @@
 """A place to drop recordings: files, a whole folder with its subfolders, or a zip; with progress and a stop."""
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 MARKUP = """
-<div class="drop" role="group">
-  <p class="ask"></p>
+<div class="drop" role="group" aria-label="LABEL" data-most-files="FILES" data-most-bytes="BYTES">
+  <p class="ask">LABEL</p>
   <p class="ways">
     <button type="button" class="some">Choose files</button>
     <button type="button" class="whole">Choose a folder</button>
   </p>
-  <p class="what"></p>
+  <p class="what">HINT</p>
   <div class="way" hidden>
     <progress max="1" value="0" aria-label="Share sent"></progress>
     <button type="button" class="stop">Stop</button>
@@ -47,17 +48,18 @@ def drop(*, label: str, elem_id: str, hint: str, limits: Limits | None = None, *
     import gradio as gr
 
     limits = limits or Limits()
+    said = {"LABEL": label, "HINT": hint, "FILES": str(limits.files), "BYTES": str(limits.upload_bytes)}
+    markup = MARKUP  # filled here: inside a closed accordion Gradio gives a component no properties
+    for name, text in said.items():
+        markup = markup.replace(name, escape(text))
     return gr.HTML(
         None,
         label=label,
         elem_id=elem_id,
-        html_template=MARKUP,
+        html_template=markup,
         css_template=(HERE / "drop.css").read_text(encoding="utf-8"),
         js_on_load=(HERE / "drop.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        hint=hint,
-        most_files=limits.files,
-        most_bytes=limits.upload_bytes,
         **options,
     )
 
