@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _from_command_line() -> None:
     args = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what visitors left is removed then too
     try:
         access = Access.of(args.host, args.share, args.auth, args.max_upload, os.environ)
         main(access, port=args.port, model=args.model, clips=args.clips)
