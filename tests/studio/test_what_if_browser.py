@@ -31,20 +31,24 @@ def address(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     from worldmodel.town.scene import town_rig
     from worldmodel.town.traffic import simulate
 
-    scene = simulate("stop_and_go", 0, seconds=6.5)
     ramp = (np.arange(64)[None] + 3 * np.arange(32)[:, None]) % 256
-    clip = Clip(
-        id=scene.id,
-        video=np.broadcast_to(ramp, (len(scene), 3, 3, 32, 64)).astype(np.uint8),
-        rig=town_rig(3, 64, 32),
-        motion=scene.trajectory().motion(),
-        motion_origin="town",
-        frequency_hz=8.0,
-        boxes=tuple(scene.boxes(frame) for frame in range(len(scene))),
-        source=SOURCE,
-    )
+    made = []
+    for situation, seed in (("street", 2944906), ("stop_and_go", 0)):  # a free road, and a van 12 m ahead at 2 s
+        scene = simulate(situation, seed, seconds=6.5)
+        made.append(
+            Clip(
+                id=scene.id,
+                video=np.broadcast_to(ramp, (len(scene), 3, 3, 32, 64)).astype(np.uint8),
+                rig=town_rig(3, 64, 32),
+                motion=scene.trajectory().motion(),
+                motion_origin="town",
+                frequency_hz=8.0,
+                boxes=tuple(scene.boxes(frame) for frame in range(len(scene))),
+                source=SOURCE,
+            )
+        )
     clips = tmp_path_factory.mktemp("browser") / "clips"
-    write_dataset([clip], clips, name="street")
+    write_dataset(made, clips, name="street")
     site = Site.open(checkpoint, clips)
     page = page_of(site, ["what-if"])
     page.launch(
@@ -93,12 +97,12 @@ def kept(page: Any, name: str) -> None:
         page.screenshot(path=Path(folder) / f"what-if-{name}.png", full_page=True)
 
 
-QUERY = "tab=what-if&clip=0%402&planner=joint&samples=1&seconds=0.5"
+QUERY = "tab=what-if&clip={}%402&planner=joint&samples=1&seconds=0.5"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_an_object_is_placed_by_a_click_and_answered(browser: Any, address: str, width: int, scheme: str) -> None:
-    page = opened(browser, address, width, scheme, QUERY)
+    page = opened(browser, address, width, scheme, QUERY.format(0))
     page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--variant near')")
     above = page.locator("#what-if-map svg[role=group]")
     box = above.bounding_box()
@@ -126,7 +130,7 @@ def test_an_object_is_placed_by_a_click_and_answered(browser: Any, address: str,
 
 
 def test_somebody_is_removed_and_all_variants_are_asked(browser: Any, address: str) -> None:
-    page = opened(browser, address, 1280, "dark", f"{QUERY}&change=remove&track=van-1")
+    page = opened(browser, address, 1280, "dark", f"{QUERY.format(1)}&change=remove&track=van-1")
     page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--remove van-1')")
     assert "without van-1 its driver covers" in asked(page)
     kept(page, "remove-1280-dark")
@@ -137,7 +141,7 @@ def test_somebody_is_removed_and_all_variants_are_asked(browser: Any, address: s
 
 
 def test_what_cannot_be_is_said_beside_the_cameras(browser: Any, address: str) -> None:
-    page = opened(browser, address, 1280, "light", f"{QUERY}&where=placed&x=-30&y=0")
+    page = opened(browser, address, 1280, "light", f"{QUERY.format(0)}&where=placed&x=-30&y=0")
     page.wait_for_selector("#what-if-note .problem")
     assert "behind every camera" in page.inner_text("#what-if-note")
     page.click("#what-if-go")
