@@ -168,7 +168,9 @@ def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
             yield {wires.here: wish.link().query}
             for view in scoring(site, session, wish, queue):
                 if isinstance(view, Step):
-                    yield {told["status"]: shown.status(view.words(), view.share or 0.0)}
+                    halting = site.visitors.signal(session).is_set()
+                    words = f"Stopping · {view.what}" if halting else view.words()
+                    yield {told["status"]: shown.status(words, view.share or 0.0)}
                 else:
                     yield {**_changes(site, session, wish, view, told), **idle}
         except Stopped:
@@ -178,7 +180,7 @@ def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
 
     def halt(request: gr.Request) -> Parts:
         site.visitors.stop(session_of(request))
-        return {asked["stop"]: gr.Button(interactive=False), told["status"]: shown.status("Stopping …", 0.0)}
+        return {asked["stop"]: gr.Button(interactive=False)}
 
     def say_command(request: gr.Request, *values: Any) -> str:
         try:
@@ -207,7 +209,7 @@ def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
     asked["go"].click(announce, None, [asked["go"], asked["stop"], told["status"]], **quiet).then(
         run, widgets, outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private"
     )
-    asked["stop"].click(halt, None, [asked["stop"], told["status"]], **quiet)
+    asked["stop"].click(halt, None, [asked["stop"]], **quiet)
     triggers = [widget.change for widget in widgets]
     gr.on(triggers, say_command, widgets, told["code"], trigger_mode="always_last", **quiet)
     for side in ("a", "b"):

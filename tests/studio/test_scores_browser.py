@@ -12,7 +12,7 @@ def address():
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_a_first_visit_gets_numbers_with_cards_and_curves_by_one_click(address: str, width: int, scheme: str) -> None:
-    with visit(f"{address}/?tab=scores&a=example%3Ablurred&metrics=psnr", width, scheme) as page:
+    with visit(f"{address}?tab=scores&a=example%3Ablurred&metrics=psnr", width, scheme) as page:
         page.wait_for_selector("#score-table", state="attached")
         page.wait_for_function("document.body.innerText.includes('detour score blurred unchanged')")
         page.click("#score")
@@ -28,7 +28,7 @@ def test_a_first_visit_gets_numbers_with_cards_and_curves_by_one_click(address: 
 
 
 def test_unlike_results_are_refused_where_they_are_compared_and_a_stop_stops(address: str) -> None:
-    with visit(f"{address}/?tab=scores&a=example%3Ablurred&metrics=psnr") as page:
+    with visit(f"{address}?tab=scores&a=example%3Ablurred&metrics=psnr") as page:
         page.wait_for_function("document.body.innerText.includes('detour score blurred unchanged')")
         page.click("#score")
         page.wait_for_selector("#score-table table")
@@ -37,17 +37,18 @@ def test_unlike_results_are_refused_where_they_are_compared_and_a_stop_stops(add
         page.get_by_label("Frames per clip").press("Tab")
         page.wait_for_function("document.body.innerText.includes('--frames 8')")
         page.click("#score")
-        page.wait_for_function("document.querySelector('#score-status').innerText.includes('Done')")
+        page.wait_for_selector("#score-stop:not([disabled])")
         page.wait_for_selector("#score:not([disabled])")
         page.click("#score-compare button")
         page.get_by_label("Of this visit").click()
         page.click("[role=option]")
         page.wait_for_selector("#score-beside [role=alert]")
         assert "frames: 8 against 24" in page.inner_text("#score-beside")
-        page.get_by_label("Generated side").fill("clips")
-        page.get_by_label("Generated side").press("Enter")
-        page.get_by_label("Real side").fill("clips")
-        page.get_by_label("Real side").press("Enter")
+        page.get_by_label("Frames per clip").fill("")
+        page.get_by_role("combobox", name="Generated side").fill("clips")
+        page.get_by_role("combobox", name="Generated side").press("Enter")
+        page.get_by_role("combobox", name="Real side").fill("clips")
+        page.get_by_role("combobox", name="Real side").press("Enter")
         page.click("#score")
         page.wait_for_selector("#score-stop:not([disabled])")
         page.click("#score-stop")
