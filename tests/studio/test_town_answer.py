@@ -11,8 +11,6 @@ import pytest
 
 from studio.demo import run_demo
 from studio.moments import Moment, Wish, find_moment
-from studio.pages.shelf import Choice
-from studio.pages.whatif import WhatIfRequest, what_if
 from studio.sprites import PictureSprite
 from studio.stitching import StitchRequest, run_stitch
 from studio.town_answer import TownAnswer, scene_of, town_answer
@@ -160,15 +158,3 @@ def test_runs_show_the_towns_answer_beside_the_plans(tmp_path: Path, town: Datas
     elsewhere = run_stitch(StitchRequest(clip=f"{drives.path}:one@2.0"), tmp_path / "other", model=world)
     assert elsewhere["town"] is None
     assert "town&#x27;s driver" not in (tmp_path / "other" / "report.html").read_text()
-
-
-@pytest.mark.usefixtures("_plain_sprites")
-def test_the_page_shows_the_towns_answer_beside_the_plan(tmp_path: Path, town: Dataset, drives: Dataset, world) -> None:
-    choice = Choice(dataset=str(town.path), episode=0, at_s=2.0)
-    last = list(what_if(lambda: world, WhatIfRequest(choice=choice, samples=2), tmp_path))[-1]
-    assert "The town&#x27;s own answer" in str(last.status)
-    assert "of the town&#x27;s driver" in str(last.response)
-    assert "the town&#x27;s driver, with" in str(last.birds_eye)
-    choice = Choice(dataset=str(drives.path), episode=0, at_s=2.0)
-    other = list(what_if(lambda: world, WhatIfRequest(choice=choice, samples=2), tmp_path))[-1]
-    assert "town" not in f"{other.status}{other.response}{other.birds_eye}"
