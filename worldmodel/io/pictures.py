@@ -10,9 +10,9 @@ from jaxtyping import Float, UInt8
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Array, Camera
 from worldmodel.io.rig_file import Distortion
-from worldmodel.io.video import read_frames
+from worldmodel.io.video import probe, read_frames
 
-BLOCK = 64  # frames of a recording that lie in memory at their full size
+BLOCK_BYTES = 300_000_000  # of a recording that lie in memory at its full size; larger blocks seek less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,9 @@ def read_fitted(
     Raises:
         BadVideo, BadRequest: as `read_frames`.
     """
-    blocks = [numbers[start : start + BLOCK] for start in range(0, len(numbers), BLOCK)] or [numbers]
+    info = probe(file)
+    most = max(1, BLOCK_BYTES // (info.width_px * info.height_px * 3))
+    blocks = [numbers[start : start + most] for start in range(0, len(numbers), most)] or [numbers]
     return np.concatenate([fit_pictures(straighten(read_frames(file, block)), size) for block in blocks])
 
 

@@ -100,7 +100,8 @@ def read_frames(
     reader = _read_with_decord if backend != "pyav" and _decord_reads(path, packets, backend) else _read_with_pyav
     unique, inverse = np.unique(wanted, return_inverse=True)
     frames = reader(path, packets, unique)
-    return np.ascontiguousarray(frames[inverse].transpose(0, 3, 1, 2))
+    ordered = frames if np.array_equal(unique, wanted) else frames[inverse]
+    return np.ascontiguousarray(ordered.transpose(0, 3, 1, 2))
 
 
 def write_video(
