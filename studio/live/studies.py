@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -276,9 +277,9 @@ def exported(study: Study, into: Path) -> dict[str, Path]:
     for name, file in (("report", "report.html"), ("rows", "rows.parquet")):
         if (study.folder / file).is_file():
             copies[name] = Path(shutil.copy(study.folder / file, place / file))
-    temporary = place / ".study.zip"
+    temporary = place / f".{uuid.uuid4().hex}.zip"  # two events may ask at once
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for pattern in WRITTEN:
             for path in sorted(study.folder.glob(pattern)):
                 archive.write(path, path.relative_to(study.folder))
-    return {**copies, "all": temporary.rename(place / "study.zip")}
+    return {**copies, "all": temporary.replace(place / "study.zip")}

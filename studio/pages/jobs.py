@@ -1,6 +1,7 @@
 """The Jobs tab: runs in the background, one list of all that this visitor started, how far each is, and its results."""
 
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,6 @@ def _zipped(run: UnitView, folder: Path) -> Path:
     place = folder / "exports" / out.parent.name
     if not (place / f"{out.name}.zip").is_file():
         place.mkdir(parents=True, exist_ok=True)
-        made = Path(shutil.make_archive(str(place / f".{out.name}"), "zip", out.parent, out.name))
-        made.rename(place / f"{out.name}.zip")
+        made = Path(shutil.make_archive(str(place / f".{uuid.uuid4().hex}"), "zip", out.parent, out.name))
+        made.replace(place / f"{out.name}.zip")
     return place / f"{out.name}.zip"

@@ -36,7 +36,7 @@ def build(site: Site, wires: Wires) -> None:
     wire_asking(site, wires, ask)
     wire_policy(site, ask)
     _wire_running(site, wires, ask, watch, look)
-    wire_looking(site, look, tab)
+    wire_looking(site, wires, look, tab)
 
 
 def _watching() -> Parts:

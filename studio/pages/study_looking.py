@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from studio.live import studies, study_shown
 from studio.live.orders import TaskView
 from studio.live.studies import Study
-from studio.pages.frame import session_of
+from studio.pages.frame import Wires, session_of
 from studio.web import shown
+from studio.web.links import Link
 from studio.web.site import Site
 from worldmodel.errors import BadTable, DetourError
 
@@ -70,7 +71,7 @@ def choices(views: Sequence[TaskView]) -> list[tuple[str, str]]:
     return [(f"Mine: {view.order.title.removeprefix('Study of ')}", f"task:{view.id}") for view in done] + [SHIPPED]
 
 
-def wire_looking(site: Site, look: Parts, tab: Any) -> None:
+def wire_looking(site: Site, wires: Wires, look: Parts, tab: Any) -> None:
     """Show the study that is chosen."""
     import gradio as gr
 
@@ -83,6 +84,14 @@ def wire_looking(site: Site, look: Parts, tab: Any) -> None:
         except DetourError as error:
             return {look["lead"]: shown.problem(str(error))}
         return _figures(study, copies, look)
+
+    def arrive(query: str, key: str, request: gr.Request) -> Any:
+        """A studio that is opened with a link to this tab need not tell that the tab was selected."""
+        try:
+            here = Link.parse(query).page == "study"
+        except DetourError:
+            here = False  # the frame says what is wrong with the link
+        return show(key, request) if here else gr.skip()
 
     def lines(key: str, planners: list[str], request: gr.Request) -> tuple[Any, Any]:
         study = _study_at(site, session_of(request), key)
@@ -113,6 +122,7 @@ def wire_looking(site: Site, look: Parts, tab: Any) -> None:
     look["open"].click(report, look["look"], look["report"], **QUIET)
     look["folder"].submit(folder, look["folder"], [look["look"], look["lead"]], **QUIET)
     tab.select(show, look["look"], outputs, **QUIET)
+    wires.address.change(arrive, [wires.address, look["look"]], outputs, **QUIET)
 
 
 def _study_at(site: Site, session: str, key: str) -> Study:
