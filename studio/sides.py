@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from worldmodel.geometry import Array, Trajectory
 if TYPE_CHECKING:
     from worldmodel.town.scene import Scene
 
-MAX_SCENES = 4  # kept, so that the next change of the same moment comes quickly
+MAX_PLACES, MAX_BYTES = 4, 64_000_000  # kept, so that the next change of the same moment comes quickly
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Places:
     """The moments that were asked about last; a scene is simulated once for many questions."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, Wish], Place] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Wish, int], Place] = OrderedDict()
         self._lock = Lock()
 
     def at(self, clip: str, wish: Wish) -> Place:
@@ -76,16 +77,26 @@ class Places:
         Raises:
             BadDataset, UnknownName, BadRequest, ClipTooShort: as `find_moment`.
         """
+        key = (clip, wish, _age(clip))
         with self._lock:
-            if (clip, wish) in self._kept:
-                self._kept.move_to_end((clip, wish))
-                return self._kept[clip, wish]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         place = Place(editable(find_moment(clip, wish)))
         with self._lock:
-            self._kept[clip, wish] = place
-            while len(self._kept) > MAX_SCENES:
+            self._kept[key] = place
+            while len(self._kept) > 1 and (len(self._kept) > MAX_PLACES or self._bytes() > MAX_BYTES):
                 self._kept.popitem(last=False)
         return place
+
+    def _bytes(self) -> int:
+        return sum(place.moment.clip.video.nbytes for place in self._kept.values())
+
+
+def _age(clip: str) -> int:
+    """When the dataset of a clip was written; 0 if there is none."""
+    info = Path(clip.rpartition(":")[0]) / "meta" / "info.json"
+    return info.stat().st_mtime_ns if info.is_file() else 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -142,14 +142,19 @@ def from_above(
         if answer.town is not None and answer.town.response is not None:
             plans.append((f"{DRIVER}, after", answer.town.response.edited, "town"))
     layers += [_plan_layer(*plan) for plan in plans]
+    cars = [_car(*plan) for plan in plans]
     if sides is not None and sides.actions is not None:
         layers.append(PathLayer(label="drawn", points_m=sides.actions[1].poses[:, :2], color=COLORS["after"]))
+        cars += [
+            CarPath(label=label, path=path, color=COLORS[color])
+            for label, path, color in zip(("recorded", "drawn"), sides.actions, ("truth", "after"), strict=True)
+        ]
     boxes = moment.clip.boxes[moment.now] if moment.clip.boxes is not None else ()
     gone = question.track if question.change == REMOVE and answer is not None else ""
     drawing = scene(
         layers,
         boxes=[box for box in boxes if box.track != gone],
-        cars=[_car(*plan) for plan in plans],
+        cars=cars,
         obstacle=obstacle_of(question, sides),
         title="From above: the way, the plans before and after, and what is around",
     )

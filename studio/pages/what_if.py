@@ -15,6 +15,8 @@ from studio.web.site import Site
 
 FIRST_CLIP = 2
 SEEN = ("cameras", "map", "note", "command")  # what changes with every widget
+IF_SEEN = f"""(address, picked, ...rest) =>
+  [address, document.getElementById('page-{PAGE}')?.offsetParent ? picked : '', ...rest]"""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
@@ -38,9 +40,10 @@ def build(site: Site, wires: Wires) -> None:
 
 def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
     import gradio as gr
+    from gradio.context import Context
 
-    def arrive(address: str, picked: str, request: gr.Request, *values: Any) -> Changes:
-        return page.arrive(session_of(request), picked, address, _said(values))
+    def arrive(address: str, picked: str, request: gr.Request, *values: Any) -> Any:
+        return page.arrive(session_of(request), picked, address, _said(values)) if picked else gr.skip()
 
     def follow(query: str, request: gr.Request) -> Any:
         return page.follow(session_of(request), query) or gr.skip()
@@ -48,12 +51,16 @@ def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
     def show(picked: str, request: gr.Request, *values: Any) -> Changes:
         return page.show(session_of(request), picked, _said(values))
 
+    def show_linked(address: str, picked: str, request: gr.Request, *values: Any) -> Any:
+        return arrive(address, picked, request, *values) if page.is_linked(address) else gr.skip()
+
     parts, inputs = page.parts, [chosen.picked, *page.controls]
     outputs = [parts[name] for name in SEEN]
-    chosen.picked.change(arrive, [wires.address, *inputs], [parts["track"], *outputs], **QUIET)
-    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], **QUIET).then(
-        show, inputs, outputs, **QUIET
-    )
+    arrived = {"inputs": [wires.address, *inputs], "outputs": [parts["track"], *outputs], **QUIET}
+    chosen.picked.change(arrive, js=IF_SEEN, **arrived)
+    if isinstance(Context.block, gr.Tab):  # what nobody looks at is not worked on
+        Context.block.select(arrive, **arrived)
+    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], **QUIET).then(show_linked, **arrived)
     by_hand = [parts[name].input for name in CONTROLS if name != "path"]
     gr.on(by_hand, show, inputs, outputs, trigger_mode="always_last", **QUIET)
     gr.on([parts["x_m"].input, parts["y_m"].input], lambda: PLACED, None, parts["where"], **QUIET).then(

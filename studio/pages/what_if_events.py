@@ -153,6 +153,13 @@ class Events:
             **self.show(session, picked, {**said, **new}),
         }
 
+    def is_linked(self, query: str) -> bool:
+        """Whether an address says something for this page."""
+        try:
+            return values_for(PAGE, query) is not None
+        except DetourError:
+            return False
+
     def follow(self, session: str, query: str) -> Changes:
         """A link arrived: set the widgets."""
         try:
