@@ -148,6 +148,7 @@ class Events:
             self.parts["film"]: film.value(),
             self.parts["status"]: shown.status(f"Go! You have {driving.longest_s:g} s."),
             self.parts["gauges"]: gauges_of({}),
+            **self._buttons(driving=True),  # again: a preview may have come late
         }
 
     def _film(self, session: str, driving: "Driving") -> Film:
@@ -202,7 +203,12 @@ class Events:
             seat = self.drives.of(session)
         except BadRequest:
             return {self.parts["status"]: shown.status("Stopped."), **self._buttons(driving=False)}
-        self.drives.end(session, "you stopped.")
+        if not seat.driving.lock.acquire(blocking=False):  # whoever is at it says how it ended
+            return {self.parts["status"]: shown.status("Stopping after this half second …")}
+        try:
+            self.drives.end(session, "you stopped.")
+        finally:
+            seat.driving.lock.release()
         return self._over(seat)
 
     def _over(self, seat: "Seat") -> Changes:

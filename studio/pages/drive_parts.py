@@ -75,7 +75,9 @@ def _said() -> Parts:
     for first in range(0, len(EXAMPLES), 2):
         with gr.Row(equal_height=True):
             for number in range(first, min(first + 2, len(EXAMPLES))):
-                said[f"say-{number}"] = gr.Button(EXAMPLES[number], size="sm", min_width=130)
+                said[f"say-{number}"] = gr.Button(
+                    EXAMPLES[number], size="sm", min_width=130, elem_id=f"drive-say-{number}"
+                )
     with gr.Row(equal_height=True):
         kind = gr.Dropdown(list(KINDS), value="car", label="Obstacle", min_width=110, elem_id="drive-kind")
         put = gr.Button("Put it ahead", interactive=False, min_width=130, elem_id="drive-put")

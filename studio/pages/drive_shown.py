@@ -55,7 +55,7 @@ def outcome(driving: "Driving") -> str:
     score = driving.score
     if score is None:
         return text
-    wrong = ", ".join(score.infractions) or "nothing went wrong"
+    wrong = ", ".join(score.infractions) or "no infraction"
     return f"{text} In the town {score.progress_m:.0f} m along the route of {score.route_m:.0f} m; {wrong}."
 
 
