@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from studio.scoring import ScoreRequest
+from studio.web.films import Film, Films, Track
 from worldmodel.errors import DetourError
 from worldmodel.geometry import Array
 
@@ -46,6 +47,19 @@ def first_pair(request: ScoreRequest) -> Pairing | None:
         return _pair(sides, request.condition_frames or 0)
     except DetourError:
         return None  # the scores say which clips could not be read
+
+
+def film_of(films: Films, session: str, pair: Pairing) -> Film:
+    """Both sides of one clip as a film of a visitor."""
+    tracks = [
+        Track(name="a", label="Generated side", alt=f"Generated side, clip {pair.clip}, all cameras.", imagined=pair.of_a_run),
+        Track(name="b", label="Real side", alt=f"Real side, clip {pair.clip}, all cameras."),
+    ]  # fmt: skip
+    film = films.begin(session, rate_hz=pair.frequency_hz, start_s=1 / pair.frequency_hz, tracks=tracks)
+    film.add("a", np.ascontiguousarray(pair.a))
+    film.add("b", np.ascontiguousarray(pair.b))
+    film.end()
+    return film
 
 
 def _pair(sides: "Sides", skipped: int) -> Pairing | None:

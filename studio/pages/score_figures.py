@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FRAMES, WINDOWS, LEVEL = "#0072B2", "#D55E00", "#7f8793"  # blue, vermilion and grey of Okabe and Ito's palette
 BAND = "rgba(0, 114, 178, 0.2)"
-ROW_PX, TOP_PX, EDGES_PX = 170, 90, 140
+ROW_PX, TOP_PX, EDGES_PX = 170, 82, 130
 GRID, INK = "rgba(127, 135, 147, 0.3)", "#7f8793"
 
 

@@ -2,15 +2,19 @@
 
 from dataclasses import asdict
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.live.score_files import earlier_results
 from studio.web import shown
+from worldmodel.errors import BadTable, DetourError
 
 if TYPE_CHECKING:
     from eval_fid_fvd.cards import MetricCard, Score
     from eval_fid_fvd.comparison import Comparison
     from eval_fid_fvd.results import Scores
 
+MOST_BYTES = 5_000_000  # of a scores.json that is put beside
 UNITS = {"PSNR": "dB"}
 HIGHER = ("PSNR", "SSIM", "PRECISION", "RECALL", "DENSITY", "COVERAGE")
 LOWER = ("FID", "FD", "FVD", "KID", "KD", "KVD", "FID_INF", "FD_INF", "FVD_INF", "LPIPS")
@@ -57,6 +61,32 @@ def comparison(rows: "tuple[Comparison, ...]", other: str) -> str:
     return shown.table(
         ("score", "here", "there", "difference", "sure?"), cells, f"Beside {other}; the cards are alike."
     )
+
+
+def beside(folder: Path, name: str | None, file: str | None) -> str:
+    """The newest result beside an earlier one or a file, or why the two cannot be compared.
+
+    Args:
+        folder: Where results are kept.
+        name: One of `earlier_results`.
+        file: Path of an uploaded scores.json, which counts first.
+    """
+    from eval_fid_fvd.results import Scores
+    from studio.scoring import compare_with
+
+    known = earlier_results(folder)
+    if not known:
+        return shown.problem("There is no result to compare yet. Press Score first.")
+    if not file and name not in known:
+        return ""
+    other = Path(file) if file else folder / str(name) / "scores.json"
+    try:
+        if other.stat().st_size > MOST_BYTES:
+            raise BadTable(f"the file has more than {MOST_BYTES:,} bytes; scores are much smaller. Give a scores.json.")
+        rows = compare_with(Scores.read(folder / known[0] / "scores.json"), other)
+    except DetourError as error:
+        return refusal(str(error))
+    return comparison(rows, "the file" if file else f"'{name}'")
 
 
 def refusal(text: str) -> str:

@@ -1,31 +1,25 @@
 """Scores: two sides, metrics and a network; numbers with intervals and cards, curves, and what cannot be compared."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from studio.live.background import Step
 from studio.live.polite import Stopped
-from studio.live.score_pairs import Pairing
+from studio.live.score_files import KEPT, earlier_results, keep
+from studio.live.score_pairs import Pairing, film_of
 from studio.live.score_sides import EXAMPLES, choices
 from studio.live.score_wishes import FEATURES, ScoreWish
 from studio.live.scoring import Scored, command, scoring
 from studio.pages import score_figures, score_shown
 from studio.pages.frame import Wires, session_of, values_for
-from studio.scoring import compare_with
 from studio.web import shown
 from studio.web.components.player import player
-from studio.web.films import Film, Track
 from studio.web.site import Site
 from studio.web.turns import Turns
-from worldmodel.errors import BadTable, DetourError
+from worldmodel.errors import DetourError
 
 if TYPE_CHECKING:
     import gradio
-
-    from eval_fid_fvd.results import Scores
 
 INTRO = (
     "How far is what was generated from what is real? Every number comes with an interval, the level that real clips reach "
@@ -48,9 +42,10 @@ METRICS = {
 }
 OWN_TRUTH = ("What really followed (runs and examples know it)", "")
 PRESETS = ("vista", "epona", "magicdrive-v2", "opendwm")  # of eval_fid_fvd.presets, which is heavy to import
-KEPT = "scores"  # folder of earlier results in the visitor's folder
-MOST_BYTES = 5_000_000  # of a scores.json that is put beside
+TEXTS = ("a", "b", "features", "weights", "preset", "size", "video")
+NUMBERS = ("frames", "condition_frames", "frequency_hz", "window_s")  # 0 is none
 Parts = dict[str, Any]
+QUIET: Parts = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 def build(site: Site, wires: Wires) -> None:
@@ -97,13 +92,13 @@ def _counting(usual: ScoreWish, typed: bool) -> Parts:
     preset = gr.Dropdown(presets, value=usual.preset, label="Count as a publication does")
     window = gr.Number(usual.window_s, label="Windows for the curves, seconds", info="0: none.", minimum=0)
     with gr.Row():
-        frames = gr.Number(None, label="Frames per clip", info="Empty: all.", precision=0, minimum=1, min_width=130)
+        frames = gr.Number(0, label="Frames per clip", info="0: all.", precision=0, minimum=0, min_width=130)
         skipped = gr.Number(
-            None, label="Frames the model was given", info="Left out.", precision=0, minimum=0, min_width=130
+            0, label="Frames the model was given", info="Left out.", precision=0, minimum=0, min_width=130
         )
     with gr.Row():
         size = gr.Textbox(label="Size, WIDTHxHEIGHT", info="Empty: their own.", max_length=20, min_width=130)
-        rate = gr.Number(None, label="Rate, Hz", info="Empty: their own.", minimum=0, min_width=130)
+        rate = gr.Number(0, label="Rate, Hz", info="0: their own.", minimum=0, min_width=130)
     with gr.Row():
         video = gr.Textbox(label="Video of a run", info="Empty: the imagined one.", max_length=100, min_width=130)
         seed = gr.Number(usual.seed, label="Seed of the intervals", info="Of the resampling.", precision=0, minimum=0, min_width=130)  # fmt: skip
@@ -141,16 +136,18 @@ def _results(site: Site) -> Parts:
 
 
 def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
+    fields = {name: widget for name, widget in asked.items() if name not in ("go", "stop")}
+    _wire_run(site, wires, asked, told, fields)
+    _wire_command(site, wires, told, fields)
+    _wire_sides(site, asked)
+    _wire_beside(site, told)
+
+
+def _wire_run(site: Site, wires: Wires, asked: Parts, told: Parts, fields: Parts) -> None:
+    """Score and Stop."""
     import gradio as gr
 
-    fields = [name for name in asked if name not in ("go", "stop")]
-    widgets = [asked[name] for name in fields]
-    shown_parts = [*told.values(), asked["go"], asked["stop"], wires.here]
-    quiet: Parts = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     queue = Turns()
-
-    def wish_of(values: tuple[Any, ...]) -> ScoreWish:
-        return wish_from(dict(zip(fields, values, strict=True)))
 
     def announce(request: gr.Request) -> Parts:
         site.visitors.begin(session_of(request))
@@ -164,33 +161,52 @@ def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
         session = session_of(request)
         idle = {asked["go"]: gr.Button(interactive=True), asked["stop"]: gr.Button(interactive=False)}
         try:
-            wish = wish_of(values)
+            wish = wish_from(dict(zip(fields, values, strict=True)))
             yield {wires.here: wish.link().query}
             for view in scoring(site, session, wish, queue):
-                if isinstance(view, Step):
-                    halting = site.visitors.signal(session).is_set()
-                    words = f"Stopping · {view.what}" if halting else view.words()
-                    yield {told["status"]: shown.status(words, view.share or 0.0)}
-                else:
-                    yield {**_changes(site, session, wish, view, told), **idle}
+                yield (
+                    _step(site, session, view, told)
+                    if isinstance(view, Step)
+                    else (_changes(site, session, wish, view, told) | idle)
+                )
         except Stopped:
             yield {told["status"]: shown.status("Stopped; nothing was scored."), **idle}
         except DetourError as error:
             yield {told["status"]: score_shown.refusal(str(error)), **idle}
 
-    def halt(request: gr.Request) -> Parts:
+    def halt(request: gr.Request) -> Any:
         site.visitors.stop(session_of(request))
-        return {asked["stop"]: gr.Button(interactive=False)}
+        return gr.Button(interactive=False)
 
-    def say_command(request: gr.Request, *values: Any) -> str:
+    outputs = [*told.values(), asked["go"], asked["stop"], wires.here]
+    asked["go"].click(announce, None, [asked["go"], asked["stop"], told["status"]], **QUIET).then(
+        run,
+        list(fields.values()),
+        outputs,
+        show_progress="hidden",
+        concurrency_limit=None,
+        api_visibility="private",
+    )
+    asked["stop"].click(halt, None, asked["stop"], **QUIET)
+
+
+def _step(site: Site, session: str, step: Step, told: Parts) -> Parts:
+    """Where the work stands; a stop is told until the work has ended."""
+    words = f"Stopping · {step.what}" if site.visitors.signal(session).is_set() else step.words()
+    return {told["status"]: shown.status(words, step.share or 0.0)}
+
+
+def _wire_command(site: Site, wires: Wires, told: Parts, fields: Parts) -> None:
+    """The command follows the widgets; the widgets follow a link."""
+    import gradio as gr
+
+    widgets = list(fields.values())
+
+    def say(request: gr.Request, *values: Any) -> str:
         try:
-            return command(site, session_of(request), wish_of(values))
+            return command(site, session_of(request), wish_from(dict(zip(fields, values, strict=True))))
         except DetourError as error:
             return f"# {error}"
-
-    def look_again(request: gr.Request) -> tuple[Any, Any]:
-        found = choices(site, session_of(request))
-        return gr.Dropdown(found), gr.Dropdown([OWN_TRUTH, *(one for one in found if one[1] not in EXAMPLES)])
 
     def arrive(query: str) -> Any:
         link = values_for("scores", query)
@@ -200,46 +216,53 @@ def _wire(site: Site, wires: Wires, asked: Parts, told: Parts) -> None:
             wish = ScoreWish.of(link)
         except DetourError as error:
             return {told["status"]: shown.problem(str(error))}
-        return {widget: _shown_value(wish, name) for name, widget in zip(fields, widgets, strict=True)}
+        return {widget: _shown_value(wish, name) for name, widget in fields.items()}
 
-    def put_beside(request: gr.Request, name: str | None, file: str | None) -> str:
-        return beside(site.visitors.folder(session_of(request)) / KEPT, name, file)
-
-    outputs = list(dict.fromkeys(shown_parts))
-    asked["go"].click(announce, None, [asked["go"], asked["stop"], told["status"]], **quiet).then(
-        run, widgets, outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private"
+    gr.on([widget.change for widget in widgets], say, widgets, told["code"], trigger_mode="always_last", **QUIET)
+    wires.address.change(arrive, wires.address, [*widgets, told["status"]], **QUIET).then(
+        say, widgets, told["code"], **QUIET
     )
-    asked["stop"].click(halt, None, [asked["stop"]], **quiet)
-    triggers = [widget.change for widget in widgets]
-    gr.on(triggers, say_command, widgets, told["code"], trigger_mode="always_last", **quiet)
+
+
+def _wire_sides(site: Site, asked: Parts) -> None:
+    """Whoever opens a list of sides sees what there is by now."""
+    import gradio as gr
+
+    def look(request: gr.Request) -> tuple[Any, Any]:
+        found = choices(site, session_of(request))
+        return gr.Dropdown(found), gr.Dropdown([OWN_TRUTH, *(one for one in found if one[1] not in EXAMPLES)])
+
     for side in ("a", "b"):
-        asked[side].focus(look_again, None, [asked["a"], asked["b"]], **quiet)
-    wires.address.change(arrive, wires.address, [*widgets, told["status"]], **quiet).then(
-        say_command, widgets, told["code"], **quiet
-    )
-    gr.on(
-        [told["earlier"].input, told["other"].upload],
-        put_beside,
-        [told["earlier"], told["other"]],
-        told["beside"],
-        **quiet,
-    )
+        asked[side].focus(look, None, [asked["a"], asked["b"]], **QUIET)
+
+
+def _wire_beside(site: Site, told: Parts) -> None:
+    """The newest result beside an earlier one."""
+    import gradio as gr
+
+    def put(request: gr.Request, name: str | None, file: str | None) -> str:
+        return score_shown.beside(site.visitors.folder(session_of(request)) / KEPT, name, file)
+
+    earlier, other = told["earlier"], told["other"]
+    gr.on([earlier.input, other.upload], put, [earlier, other], told["beside"], **QUIET)
 
 
 def wish_from(values: Parts) -> ScoreWish:
-    """What the widgets say; empty texts and lists are what is usual.
+    """What the widgets say; empty texts, empty lists and zeros are what is usual.
 
     Raises:
         BadRequest: for a number out of range.
     """
-    texts = ("a", "b", "features", "weights", "preset", "size", "video")
-    plain: Parts = {name: (value or "") if name in texts else value for name, value in values.items()}
+    plain: Parts = {name: (value or "") if name in TEXTS else value for name, value in values.items()}
+    plain |= {name: values[name] or None for name in NUMBERS}
     plain |= {"metrics": tuple(values["metrics"] or ()), "seed": values["seed"] or 0}
     return ScoreWish(**plain)
 
 
 def _shown_value(wish: ScoreWish, name: str) -> Any:
     value = getattr(wish, name)
+    if name in NUMBERS:
+        return value or 0
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -266,59 +289,4 @@ def _changes(site: Site, session: str, wish: ScoreWish, scored: Scored, told: Pa
 def _player(site: Site, session: str, pair: Pairing | None) -> "gradio.HTML":
     import gradio as gr
 
-    return gr.HTML(visible=False) if pair is None else gr.HTML(_film(site, session, pair).value(), visible=True)
-
-
-def _film(site: Site, session: str, pair: Pairing) -> Film:
-    """Both sides of one clip as a film."""
-    tracks = [
-        Track(name="a", label="Generated side", alt=f"Generated side, clip {pair.clip}, all cameras.", imagined=pair.of_a_run),
-        Track(name="b", label="Real side", alt=f"Real side, clip {pair.clip}, all cameras."),
-    ]  # fmt: skip
-    film = site.films.begin(session, rate_hz=pair.frequency_hz, start_s=1 / pair.frequency_hz, tracks=tracks)
-    film.add("a", np.ascontiguousarray(pair.a))
-    film.add("b", np.ascontiguousarray(pair.b))
-    film.end()
-    return film
-
-
-def keep(scores: "Scores", wish: ScoreWish, folder: Path) -> Path:
-    """Write scores.json into a folder of its own, so that later results can be put beside it."""
-    number = 1 + sum(1 for _ in folder.glob("*")) if folder.is_dir() else 1
-    sides = " against ".join(Path(side).name for side in (wish.a, wish.b) if side)
-    name = "".join(letter if letter.isalnum() or letter in " -_." else "-" for letter in f"{number} {sides}")
-    path = folder / name[:80].strip() / "scores.json"
-    path.parent.mkdir(parents=True)
-    scores.write(path)
-    return path
-
-
-def earlier_results(folder: Path) -> list[str]:
-    """Names of what `keep` wrote, the newest first."""
-    found = sorted(folder.glob("*/scores.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [path.parent.name for path in found]
-
-
-def beside(folder: Path, name: str | None, file: str | None) -> str:
-    """The newest result beside an earlier one or a file, or why the two cannot be compared.
-
-    Args:
-        folder: Where results are kept.
-        name: One of `earlier_results`.
-        file: Path of an uploaded scores.json, which counts first.
-    """
-    from eval_fid_fvd.results import Scores
-
-    known = earlier_results(folder)
-    if not known:
-        return shown.problem("There is no result to compare yet. Press Score first.")
-    if not file and name not in known:
-        return ""
-    other = Path(file) if file else folder / str(name) / "scores.json"
-    try:
-        if other.stat().st_size > MOST_BYTES:
-            raise BadTable(f"the file has more than {MOST_BYTES:,} bytes; scores are much smaller. Give a scores.json.")
-        rows = compare_with(Scores.read(folder / known[0] / "scores.json"), other)
-    except DetourError as error:
-        return score_shown.refusal(str(error))
-    return score_shown.comparison(rows, "the file" if file else f"'{name}'")
+    return gr.HTML(visible=False) if pair is None else gr.HTML(film_of(site.films, session, pair).value(), visible=True)

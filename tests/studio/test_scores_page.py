@@ -11,6 +11,7 @@ from eval_fid_fvd.presets import PRESETS
 from eval_fid_fvd.results import Scores
 from studio.live.background import Reporter, Step, steps_of
 from studio.live.polite import PoliteModel, Relay, Stopped, polite
+from studio.live.score_files import earlier_results, keep
 from studio.live.score_sides import IMAGINED, choices, place_of
 from studio.live.score_wishes import ScoreWish, command_of
 from studio.live.scoring import Scored, command, scoring
@@ -195,19 +196,19 @@ def test_the_figure_has_a_row_per_score_with_intervals_and_units(result):
 
 def test_scores_made_alike_stand_beside_each_other_and_others_are_refused_line_by_line(result, wish, tmp_path):
     folder = tmp_path / "kept"
-    first = scores.keep(result, wish, folder)
+    first = keep(result, wish, folder)
     shorter = tuple(replace(score, card=replace(score.card, frames=4)) for score in result.scores)
     other = tmp_path / "scores.json"
     replace(result, scores=shorter).write(other)
-    scores.keep(result, wish, folder)
-    assert len(scores.earlier_results(folder)) == 2
-    assert "intervals overlap" in scores.beside(folder, first.parent.name, None)
-    refused = scores.beside(folder, None, str(other))
+    keep(result, wish, folder)
+    assert len(earlier_results(folder)) == 2
+    assert "intervals overlap" in score_shown.beside(folder, first.parent.name, None)
+    refused = score_shown.beside(folder, None, str(other))
     assert "cannot be compared" in refused
     assert "<li>frames: 16 against 4</li>" in refused
     other.write_text("{}")
-    assert "cannot be read as scores" in scores.beside(folder, None, str(other))
-    assert "no result to compare" in scores.beside(tmp_path / "none", None, None)
+    assert "cannot be read as scores" in score_shown.beside(folder, None, str(other))
+    assert "no result to compare" in score_shown.beside(tmp_path / "none", None, None)
 
 
 def test_the_page_knows_the_presets_that_there_are():
