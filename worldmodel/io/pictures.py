@@ -12,7 +12,7 @@ from worldmodel.geometry import Array, Camera
 from worldmodel.io.rig_file import Distortion
 from worldmodel.io.video import probe, read_frames
 
-BLOCK_BYTES = 300_000_000  # of a recording that lie in memory at its full size; larger blocks seek less
+BLOCK_BYTES = 150_000_000  # of a recording that lie in memory at its full size; larger blocks seek less
 
 
 @dataclass(frozen=True, kw_only=True)
