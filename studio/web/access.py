@@ -155,12 +155,12 @@ class Access:
 
 
 def prepare(served: Path) -> None:
-    """Settle what Gradio reads from the environment; to be called before a page is built.
+    """Settle what Gradio and later processes read from the environment; to be called before a page is built.
 
     Args:
         served: A folder of this server alone; what visitors upload and download lies there.
     """
-    for name in UNWANTED:
+    for name in (*UNWANTED, VARIABLE):
         os.environ.pop(name, None)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(served)

@@ -92,6 +92,17 @@ def test_the_size_of_uploads_is_set_within_reason() -> None:
         Access(max_upload_mb=0)
 
 
+def test_what_the_environment_says_opens_nothing_and_the_password_goes_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*access_module.UNWANTED, access_module.VARIABLE, "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, "/")
+    access_module.prepare(tmp_path / "served")
+    assert not set(os.environ) & {*access_module.UNWANTED, access_module.VARIABLE}
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "served")
+    assert (tmp_path / "served").stat().st_mode & 0o077 == 0
+
+
 def test_wrong_passwords_wait_and_a_crowd_of_them_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_module, "WRONG_S", 0.05)
     door = Door({"ann": "three plain words"})
