@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from studio.overlays import PathLayer
+from studio.web.components.scripts import script
 from worldmodel.clips import Box
 from worldmodel.geometry import Array, Trajectory
 
@@ -122,10 +123,7 @@ def birds_eye(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "birds_eye.css").read_text(encoding="utf-8"),
-        js_on_load=(HERE / "birds_eye.js").read_text(encoding="utf-8"),
+        js_on_load=script(["birds_eye.js"], height_px=height_px, selectable=selectable, follows=follows),
         apply_default_css=False,
-        height_px=height_px,
-        selectable=selectable,
-        follows=follows,
         **options,
     )

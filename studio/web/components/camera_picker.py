@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import UInt8
 
 from studio.overlays import mosaic
+from studio.web.components.scripts import script
 from studio.web.components.tiles import tiles_of
 from studio.web.films import jpeg_of
 from worldmodel.geometry import Array, Rig
@@ -75,8 +76,7 @@ def camera_picker(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "camera_picker.css").read_text(encoding="utf-8"),
-        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in ("tiles.js", "camera_picker.js")),
+        js_on_load=script(["tiles.js", "camera_picker.js"], aspect=aspect),
         apply_default_css=False,
-        aspect=aspect,
         **options,
     )

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.web.components.scripts import script
+
 if TYPE_CHECKING:
     import gradio
 
@@ -40,8 +42,7 @@ def pad(*, label: str, elem_id: str, keys_within: str = "", **options: Any) -> "
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "pad.css").read_text(encoding="utf-8"),
-        js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
+        js_on_load=script(["pad.js"], keys_within=keys_within),
         apply_default_css=False,
-        keys_within=keys_within,
         **options,
     )

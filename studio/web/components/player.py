@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.web.components.scripts import script
 from studio.web.films import Films
 
 if TYPE_CHECKING:
@@ -81,12 +82,8 @@ def player(
         elem_id=elem_id,
         html_template=MARKUP,
         css_template=(HERE / "player.css").read_text(encoding="utf-8"),
-        js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        js_on_load=script(SCRIPTS, aspect=aspect, hint=hint, hungry=hungry, name=elem_id),
         server_functions=[pull],
         apply_default_css=False,
-        aspect=aspect,
-        hint=hint,
-        hungry=hungry,
-        name=elem_id,
         **options,
     )
