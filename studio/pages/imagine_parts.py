@@ -124,7 +124,7 @@ def taking_parts() -> Parts:
     saved = gr.HTML(label="Saving", visible=False, elem_id="imagine-saved")
     with gr.Row(visible=False) as row:
         downloads = {
-            name: gr.DownloadButton(label, size="sm", min_width=120, elem_id=f"imagine-{name}")
+            name: gr.DownloadButton(label, size="sm", min_width=120, elem_id=f"imagine-{name}-file")
             for name, label in DOWNLOADS.items()
         }
     return {"save": save, "saved": saved, "made": gr.State(""), "taken": row, **downloads}

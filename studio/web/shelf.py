@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from studio.overlays import COLORS, PathLayer, birds_eye_svg, grid_of, mosaic
+from studio.overlays import grid_of, mosaic
 from worldmodel.errors import BadDataset, BadRequest
 from worldmodel.geometry import Array
 from worldmodel.io.lerobot import Dataset
@@ -86,23 +86,6 @@ def moment_picture(dataset: Dataset, choice: Choice) -> UInt8[Array, "3 height w
     frame = min(round(choice.at_s * dataset.frequency_hz), dataset.length(choice.episode) - 1)
     video = dataset.frames(choice.episode, [frame])
     return mosaic(video, dataset.rig, title="recorded")[0]
-
-
-def moment_paths(dataset: Dataset, choice: Choice) -> str:
-    """Bird's-eye view of what was driven before and after the chosen moment; a sentence where that is unknown."""
-    motion = dataset.motion(choice.episode)
-    if motion is None:
-        return '<p class="empty-note">This recording has no ego motion, so its path is unknown.</p>'
-    frame = min(round(choice.at_s * dataset.frequency_hz), len(motion))
-    path = motion.trajectory()
-    points = path.seen_from(path.poses[frame]).poses[:, :2]
-    reach = round(FUTURE_S * dataset.frequency_hz)
-    before, after = points[max(0, frame - reach) : frame + 1], points[frame : frame + reach + 1]
-    layers = [
-        PathLayer(label="history", points_m=before, color=COLORS["history"], dashed=True),
-        PathLayer(label="driven (recorded)", points_m=after, color=COLORS["truth"], dashed=True),
-    ]
-    return birds_eye_svg(layers, title="What was driven, from above: history and recorded future")
 
 
 def instruction_of(dataset: Dataset, choice: Choice) -> str:

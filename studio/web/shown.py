@@ -14,32 +14,12 @@ from worldmodel.geometry import Array
 
 def picture(frame: UInt8[Array, "3 h w"], alt: str) -> str:
     """One picture as HTML (JPEG inside)."""
-    return _image(_encoded([frame], "JPEG", quality=88), "jpeg", alt)
-
-
-def animation(frames: UInt8[Array, "n 3 h w"], frequency_hz: float, alt: str) -> str:
-    """Frames that play once and stay at the last (animated WebP inside)."""
-    if len(frames) == 1:
-        return picture(frames[0], alt)
-    options = {"duration": round(1000 / frequency_hz), "loop": 1, "quality": 80, "method": 0}
-    return _image(_encoded(frames, "WEBP", **options), "webp", alt)
-
-
-def _encoded(frames: Sequence[Array] | Array, form: str, **options: int) -> bytes:
     from PIL import Image
 
-    first, *others = [Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))) for frame in frames]
     buffer = io.BytesIO()
-    if others:
-        first.save(buffer, form, save_all=True, append_images=others, **options)
-    else:
-        first.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def _image(data: bytes, form: str, alt: str) -> str:
-    encoded = base64.b64encode(data).decode()
-    return f'<img class="mosaic" alt="{escape(alt)}" src="data:image/{form};base64,{encoded}">'
+    Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="mosaic" alt="{escape(alt)}" src="data:image/jpeg;base64,{data}">'
 
 
 def status(text: str, share: float | None = None) -> str:
