@@ -1,4 +1,4 @@
-"""What a page shows: pictures and animations that carry their data and their description, status lines, tables."""
+"""What a page shows: pictures that carry their data and their description, status lines, tables."""
 
 import base64
 import io
