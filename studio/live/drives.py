@@ -4,10 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from studio.live.driving import Driving
 from studio.web.films import Film
 from worldmodel.errors import BadRequest
+
+if TYPE_CHECKING:
+    from studio.live.driving import Driving
 
 IDLE_S = 20.0
 
@@ -24,7 +27,7 @@ class Seat:
         used_s: When somebody last asked for it.
     """
 
-    driving: Driving
+    driving: "Driving"
     film: Film
     clip: str
     stopped: Callable[[], bool] = lambda: False
@@ -48,9 +51,11 @@ class Drives:
         return len(self._seats)
 
     def begin(self, session: str, seat: Seat) -> None:
-        """A visitor's drive; the one before is over."""
+        """A visitor's drive; the one before is over, and what was recorded of it is gone."""
         self.end(session, "you began another one.")
         with self._lock:
+            if before := self._seats.get(session):
+                before.driving.forget()
             self._seats[session] = replace(seat, used_s=self._clock())
             self._watch()
 

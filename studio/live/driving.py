@@ -255,6 +255,11 @@ class Driving:
         self._dream = self._town = None
         self._seen = self._seen[:0]
 
+    def forget(self) -> None:
+        """Remove what was recorded."""
+        for reel in self.reels.values():
+            reel.path.unlink(missing_ok=True)
+
     @property
     def score(self) -> TownScore | None:
         """How it went in the town; None for a dream."""

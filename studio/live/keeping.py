@@ -15,7 +15,7 @@ from studio.live.driving import Driving
 from studio.live.reel import Reel
 from studio.live.ride import DREAM
 from studio.overlays import mosaic
-from worldmodel.errors import ClipTooShort
+from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.geometry import Array, Rig
 from worldmodel.io.lerobot import write_dataset
 from worldmodel.io.video import write_video
@@ -25,6 +25,7 @@ NOTICE = {
     False: "Rendered by Detour's town while somebody drove. Research tool; no evidence of road safety.",
 }
 TILE_PX = 256
+MOST_KEPT = 20  # drives of one visitor
 AT_ONCE = 32  # pictures of a film put together at once
 
 
@@ -100,11 +101,15 @@ def _schedule(said: list[tuple[float, str]]) -> str:
 
 
 def free_name(datasets: Path) -> str:
-    """The first of drive-1, drive-2, ... that no dataset in a folder has."""
-    number = 1
-    while (datasets / f"drive-{number}").exists():
-        number += 1
-    return f"drive-{number}"
+    """The first of drive-1, drive-2, ... that no dataset in a folder has.
+
+    Raises:
+        BadRequest: if there are MOST_KEPT.
+    """
+    for number in range(1, MOST_KEPT + 1):
+        if not (datasets / f"drive-{number}").exists():
+            return f"drive-{number}"
+    raise BadRequest(f"{MOST_KEPT} drives are kept already, and no more may be. Open the page anew to begin with none.")
 
 
 def _write_path(path: Path, reel: Reel) -> None:

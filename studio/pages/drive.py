@@ -71,7 +71,9 @@ def _wire_drive(events: Events, parts: Parts, picked: "gradio.Textbox") -> None:
         return events.put(session_of(request), kind)
 
     asked = [picked, *(parts[name] for name in ("world", "seed", "steps", "text"))]
-    shown = [parts[name] for name in ("status", "film", "gauges", "above", "go", "stop", "put", "keep", "here")]
+    shown = [
+        parts[name] for name in ("status", "film", "gauges", "above", "go", "stop", "put", "keep", "command", "here")
+    ]
     parts["go"].click(announce, None, shown, **QUIET).then(begin, asked, shown, **LIVE)
     parts["film"].input(go_on, [parts["pad"], parts["autopilot"]], shown, **LIVE)
     parts["stop"].click(stop, None, shown, **QUIET)
@@ -100,7 +102,7 @@ def _wire_kept(events: Events, parts: Parts, wires: Wires) -> None:
     def keep(request: gr.Request) -> Iterator[Changes]:
         yield from events.keep(session_of(request))
 
-    outputs = [parts[name] for name in ("kept_status", "kept_row", "mp4", "path", "command", "name")]
+    outputs = [parts[name] for name in ("kept_status", "kept_row", "mp4", "path", "keep", "name")]
     parts["keep"].click(keep, None, outputs, **LIVE)
     for button, page in (("imagine", "imagine"), ("what_if", "what-if")):
 

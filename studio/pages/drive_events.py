@@ -1,9 +1,9 @@
 """What the Drive page's events do; each returns what changes."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from studio.live.drives import Drives, Seat
 from studio.pages.choosing import choice_of, pick_values
 from studio.pages.drive_parts import EXAMPLES, HUNGRY, READY, WORLDS, Parts
 from studio.pages.drive_shown import gauges, gauges_of, outcome, repeated, who_drives
@@ -17,7 +17,6 @@ from worldmodel.errors import BadRequest, DetourError, Diverged
 from worldmodel.io.lerobot import Dataset
 
 if TYPE_CHECKING:
-    from studio.live.drives import Drives, Seat
     from studio.live.driving import Driving
     from studio.live.ride import DriveRequest
 
@@ -35,14 +34,7 @@ class Events:
     """Plain functions of a session and of what the widgets say."""
 
     def __init__(self, site: Site, parts: Parts) -> None:
-        self.site, self.parts = site, parts
-
-    @cached_property
-    def drives(self) -> "Drives":
-        """The drives of all visitors."""
-        from studio.live.drives import Drives
-
-        return Drives()
+        self.site, self.parts, self.drives = site, parts, Drives()
 
     # -- before the drive -----------------------------------------------------------------------------------------
 
@@ -127,7 +119,6 @@ class Events:
         return DriveRequest(world=world, seed=int(seed or 0), text=(text or "").strip(), sampling=Sampling(steps=steps))
 
     def _begin(self, session: str, picked: str, request: "DriveRequest") -> Iterator[Changes]:
-        from studio.live.drives import Seat
         from studio.live.driving import Driving, moment_to_drive
 
         choice = choice_of(self.site, session, picked)
@@ -211,7 +202,7 @@ class Events:
             seat.driving.lock.release()
         return self._over(seat)
 
-    def _over(self, seat: "Seat") -> Changes:
+    def _over(self, seat: Seat) -> Changes:
         """A drive has ended: what came of it, and what can be done with it."""
         import gradio as gr
 
@@ -220,7 +211,15 @@ class Events:
             self.parts["status"]: shown.status(f"The drive is over: {outcome(seat.driving)}"),
             self.parts["film"]: seat.film.value(),
             self.parts["keep"]: gr.Button(interactive=seat.driving.driven_s >= 1.0),
+            self.parts["command"]: self._command(seat),
         }
+
+    def _command(self, seat: Seat) -> Any:
+        import gradio as gr
+
+        from studio.live.keeping import command
+
+        return gr.Code(command(seat.driving, seat.clip, self.site.model.folder), visible=True)
 
     def _buttons(self, *, driving: bool) -> Changes:
         import gradio as gr
@@ -271,7 +270,7 @@ class Events:
         """Write the recording as a clip, a film and a path."""
         import gradio as gr
 
-        from studio.live.keeping import command, free_name, keep
+        from studio.live.keeping import free_name, keep
 
         folder = self.site.visitors.folder(session)
         try:
@@ -289,7 +288,7 @@ class Events:
             self.parts["kept_row"]: gr.Row(visible=True),
             self.parts["mp4"]: gr.DownloadButton(value=str(kept.film)),
             self.parts["path"]: gr.DownloadButton(value=str(kept.path)),
-            self.parts["command"]: gr.Code(command(seat.driving, seat.clip, self.site.model.folder), visible=True),
+            self.parts["keep"]: gr.Button(interactive=False),
             self.parts["name"]: f"{MINE}{name}",
         }
 

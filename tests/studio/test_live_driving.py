@@ -282,7 +282,8 @@ def test_a_drive_left_alone_is_freed_and_what_was_recorded_stays(
     assert film.value()["tracks"][0]["done"]
     with pytest.raises(BadRequest, match="not driven yet"):
         drives.of("b")
-    (folder / "drive-dream-0.rgb").unlink()
+    drives.begin("a", Seat(driving=drive(tiny_model, recorded, folder), film=film, clip="clips:0@1"))
+    assert not (folder / "drive-dream-0.rgb").exists()
     folder.rmdir()
     drives.free_idle()
     assert len(drives) == 0
