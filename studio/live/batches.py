@@ -172,7 +172,8 @@ def batch_of(asked: Mapping[str, Any]) -> Batch:
     """
     if not isinstance(asked["seconds"], int | float):
         raise BadRequest("no seconds are set. Move 'Seconds to imagine'.")
-    return Batch(**{name: value if name == "seconds" else value or "" for name, value in asked.items()})
+    texts: dict[str, Any] = {name: value or "" for name, value in asked.items() if name != "seconds"}
+    return Batch(**texts, seconds=float(asked["seconds"]))
 
 
 def link_of(batch: Batch) -> Link:

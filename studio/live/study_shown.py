@@ -14,7 +14,6 @@ from studio.study_values import values_of
 from studio.web import shown
 
 
-
 def clock(seconds: float) -> str:
     """Minutes and seconds, or hours and minutes."""
     whole = max(0, round(seconds))
@@ -42,7 +41,7 @@ def status_of(view: TaskView) -> str:
 
 def _where(view: TaskView) -> str:
     unit = next((one.unit.label for one in view.units if one.state == "running"), "")
-    many = f"{unit} ({view.done + 1} of {len(view.units)}): " if len(view.units) > 1 else ""
+    many = f"{unit} ({view.done + 1} of {len(view.units)}): " if unit and len(view.units) > 1 else ""
     if view.count is None:
         return f"{many}starting"
     return f"{many}{view.count.done} of {view.count.total} {view.count.things}"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from studio.live.orders import ENDED, Order, State, TaskView, UnitView
+from studio.live.orders import ENDED, Order, State, TaskView, Unit, UnitView
 from studio.live.processes import Count, Ended, Process
 from worldmodel.errors import BadRequest, Busy
 
@@ -186,7 +186,7 @@ class Tasks:
         """Waiting tasks in the order in which they will run: everybody's first before anybody's second, and whoever waited
         longest first."""
         rank: dict[str, int] = {task.session: 1 for task in self._tasks if task.state in ("running", "stopping")}
-        placed = []
+        placed: list[tuple[int, int, int, _Task]] = []
         for task in self._tasks:
             if task.state == "waiting":
                 place = rank.setdefault(task.session, 0)
@@ -232,12 +232,7 @@ class Tasks:
             ended = process.wait(task.order.limit_s)
         with self._changed:
             task.process = None
-            state: State = "done" if ended.code == 0 else "waiting" if task.state == "stopping" else "failed"
-            took = time.monotonic() - task.unit_began
-            reason = ended.reason if state == "failed" else ""
-            task.units[number] = UnitView(
-                unit=before.unit, state=state, reason=reason, printed=ended.printed, seconds=took
-            )
+            task.units[number] = _after(task, before.unit, ended)
 
     def _heard(self, task: _Task, line: str) -> None:
         with self._changed:
@@ -261,6 +256,14 @@ class Tasks:
             seconds=task.before_s + (now - task.began if task.state in ("running", "stopping") else 0.0),
             log=tuple(task.log),
         )
+
+
+def _after(task: _Task, unit: Unit, ended: Ended) -> UnitView:
+    """A unit whose command has ended; one that was stopped waits to be done again."""
+    state: State = "done" if ended.code == 0 else "waiting" if task.state == "stopping" else "failed"
+    reason = ended.reason if state == "failed" else ""
+    seconds = 0.0 if state == "waiting" else time.monotonic() - task.unit_began
+    return UnitView(unit=unit, state=state, reason=reason, printed=ended.printed, seconds=seconds)
 
 
 def _left_s(task: _Task, now: float) -> float | None:

@@ -47,7 +47,7 @@ def _asking(site: Site) -> Parts:
 
     kind = gr.Radio([(title, name) for name, title in KINDS.items()], value="imagine", label="What")
     with gr.Row():
-        clips = gr.Textbox("0", label="Clips", info="0, 2-4, or 5@2.5: from 2.5 s on", max_length=200, min_width=140)
+        clips = gr.Textbox("0", label="Clips", info="0, 2-4, 5@2.5", max_length=200, min_width=140)
         seeds = gr.Textbox("0-2", label="Seeds", info="0-3, 7", max_length=200, min_width=140)
     seconds = gr.Slider(
         0.5, batches.MOST_SECONDS[site.any_folder], value=4, step=0.5, label="Seconds to imagine", buttons=[]

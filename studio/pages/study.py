@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.live import studies, study_form, study_shown
 from studio.pages.frame import Wires, session_of
-from studio.pages.study_asking import asking, wire_asking, wire_policy
+from studio.pages.study_asking import FORM, asking, form_in, wire_asking, wire_policy
 from studio.pages.study_looking import choices, looking, wire_looking
 from studio.web import shown
 from studio.web.site import Site
@@ -85,10 +85,12 @@ def _wire_running(site: Site, wires: Wires, ask: Parts, watch: Parts, look: Part
             changes[look["look"]] = gr.Dropdown(choices(views), value=f"task:{view.id}")
         return changes
 
-    def start(text: str, keep: str | None, workers: float | None, seen: tuple[str, ...], request: gr.Request) -> Parts:
+    def start(
+        request: gr.Request, text: str, keep: str | None, workers: float | None, seen: tuple[str, ...], *values: Any
+    ) -> Parts:
         session = session_of(request)
         try:
-            config = study_form.read(text)
+            config = study_form.with_form(text, form_in(values))
             order = studies.study_order(config, site, session, keep=keep or "", workers=int(workers or 1))
             site.tasks.start(session, order)
         except DetourError as error:
@@ -110,7 +112,7 @@ def _wire_running(site: Site, wires: Wires, ask: Parts, watch: Parts, look: Part
     def tick(seen: tuple[str, ...], request: gr.Request) -> Parts:
         return now(session_of(request), seen)
 
-    asked = [ask["text"], ask["keep"], ask["workers"], watch["seen"]]
+    asked = [*(ask[name] for name in ("text", "keep", "workers")), watch["seen"], *(ask[name] for name in FORM)]
     watch["go"].click(start, asked, outputs, **QUIET)
     watch["stop"].click(on_newest(site.tasks.stop), watch["seen"], outputs, **QUIET)
     watch["on"].click(on_newest(site.tasks.resume), watch["seen"], outputs, **QUIET)

@@ -17,6 +17,7 @@ from studio.web.site import Site
 from worldmodel.errors import BadRequest, BadTable, DetourError
 
 BEAT_S = 1.0
+OWN = "Own settings"  # what is begun with when controls, YAML or a link were changed
 LOCAL = (
     "A checkpoint folder, or a policy of your own as <code>detour check-policy</code> takes it: <code>file.py:Class</code>, "
     "<code>python:module:Class</code>, <code>process:COMMAND</code> or <code>policy.yaml</code>. Naming it runs it, with your rights "
@@ -36,7 +37,7 @@ def asking(site: Site) -> Parts:
 
     first = next(iter(PRESETS.values()))()
     form = study_form.form_of(first)
-    preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Begin with", interactive=True)
+    preset = gr.Dropdown([*PRESETS, OWN], value=next(iter(PRESETS)), label="Begin with", interactive=True)
     planners = gr.Dropdown(
         [*shipped_names(), *PLANNERS], value=list(form.planners), multiselect=True, label="Planners", interactive=True,
         allow_custom_value=site.any_folder, elem_id="study-planners",
@@ -104,8 +105,12 @@ def _own(site: Site) -> Parts:
     return {"spec": spec, "check": check, "add": add, "verdict": verdict}
 
 
-def _form(values: tuple[Any, ...]) -> Form:
-    """What the controls in FORM say."""
+def form_in(values: tuple[Any, ...]) -> Form:
+    """What the controls in FORM say.
+
+    Raises:
+        BadRequest: if a number is missing.
+    """
     asked = dict(zip(FORM, values, strict=True))
     for name, title in (("scenes", "Scenes"), ("samples", "Paired samples"), ("seed", "Seed"), ("sweep_every", "Further distances")):  # fmt: skip
         if not isinstance(asked[name], int | float):
@@ -127,7 +132,7 @@ def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
         values = {name: getattr(form, name) for name in FORM}
         values |= {"planners": list(form.planners), "variants": list(form.variants)}
         return {
-            ask["preset"]: None,
+            ask["preset"]: OWN,
             **{ask[name]: value for name, value in values.items()},
             ask["text"]: text,
             ask["note"]: _no_note(),
@@ -165,7 +170,11 @@ def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
 
     for widget in widgets:
         widget.input(
-            _by_form(ask), [ask["text"], *widgets], [ask["text"], ask["note"]], trigger_mode="always_last", **QUIET
+            _by_form(ask),
+            [ask["text"], *widgets],
+            [ask["text"], ask["preset"], ask["note"]],
+            trigger_mode="always_last",
+            **QUIET,
         )
     ask["text"].input(by_text, ask["text"], outputs, trigger_mode="always_last", **QUIET)
     ask["preset"].input(by_preset, ask["preset"], outputs, **QUIET)
@@ -179,7 +188,8 @@ def _by_form(ask: Parts) -> Callable[..., Parts]:
 
     def followed(text: str, *values: Any) -> Parts:
         try:
-            return {ask["text"]: study_yaml(study_form.with_form(text, _form(values))), ask["note"]: _no_note()}
+            told = study_yaml(study_form.with_form(text, form_in(values)))
+            return {ask["text"]: told, ask["preset"]: OWN, ask["note"]: _no_note()}
         except DetourError as error:
             return {ask["note"]: _note(error)}
 
@@ -229,5 +239,5 @@ def wire_policy(site: Site, ask: Parts) -> None:
     )
     widgets = [ask[name] for name in FORM]
     ask["add"].click(add, [ask["spec"], ask["planners"]], ask["planners"], **QUIET).then(
-        _by_form(ask), [ask["text"], *widgets], [ask["text"], ask["note"]], **QUIET
+        _by_form(ask), [ask["text"], *widgets], [ask["text"], ask["preset"], ask["note"]], **QUIET
     )
