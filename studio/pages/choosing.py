@@ -213,7 +213,8 @@ class _Picker:
 
     def _arriving(self, session: str, files: Sequence[Received]) -> Iterator[Updates]:
         into = self.site.visitors.folder(session) / DATASETS
-        for step in arriving(files, into, self.site.limits):
+        visitor = into.parent
+        for step in arriving(files, into, self.site.limits, stopped=lambda: not visitor.exists()):
             yield {self.parts["note"]: shown.status(step.text, step.share)}
             if step.dataset is not None:
                 shown_now = self.show(session, f"{MINE}{step.dataset.path.name}", 0)

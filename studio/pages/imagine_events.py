@@ -6,6 +6,7 @@ from typing import Any
 from studio.live.drawn_paths import straight_on
 from studio.live.imagining import ImagineView, imagine
 from studio.live.moment_view import moment_view, recorded_around
+from studio.live.results import Made
 from studio.live.saving import Saved, keep, kept, save
 from studio.live.wishes import PATH, SPEED, ImagineWish, wish_of_link
 from studio.pages.choosing import choice_of, pick_values
@@ -183,7 +184,9 @@ class Events:
             yield self.link(picked, wish)
             for view in imagine(self.site.model.get, wish, lambda: self.site.turns.draw(session), signal.is_set):
                 film = self._filmed(session, film, view)
-                yield self._changes(session, view, film)
+                yield self._changes(view, film)
+                if view.made is not None and self.site.visitors.current(session, signal):
+                    yield self._kept(session, view.made)
         except DetourError as error:
             yield {self.parts["status"]: shown.problem(str(error)), **self._at_rest()}
         finally:
@@ -210,7 +213,7 @@ class Events:
             film.end()
         return film
 
-    def _changes(self, session: str, view: ImagineView, film: Film | None) -> Updates:
+    def _changes(self, view: ImagineView, film: Film | None) -> Updates:
         import gradio as gr
 
         changes: Updates = {}
@@ -226,10 +229,13 @@ class Events:
             rows, sentence = view.scores
             table = shown.table(("what", "score", "value"), rows, sentence) if rows else shown.status(sentence)
             changes[self.parts["scores"]] = gr.HTML(table, visible=True)
-        if view.made is not None:
-            changes[self.parts["made"]] = keep(self.site.visitors.folder(session), view.made)
-            changes[self.parts["save"]] = gr.Button(interactive=True)
         return {**changes, **self._at_rest()} if view.finished else changes
+
+    def _kept(self, session: str, made: Made) -> Updates:
+        import gradio as gr
+
+        name = keep(self.site.visitors.folder(session), made)
+        return {self.parts["made"]: name, self.parts["save"]: gr.Button(interactive=True)}
 
     def _at_rest(self) -> Updates:
         import gradio as gr

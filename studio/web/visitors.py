@@ -39,6 +39,11 @@ class Visitors:
                 self._signals[session] = threading.Event()
             return self._signals[session]
 
+    def current(self, session: str, signal: threading.Event) -> bool:
+        """Whether this is the signal of the visitor's newest work; False once the tab is closed."""
+        with self._lock:
+            return self._signals.get(session) is signal
+
     def stop(self, session: str) -> None:
         """Ask the visitor's work to end; it ends before its next chunk."""
         self.signal(session).set()

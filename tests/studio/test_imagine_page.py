@@ -112,12 +112,26 @@ def test_a_run_says_its_link_grows_the_film_and_offers_what_it_made(page: Events
     assert [track["count"] for track in films[-1]["tracks"]] == [22, 22]
     assert all(track["done"] for track in films[-1]["tracks"])
     assert films[-1]["notes"] == [[0.0, "turn left at the crossing"]]
-    assert "Done" in changes[-1]["status"]
+    assert "Done" in changes[-2]["status"]
     *_, offered = page.save("me", changes[-1]["made"])
     assert Path(offered["film"]).suffix == ".mp4"
     assert Path(offered["archive"]).is_relative_to(page.site.visitors.folder("me"))
     page.site.close("me")
     assert not Path(offered["archive"]).exists()
+
+
+@pytest.mark.slow
+def test_closing_the_tab_ends_the_run_and_leaves_nothing(page: Events) -> None:
+    page.announce("me")
+    wish = replace(page.linked("me", "")[1], seconds=60.0, sampling=Sampling(steps=1))
+    changes: list[Any] = []
+    for change in page.run("me", PICKED, lambda: wish):
+        changes.append(change)
+        if "Chunk 1 of" in str(change):
+            page.site.close("me")
+    assert "Stopped after chunk 1" in changes[-1]["status"]
+    assert list(page.site.visitors.root.iterdir()) == []
+    assert page.site.turns.waiting() == 0
 
 
 @pytest.mark.slow

@@ -32,6 +32,8 @@ def test_new_work_of_a_visitor_stops_the_work_before() -> None:
     visitors.begin("a")
     assert first.is_set()
     assert not visitors.signal("a").is_set()
+    assert not visitors.current("a", first)
+    assert visitors.current("a", visitors.signal("a"))
     visitors.close_all()
 
 
