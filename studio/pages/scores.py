@@ -128,7 +128,10 @@ def _results(site: Site) -> Parts:
         earlier = gr.Dropdown([], label="Of this visit", value=None, interactive=True)
         other = gr.File(label="Or a scores.json that `detour score` wrote", file_types=[".json"], height=110)
         beside = gr.HTML(label="Comparison", elem_id="score-beside", css_template=score_shown.CSS)
-    code = gr.Code(label="The same on the command line", language=None, interactive=False, lines=1, wrap_lines=True)
+    code = gr.Code(
+        command(site, "", ScoreWish()),
+        label="The same on the command line", language=None, interactive=False, lines=1, wrap_lines=True,
+    )  # fmt: skip
     return {
         "status": status, "film": film, "table": table, "figure": figure, "cards": cards,
         "file": file, "earlier": earlier, "other": other, "beside": beside, "code": code,

@@ -28,7 +28,9 @@ def test_a_first_visit_gets_numbers_with_cards_and_curves_by_one_click(address: 
 
 
 def test_unlike_results_are_refused_where_they_are_compared_and_a_stop_stops(address: str) -> None:
-    with visit(f"{address}?tab=scores&a=example%3Ablurred&metrics=psnr") as page:
+    with visit(address) as page:
+        page.wait_for_function("document.body.innerText.includes('detour score imagined')")
+        page.goto(f"{address}?tab=scores&a=example%3Ablurred&metrics=psnr")
         page.wait_for_function("document.body.innerText.includes('detour score blurred unchanged')")
         page.click("#score")
         page.wait_for_selector("#score-table table")
