@@ -237,3 +237,14 @@ def test_the_password_opens_and_a_wrong_one_does_not(locked_server: Server) -> N
     assert "hello" in locked_server.call(["hello", {}], cookie=cookie)
     assert locked_server.ask("/config", cookie=cookie, origin="https://evil.example")[0] == 403
     assert locked_server.ask("/config", cookie=cookie.replace("=", "=x"))[0] == 401
+
+
+def test_the_python_client_works_with_the_password_only(locked_server: Server) -> None:
+    from gradio_client import Client
+    from gradio_client.exceptions import AuthenticationError
+
+    address = f"http://127.0.0.1:{locked_server.port}"
+    with pytest.raises((AuthenticationError, ValueError)):
+        Client(address, verbose=False, analytics_enabled=False)
+    client = Client(address, auth=("ann", PASSWORD), verbose=False, analytics_enabled=False)
+    assert client.predict("hello", {"plain": 1}, api_name="/echo") == ("hello", {"plain": 1})
