@@ -80,10 +80,17 @@ def read(text: str) -> StudyConfig:
 
 
 def link_of(config: StudyConfig) -> Link:
-    """The study as a link: each field that is not at its default."""
+    """The study as a link: each field that is not at its default. Policies of the visitor's own are left out, as links name no code."""
     import yaml
 
     told = yaml.safe_load(study_yaml(config))
+    named = {name for name in config.planners if not is_foreign(name)}
+    told["planners"] = [name for name in config.planners if name in named]
+    for lists in ("comparisons", "shown"):
+        if lists in told:
+            told[lists] = [one for one in told[lists] if {*([one] if isinstance(one, str) else one)} <= named]
+    if not named:
+        return Link(page="study")
     return Link(page="study", values={name: _line(value) for name, value in told.items()})
 
 

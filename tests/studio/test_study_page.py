@@ -73,6 +73,14 @@ def test_controls_that_make_no_study_are_refused_with_advice(changes: dict, advi
         with_form(study_yaml(quick()), replace(form_of(quick()), **changes))
 
 
+def test_a_link_leaves_policies_of_ones_own_out() -> None:
+    config = StudyConfig(
+        planners=("joint", "mine.py:Mine"), comparisons=(("joint", "mine.py:Mine"),), shown=("mine.py:Mine",), scenes=7
+    )
+    assert study_of_link(link_of(config)) == StudyConfig(planners=("joint",), scenes=7)
+    assert link_of(StudyConfig(planners=("mine.py:Mine",))).values == {}
+
+
 def test_a_link_may_not_bring_code_or_fields_that_do_not_exist() -> None:
     for spec in ("process:touch /tmp/x", "python:os:system", "evil.py:Policy", "policy.yaml"):
         link = Link(page="study", values={"planners": f"['{spec}']"})
