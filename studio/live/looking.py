@@ -1,5 +1,6 @@
 """Where a planner looks, before and after a change: heat over the newest pictures."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from policy.learned import LearnedPlanner
 from policy.planner import Planner
+from policy.saliency import NotApplicable
 from policy.saliency_patches import GRID, effects_patch_by_patch
+from studio.live.imagining import Clock
 from studio.live.questions import Question
-from studio.live.what_if import place_of_question, turn
+from studio.live.what_if import place_of_question, time_left, turn
 from studio.moments import Moment
 from studio.planners import make_planner
 from studio.saliency import SaliencyRequest, maps_of
@@ -53,11 +57,12 @@ def looking(
     method: str,
     draw: Callable[[], Ticket],
     stopped: Callable[[], bool],
+    clock: Clock = time.perf_counter,
 ) -> Iterator[LookingView]:
     """Maps of the question's planner on both sides; the side after the change comes first.
 
     Args:
-        load, places, question, draw, stopped: As of `studio.live.what_if.what_if`.
+        load, places, question, draw, stopped, clock: As of `studio.live.what_if.what_if`.
         method: GRADCAM or OCCLUSION.
 
     Raises:
@@ -71,14 +76,23 @@ def looking(
     edit = question.edit(moment.clip.frequency_hz, moment.observation().speed_mps)
     sides = sides_of(place, edit, question.height_m or None)
     planner = make_planner(question.planner, model, question.samples)
+    if method == GRADCAM and not isinstance(planner, LearnedPlanner) and getattr(planner, "needs_pixels", True):
+        raise NotApplicable(
+            f"'{question.planner}' has no tokens that are read before they are mixed with something else, so there is no Grad-CAM of "
+            "it. Choose 'Occlusion', or a planner such as 'rich/ik'."
+        )
     slow = method == OCCLUSION and question.planner == "joint"
     ask = _patch_by_patch if slow else _at_once
     found: tuple[tuple[str, Array], ...] = ()
+    started = clock()
     for number, (title, side) in enumerate((("after", sides.after), ("before", sides.before))):
         for status, share, maps in ask(planner, side, question, method, draw, stopped):
             shown = found + tuple(_drawn(f"{title}, {layer}", side, cells) for layer, cells in maps.items())
+            done = (number + share) / 2
             yield LookingView(
-                status=f"Looking, {title} the change: {status}", share=(number + share) / 2, pictures=shown
+                status=f"Looking, {title} the change: {status}{time_left(done, clock() - started)}",
+                share=done,
+                pictures=shown,
             )
         if stopped():
             yield LookingView(status="Stopped.", finished=True)

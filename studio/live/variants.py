@@ -1,13 +1,15 @@
 """All variants and controls of one moment: the same object at every place, one planner, one seed; a small table that grows."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from studio.counterfactual import pair_of
 from studio.live.answers import changes_of
+from studio.live.imagining import Clock
 from studio.live.questions import OBJECT, PLACED, VARIANTS, Question
-from studio.live.what_if import place_of_question, turn
+from studio.live.what_if import place_of_question, time_left, turn
 from studio.planners import make_planner
 from studio.sides import Place, Places, answer_of, sides_of
 from studio.web.turns import Ticket
@@ -69,11 +71,12 @@ def all_variants(
     question: Question,
     draw: Callable[[], Ticket],
     stopped: Callable[[], bool],
+    clock: Clock = time.perf_counter,
 ) -> Iterator[VariantsView]:
     """Ask the same planner about every variant and control, one after the other.
 
     Args:
-        load, places, draw, stopped: As of `studio.live.what_if.what_if`.
+        load, places, draw, stopped, clock: As of `studio.live.what_if.what_if`.
         question: Says the moment, the object, the planner and the seed; its own place comes first when it is PLACED.
 
     Raises:
@@ -85,14 +88,17 @@ def all_variants(
     place = place_of_question(places, question, model)
     wanted = [where for where in VARIANTS if where != PLACED or question.where == PLACED]
     rows: list[VariantRow] = []
+    started = clock()
     for where in wanted:
         if stopped():
             break
-        yield VariantsView(status=f"{VARIANTS[where]} …", share=len(rows) / len(wanted), rows=tuple(rows))
+        share = len(rows) / len(wanted)
+        left = time_left(share, clock() - started)
+        yield VariantsView(status=f"{VARIANTS[where]} …{left}", share=share, rows=tuple(rows))
         asked = _Asked(model, place, replace(question, where=where))
         if not asked.why:
             for view in turn(draw, stopped, asked.plan, None):
-                yield VariantsView(status=str(view.status), share=len(rows) / len(wanted), rows=tuple(rows))
+                yield VariantsView(status=str(view.status), share=share, rows=tuple(rows))
         if asked.why or asked.response is not None:
             rows.append(asked.row())
     word = "Done." if len(rows) == len(wanted) else f"Stopped after {len(rows)} of {len(wanted)}."

@@ -134,6 +134,12 @@ def turn(
         ticket.leave()
 
 
+def time_left(share: float, spent_s: float) -> str:
+    """What to add to a status: how long the rest takes, judged by the share that is done; '' while nobody knows."""
+    left_s = spent_s / share * (1 - share) if 0 < share < 1 else 0.0
+    return f" · about {left_s:.0f} s left" if left_s >= 1 else ""
+
+
 def difference(
     before: UInt8[Array, "n camera 3 h w"], after: UInt8[Array, "n camera 3 h w"]
 ) -> UInt8[Array, "n camera 3 h w"]:
@@ -291,12 +297,9 @@ class _Run:
         if self.town is not None:
             frames[TOWN] = self.painter.frames(self._rendered(len(before)), "the town itself")
         self.done += len(before)
-        left_s = spent_s / self.done * self.left
-        done_s, whole_s = self.done / self.rate, self.frames / self.rate
-        status = f"{done_s:g} of {whole_s:g} s imagined on both sides" + (
-            f" · about {left_s:.0f} s left" if left_s else ""
-        )
-        return WhatIfView(status=status, share=self.done / self.frames, frames=frames)
+        share = self.done / self.frames
+        status = f"{self.done / self.rate:g} of {self.frames / self.rate:g} s imagined on both sides"
+        return WhatIfView(status=status + time_left(share, spent_s), share=share, frames=frames)
 
     def _rendered(self, count: int) -> UInt8[Array, "n camera 3 h w"]:
         """The town's next frames; its last one stays when it ends."""

@@ -16,8 +16,8 @@ def test_other_words_leave_a_run_with_both_sides(tmp_path: Path, drives: Dataset
     assert record["responses"] == json.loads((tmp_path / "run" / "run.json").read_text())["responses"]
     assert record["request"]["text"] == "stop"
     assert "edit" not in record["request"]
-    assert set(record["responses"]) == {"joint", "stand-still"}
-    assert record["responses"]["stand-still"]["endpoint_shift_m"] == 0
+    assert set(record["responses"]) == {"joint", "stand still"}
+    assert record["responses"]["stand still"]["endpoint_shift_m"] == 0
     assert record["town"] is None
     assert {"before", "after", "plans"} <= set(record["videos"])
     assert "'stop': clip one" in (tmp_path / "run" / "report.html").read_text().replace("&#x27;", "'")

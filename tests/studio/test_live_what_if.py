@@ -134,7 +134,7 @@ def test_an_object_is_seen_on_one_side_and_answered_by_planner_and_town(
 
 
 def test_nothing_pasted_changes_exactly_nothing(model: WorldModel, places: Places, town: Dataset) -> None:
-    views = views_of(model, places, ask(town, where="empty", seconds=0.5))
+    views = views_of(model, places, ask(town, where="empty"))
     [answer] = answer_in(views)
     assert answer.response.endpoint_shift_m == 0
     assert answer.response.path_length_change_m == 0
@@ -237,6 +237,7 @@ def test_who_waits_is_told_how_many_are_before(model: WorldModel, places: Places
     assert said[-1] == "Done."
 
 
+@pytest.mark.slow
 def test_all_variants_and_controls_come_as_a_table(model: WorldModel, places: Places, town: Dataset) -> None:
     turns = Turns()
     views = list(all_variants(lambda: model, places, ask(town), lambda: turns.draw("me"), lambda: False))
@@ -267,6 +268,8 @@ def test_heat_grows_patch_by_patch_and_planners_without_eyes_have_none(
     assert any(view.pictures for view in views)
     assert turns.waiting() == 0
     blind = ask(drives, planner="constant-velocity")
+    with pytest.raises(NotApplicable, match="Choose 'Occlusion'"):
+        list(looking(lambda: model, places, ask(drives), "gradcam", lambda: turns.draw("me"), lambda: False))
     with pytest.raises(NotApplicable, match="sees no pixels"):
         list(looking(lambda: model, places, blind, "gradcam", lambda: turns.draw("me"), lambda: False))
 
