@@ -39,7 +39,7 @@ def served(
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **looks | options)
     try:
-        yield blocks.local_url, site
+        yield blocks.local_url.rstrip("/"), site
     finally:
         blocks.close()
         site.close_all()
