@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from studio.live.drawn_paths import Waypoints, checked_waypoints, path_through
+from studio.live.drawn_paths import MOST_WAYPOINTS, Waypoints, checked_waypoints, path_through
 from studio.live.wishes import MAX_SEED, check_number
 from studio.placement import DISTANCES_M
 from studio.planners import PLANNERS, shipped_names
@@ -233,12 +233,13 @@ def waypoints_of(text: str) -> Waypoints:
     Raises:
         BadRequest: if it is none.
     """
-    return checked_waypoints([[_coordinate(value) for value in part.split(",")] for part in text.split(";")])
+    parts = text.split(";", MOST_WAYPOINTS)
+    return checked_waypoints([[_coordinate(value) for value in part.split(",", 2)] for part in parts])
 
 
 def _coordinate(text: str) -> float:
     try:
-        return float(text)
+        return float(text[:40])
     except ValueError:
         return math.nan
 
