@@ -26,6 +26,7 @@ def main(
     Raises:
         BadRequest: if nothing can listen at that host and port.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait spinning take the browser's half of two cores
     from studio.web.site import Site
 
     if not 1 <= port <= 65535:
