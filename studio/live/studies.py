@@ -130,7 +130,10 @@ def study_order(config: StudyConfig, site: "Site", session: str, *, keep: str = 
     place.mkdir(parents=True)
     (place / "study.yaml").write_text(study_yaml(ready), encoding="utf-8")
     words = ("study", f"--out={out}", f"--workers={workers}", "--", str(place / "study.yaml"))
-    title = f"Study of {config.scenes} {'stretches' if config.dataset else 'scenes'}, {len(config.planners)} planners"
+    count = len(config.planners)
+    title = (
+        f"Study of {config.scenes} {'stretches' if config.dataset else 'scenes'}, {count} planner{'s' * (count != 1)}"
+    )
     limit = {} if site.any_folder else {"limit_s": LONGEST_S}
     unit = Unit(label="study", words=words, out=out)
     return Order(kind="study", title=title, units=(unit,), keeps=bool(keep.strip()), **limit)

@@ -65,7 +65,7 @@ def lead_of(study: Study) -> str:
     shipped = "This is the study that ships; yours appears here when it is done. " if study.label == "shipped" else ""
     first = (
         f"{shipped}A {request['kind']} was put into {frames['eligible']} of {frames['scenes']} {things} (those with a free lane at "
-        f"the right speed), {len(study.planners)} planners, {request['samples']} paired samples each."
+        f"the right speed); planners: {len(study.planners)}, paired samples: {request['samples']}."
     )
     return f"<p>{escape(first)}</p><p>{escape(_verdict(summary))}</p>"
 

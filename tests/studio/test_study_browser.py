@@ -26,7 +26,7 @@ def test_the_study_that_ships_is_shown_first_and_ones_own_takes_its_place(site_a
         page.click("#study-start")
         page.wait_for_selector("#study-stop:not([disabled])")
         page.wait_for_function("document.querySelector('#study-status').innerText.includes('Done in')")
-        page.wait_for_function("document.querySelector('#study-lead').innerText.includes('2 planners')")
+        page.wait_for_function("document.querySelector('#study-lead').innerText.includes('planners: 2')")
         page.get_by_role("tab", name="Planners", exact=True).click()
         page.wait_for_selector("#study-numbers table")
         page.get_by_role("tab", name="Report", exact=True).click()

@@ -1,6 +1,7 @@
 """The Study and Jobs pages: controls, YAML and link say the same; what others may not do; what is said of studies and runs."""
 
 import json
+import time
 import xml.etree.ElementTree as ET
 import zipfile
 from dataclasses import replace
@@ -133,6 +134,35 @@ def test_a_study_runs_from_a_yaml_in_the_visitors_folder(site: Site, tmp_path: P
     with pytest.raises(BadPolicy, match="names no policy"):
         studies.check_order("nothing", site)
     site.close_all()
+
+
+@pytest.mark.slow
+def test_a_study_that_was_stopped_goes_on_with_the_scenes_that_are_left(site: Site) -> None:
+    config = StudyConfig(
+        planners=("constant-velocity",), variants=("near", "empty"), primary=(), scenes=4, seed=40963, samples=1, cameras=1, width_px=64,
+        height_px=32, history_s=0.5,
+    )  # fmt: skip
+    order = study_order(config, site, "anna")
+    out = order.units[0].out
+    assert out is not None
+    task = site.tasks.start("anna", order)
+    while (now := site.tasks.view("anna", task)).count is None:
+        assert not now.ended, now.log
+        time.sleep(0.02)
+    site.tasks.stop("anna", task)
+    stopped = site.tasks.wait("anna", task, 20)
+    assert stopped.state == "stopped", "it ended before it could be stopped; make it larger"
+    kept = {path.name for path in out.with_name("study.partial").glob("0*")}
+    assert 1 <= len(kept) < 4
+    site.tasks.resume("anna", task)
+    assert site.tasks.wait("anna", task, 60).state == "done"
+    study = open_study(out, "mine")
+    assert study.summary["frames"]["scenes"] == 4
+    assert study.rows is not None
+    assert exported(study, site.visitors.folder("anna")).keys() == {"report", "rows", "all"}
+    assert study_shown.driver_pairs(study, "constant velocity")
+    site.close_all()
+    assert not out.exists()
 
 
 def test_the_study_that_ships_is_there_at_the_first_visit(shipped: studies.Study) -> None:
