@@ -15,8 +15,18 @@ from studio.web.site import Site
 
 FIRST_CLIP = 2
 SEEN = ("cameras", "map", "note", "command")  # what changes with every widget
-IF_SEEN = f"""(address, picked, ...rest) =>
-  [address, document.getElementById('page-{PAGE}')?.offsetParent ? picked : '', ...rest]"""
+# a picked moment is shown at once if the page is seen, but not while a link sets its widgets: that shows it in the end
+COMING = f"""(query) => {{
+  window.detourWhatIf = new URLSearchParams(query).get('tab') === '{PAGE}';
+  return [query];
+}}"""
+IF_SEEN = f"""(address, picked, ...rest) => {{
+  const link = new URLSearchParams(location.search);
+  window.detourWhatIf ??= link.get('tab') === '{PAGE}' && link.has('clip');
+  const seen = document.getElementById('page-{PAGE}')?.offsetParent;
+  return [address, seen && !window.detourWhatIf ? picked : '', ...rest];
+}}"""
+ARRIVED = "() => { window.detourWhatIf = false; }"
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
@@ -52,7 +62,8 @@ def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
         return page.show(session_of(request), picked, _said(values))
 
     def show_linked(address: str, picked: str, request: gr.Request, *values: Any) -> Any:
-        return arrive(address, picked, request, *values) if page.is_linked(address) else gr.skip()
+        there = page.linked(address, picked)
+        return gr.skip() if there is None else arrive(address, there, request, *values)
 
     parts, inputs = page.parts, [chosen.picked, *page.controls]
     outputs = [parts[name] for name in SEEN]
@@ -60,7 +71,9 @@ def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
     chosen.picked.change(arrive, js=IF_SEEN, **arrived)
     if isinstance(Context.block, gr.Tab):  # what nobody looks at is not worked on
         Context.block.select(arrive, **arrived)
-    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], **QUIET).then(show_linked, **arrived)
+    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], js=COMING, **QUIET).then(
+        show_linked, **arrived
+    ).then(None, js=ARRIVED, api_visibility="private")
     by_hand = [parts[name].input for name in CONTROLS if name != "path"]
     gr.on(by_hand, show, inputs, outputs, trigger_mode="always_last", **QUIET)
     gr.on([parts["x_m"].input, parts["y_m"].input], lambda: PLACED, None, parts["where"], **QUIET).then(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -153,12 +154,15 @@ class Events:
             **self.show(session, picked, {**said, **new}),
         }
 
-    def is_linked(self, query: str) -> bool:
-        """Whether an address says something for this page."""
+    def linked(self, query: str, picked: str) -> str | None:
+        """The moment that an address for this page names, else the one that is picked; None when it is not for this page."""
         try:
-            return values_for(PAGE, query) is not None
+            link = values_for(PAGE, query)
         except DetourError:
-            return False
+            return None
+        if link is None or "clip" not in link.values:
+            return None if link is None else picked
+        return urlencode(pick_values(link.query))
 
     def follow(self, session: str, query: str) -> Changes:
         """A link arrived: set the widgets."""

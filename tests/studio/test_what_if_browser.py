@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of gradio's own dependencies
 ]
 WAIT_MS = 60_000
-READY = "() => !document.querySelector('#what-if-go').disabled"
+READY = "() => !document.querySelector('#what-if-go')?.disabled"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def opened(browser: Any, address: str, width: int, scheme: str, query: str) -> A
 def asked(page: Any) -> str:
     """Press the button, wait for the end, give what is said of the plan."""
     page.click("#what-if-go")
-    page.wait_for_function("() => document.querySelector('#what-if-go').disabled")
+    page.wait_for_function("() => document.querySelector('#what-if-go')?.disabled")
     page.wait_for_function(READY)
     assert "Done" in page.inner_text("#what-if-status")
     return str(page.inner_text("#what-if-response"))
@@ -103,17 +103,17 @@ QUERY = "tab=what-if&clip={}%402&planner=joint&samples=1&seconds=0.5"
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_an_object_is_placed_by_a_click_and_answered(browser: Any, address: str, width: int, scheme: str) -> None:
     page = opened(browser, address, width, scheme, QUERY.format(0))
-    page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--variant near')")
+    page.wait_for_function("() => document.querySelector('#what-if-command')?.innerText.includes('--variant near')")
     above = page.locator("#what-if-map svg[role=group]")
     box = above.bounding_box()
     above.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.4})  # ahead of the car
-    page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--x-m')")
+    page.wait_for_function("() => document.querySelector('#what-if-command')?.innerText.includes('--x-m')")
     assert "where I put it" in page.input_value("#what-if-where input")
     page.locator("#what-if-map .handle").focus()
     before = page.inner_text("#what-if-command")
     for _ in range(3):
         page.keyboard.press("ArrowUp")
-    page.wait_for_function("(text) => document.querySelector('#what-if-command').innerText !== text", arg=before)
+    page.wait_for_function("(text) => document.querySelector('#what-if-command')?.innerText !== text", arg=before)
     said = asked(page)
     assert "the plan of 'joint'" in said
     assert "of the town's driver" in said
@@ -124,14 +124,14 @@ def test_an_object_is_placed_by_a_click_and_answered(browser: Any, address: str,
     assert page.elsewhere == []
     kept(page, f"object-{width}-{scheme}")
     page.reload()
-    page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--x-m')")
+    page.wait_for_function("() => document.querySelector('#what-if-command')?.innerText.includes('--x-m')")
     assert "--samples 1" in page.inner_text("#what-if-command")
     page.close()
 
 
 def test_somebody_is_removed_and_all_variants_are_asked(browser: Any, address: str) -> None:
     page = opened(browser, address, 1280, "dark", f"{QUERY.format(1)}&change=remove&track=van-1")
-    page.wait_for_function("() => document.querySelector('#what-if-command').innerText.includes('--remove van-1')")
+    page.wait_for_function("() => document.querySelector('#what-if-command')?.innerText.includes('--remove van-1')")
     assert "without van-1 its driver covers" in asked(page)
     kept(page, "remove-1280-dark")
     page.get_by_text("All variants and controls").click()
