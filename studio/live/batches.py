@@ -183,8 +183,8 @@ def link_of(batch: Batch) -> Link:
     return Link(page="jobs", values={"kind": batch.kind, **{name: f"{v:g}" if name == "seconds" else v for name, v in told.items()}})  # fmt: skip
 
 
-def asked_by(link: Link) -> dict[str, Any]:
-    """What a link says about each control.
+def asked_by(link: Link, most_s: float = MOST_SECONDS[True]) -> dict[str, Any]:
+    """What a link says about each control; at most `most_s` seconds are imagined here.
 
     Raises:
         BadRequest: if it names what does not exist, or seconds out of range.
@@ -197,4 +197,4 @@ def asked_by(link: Link) -> dict[str, Any]:
     for name, known in (("variant", VARIANTS), ("thing", THINGS)):
         if asked[name] not in known:
             raise BadRequest(f"the link says {name}={asked[name][:40]}; there are {', '.join(known)}. Repair it.")
-    return {**asked, "seconds": link.number("seconds", default.seconds, 0.5, MOST_SECONDS[True])}
+    return {**asked, "seconds": link.number("seconds", default.seconds, 0.5, most_s)}

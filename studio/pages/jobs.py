@@ -156,6 +156,7 @@ def _wire_asking(site: Site, wires: Wires, ask: Parts, watch: Parts) -> None:
     import gradio as gr
 
     fields = [ask[name] for name in FIELDS]
+    most_s = batches.MOST_SECONDS[site.any_folder]
     outputs = [*(watch[name] for name in NOW), ask["note"], wires.here]
 
     def start(request: gr.Request, *values: Any) -> Parts:
@@ -174,7 +175,7 @@ def _wire_asking(site: Site, wires: Wires, ask: Parts, watch: Parts) -> None:
     def by_link(query: str) -> Any:
         try:
             link = values_for("jobs", query)
-            return gr.skip() if link is None else {ask[name]: value for name, value in asked_by(link).items()}
+            return gr.skip() if link is None else {ask[name]: value for name, value in asked_by(link, most_s).items()}
         except DetourError as error:
             return {ask["note"]: gr.HTML(shown.problem(str(error)), visible=True)}
 

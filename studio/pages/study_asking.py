@@ -40,11 +40,11 @@ def asking(site: Site) -> Parts:
     preset = gr.Dropdown([*PRESETS, OWN], value=next(iter(PRESETS)), label="Begin with", interactive=True)
     planners = gr.Dropdown(
         [*shipped_names(), *PLANNERS], value=list(form.planners), multiselect=True, label="Planners", interactive=True,
-        allow_custom_value=site.any_folder, elem_id="study-planners",
+        allow_custom_value=True, elem_id="study-planners",
     )  # fmt: skip
     with gr.Row():
-        scenes = gr.Slider(2, 500, value=form.scenes, step=1, label="Scenes to look at", buttons=[], min_width=140)
-        samples = gr.Slider(1, 16, value=form.samples, step=1, label="Paired samples", buttons=[], min_width=140)
+        scenes = gr.Number(form.scenes, label="Scenes to look at", precision=0, min_width=140)
+        samples = gr.Number(form.samples, label="Paired samples", precision=0, min_width=140)
     with gr.Accordion("More", open=False):
         more = _more(site, form)
     with gr.Accordion("The study as YAML", open=False):
@@ -76,10 +76,8 @@ def _more(site: Site, form: Form) -> Parts:
     )
     distances = gr.Textbox(form.distances, label="Further distances, m", info="3 to 40, with commas between them")
     sizes = gr.Textbox(form.sizes, label="Further sizes", info="1 is its own; 0.1 to 3")
-    every = gr.Slider(
-        1, 20, value=form.sweep_every, step=1, label="Further distances in one of so many scenes", buttons=[]
-    )
-    seed = gr.Number(form.seed, label="Seed", precision=0, minimum=0)
+    every = gr.Number(form.sweep_every, label="Further distances in one of so many scenes", precision=0)
+    seed = gr.Number(form.seed, label="Seed", precision=0)
     cores = os.cpu_count() or 1
     workers = gr.Slider(
         1, max(2, cores), value=1, step=1, label="Processes side by side", info="The result does not depend on it.",
