@@ -33,16 +33,21 @@ main = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("detour"))
+        raise typer.Exit
+
+
 @main.callback()
 def _prepare(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """Check nothing, promise nothing: only let a polite kill clean up as Ctrl-C does."""
-    if show_version:
-        typer.echo(version("detour"))
-        raise typer.Exit
+    del show_version
     with contextlib.suppress(ValueError):  # not the main thread: the host decides about signals
         signal.signal(signal.SIGTERM, terminated)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def test_help_lists_the_commands() -> None:
         "studio",
     ):
         assert f"  {name} " in result.stdout
+
+
+def test_version_is_told() -> None:
+    result = run(cli.main, ["--version"])
+    assert (result.exit_code, result.stdout.strip()) == (0, version("detour"))
 
 
 def test_importing_the_command_loads_nothing_heavy() -> None:
