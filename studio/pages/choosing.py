@@ -11,11 +11,13 @@ The text is the part of a link that names the clip (`data=mine%2Fcity&clip=0%401
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
+
+import numpy as np
 
 from studio.pages.frame import Wires, session_of, values_for
 from studio.web import shown
@@ -29,6 +31,7 @@ from worldmodel.io.lerobot import Dataset
 if TYPE_CHECKING:
     import gradio
 
+THUMBNAIL_PX = 320
 SHIPPED = "Clips that ship with Detour"
 DROP = (
     "Videos called CLIP.CAMERA.mp4 (with CLIP.ego.csv and rig.yaml where you have them), one video alone, a LeRobot folder, or "
@@ -282,9 +285,16 @@ def _age(dataset: Dataset) -> int:
 
 @lru_cache(maxsize=8)
 def _cards(path: str, age: int) -> list[ClipCard]:
-    """Thumbnails of a dataset, kept while its files are those of `age`."""
+    """Thumbnails of a dataset, at most THUMBNAIL_PX wide and high, kept while its files are those of `age`."""
+    from PIL import Image
+
     del age
-    return clip_cards(Dataset.open(path))
+    cards = []
+    for card in clip_cards(Dataset.open(path)):
+        picture = Image.fromarray(card.thumbnail)
+        picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        cards.append(replace(card, thumbnail=np.asarray(picture)))
+    return cards
 
 
 def _about(dataset: Dataset) -> str:

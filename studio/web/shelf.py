@@ -85,7 +85,8 @@ def moment_picture(dataset: Dataset, choice: Choice) -> UInt8[Array, "3 height w
     """All cameras at the chosen moment."""
     frame = min(round(choice.at_s * dataset.frequency_hz), dataset.length(choice.episode) - 1)
     video = dataset.frames(choice.episode, [frame])
-    return mosaic(video, dataset.rig, title="recorded")[0]
+    picture: UInt8[Array, "3 height width"] = mosaic(video, dataset.rig, title="recorded")[0]
+    return picture
 
 
 def instruction_of(dataset: Dataset, choice: Choice) -> str:

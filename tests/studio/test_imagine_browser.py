@@ -26,7 +26,7 @@ def last_pictures(page) -> list[str]:
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_draw_a_path_imagine_two_futures_save_and_come_back(address: str, width: int, scheme: str) -> None:
-    with visit(f"{address}?tab=imagine&clip=1%402&seconds=1.5&steps=2", width, scheme) as page:
+    with visit(f"{address}/?tab=imagine&clip=1%402&seconds=1.5&steps=2", width, scheme) as page:
         says(page, "#imagine-clips", "1 · two")
         page.wait_for_function(
             "document.querySelector('#imagine-text textarea, #imagine-text input')?.placeholder.includes('left')"
@@ -58,7 +58,7 @@ def test_draw_a_path_imagine_two_futures_save_and_come_back(address: str, width:
 
 
 def test_stop_keeps_what_is_there_and_problems_are_said_where_they_are(address: str) -> None:
-    with visit(f"{address}?tab=imagine&clip=0%402&seconds=60&steps=8") as page:
+    with visit(f"{address}/?tab=imagine&clip=0%402&seconds=60&steps=8") as page:
         page.wait_for_function(
             "document.querySelector('#imagine-text textarea, #imagine-text input')?.placeholder.includes('left')"
         )
@@ -69,6 +69,6 @@ def test_stop_keeps_what_is_there_and_problems_are_said_where_they_are(address: 
         page.wait_for_selector("#imagine-save:not([disabled])")
         page.click("#imagine-clips button >> nth=2")
         says(page, "#imagine-status", "Press Imagine")
-        page.goto(f"{address}?tab=imagine&clip=0%400&go=1")
+        page.goto(f"{address}/?tab=imagine&clip=0%400&go=1")
         says(page, "#imagine-status", "Choose a moment from")
         page.wait_for_selector("#imagine-go:not([disabled])")

@@ -121,6 +121,7 @@ def test_who_waits_is_told_and_can_stop(model: WorldModel, wish: ImagineWish) ->
     assert turns.waiting() == 0
 
 
+@pytest.mark.slow
 def test_several_futures_share_the_work_and_each_seed_is_its_own(model: WorldModel, wish: ImagineWish) -> None:
     views = shown(model, replace(wish, futures=2, seed=3))
     made = views[-1].made
@@ -189,6 +190,7 @@ def test_a_drawn_path_starts_ahead_passes_its_points_and_can_stand_still() -> No
     assert straight_on(4.0, 5.0) == ((5.0, 0.0), (10.0, 0.0), (15.0, 0.0), (20.0, 0.0))
 
 
+@pytest.mark.slow
 def test_saving_writes_film_gif_path_and_the_run_folder_of_the_command(
     model: WorldModel, wish: ImagineWish, tmp_path: Path
 ) -> None:
