@@ -83,10 +83,10 @@ def studio(
     max_upload: Annotated[int, typer.Option(help="Of all files sent at once, MB.")] = 200,
 ) -> None:
     """Open the studio in the browser; see docs/studio.md and docs/security.md."""
-    import app
+    from studio.server import serve
     from studio.web.access import Access
 
-    app.main(Access.of(host, share, auth, max_upload, os.environ), port=port)
+    serve(Access.of(host, share, auth, max_upload, os.environ), port=port)
 
 
 if __name__ == "__main__":
