@@ -9,7 +9,8 @@ import pytest
 from studio.demo import wish_of
 from studio.imagine import read_actions
 from studio.live.drawn_paths import path_through, straight_on
-from studio.live.imagining import Futures, ImagineView, imagine
+from studio.live.futures import Futures
+from studio.live.imagining import ImagineView, imagine
 from studio.live.recorded import Recorded
 from studio.live.results import joined
 from studio.live.saving import MOST_KEPT, Saved, keep, kept, save
