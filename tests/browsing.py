@@ -56,7 +56,7 @@ def visit(address: str, width: int = 1280, scheme: str = "light", height: int = 
         page.set_default_timeout(WAIT_MS)
         elsewhere: list[str] = []
         failed: list[str] = []
-        home = "/".join(address.split("/")[:3])
+        home = "/".join(address.split("?")[0].split("/")[:3])
         page.on("request", lambda r: None if r.url.startswith((home, "data:", "blob:")) else elsewhere.append(r.url))
         page.on("pageerror", lambda error: failed.append(str(error)))
         page.goto(address)

@@ -39,7 +39,7 @@ def build(site: Site, wires: Wires) -> None:
 def _wire_before(events: Events, parts: Parts, wires: Wires, picked: "gradio.Textbox") -> None:
     import gradio as gr
 
-    def preview(picked: str, request: gr.Request) -> Changes:
+    def preview(picked: str, request: gr.Request) -> Any:
         return events.preview(session_of(request), picked)
 
     def arrive(request: gr.Request) -> Any:
@@ -55,8 +55,8 @@ def _wire_before(events: Events, parts: Parts, wires: Wires, picked: "gradio.Tex
 def _wire_drive(events: Events, parts: Parts, picked: "gradio.Textbox") -> None:
     import gradio as gr
 
-    def announce(request: gr.Request) -> Changes:
-        return events.announce(session_of(request))
+    def announce(picked: str, request: gr.Request) -> Changes:
+        return events.announce(session_of(request), picked)
 
     def begin(picked: str, world: str, seed: float, steps: int, text: str, request: gr.Request) -> Iterator[Changes]:
         yield from events.begin(session_of(request), picked, world, seed, steps, text)
@@ -74,7 +74,7 @@ def _wire_drive(events: Events, parts: Parts, picked: "gradio.Textbox") -> None:
     shown = [
         parts[name] for name in ("status", "film", "gauges", "above", "go", "stop", "put", "keep", "command", "here")
     ]
-    parts["go"].click(announce, None, shown, **QUIET).then(begin, asked, shown, **LIVE)
+    parts["go"].click(announce, picked, shown, **QUIET).then(begin, asked, shown, **LIVE)
     parts["film"].input(go_on, [parts["pad"], parts["autopilot"]], shown, **LIVE)
     parts["stop"].click(stop, None, shown, **QUIET)
     parts["put"].click(put, parts["kind"], parts["note"], **LIVE)

@@ -35,11 +35,19 @@ class Events:
 
     def __init__(self, site: Site, parts: Parts) -> None:
         self.site, self.parts, self.drives = site, parts, Drives()
+        self._begun: dict[str, str] = {}  # moments that visitors began to drive from
 
     # -- before the drive -----------------------------------------------------------------------------------------
 
-    def preview(self, session: str, picked: str) -> Changes:
-        """Another moment was chosen: show it."""
+    def preview(self, session: str, picked: str) -> Any:
+        """Another moment was chosen: show it, unless it comes late and is being driven from already."""
+        import gradio as gr
+
+        changes = None if self._begun.get(session) == picked else self._preview(session, picked)
+        return gr.skip() if self._begun.get(session) == picked else changes
+
+    def _preview(self, session: str, picked: str) -> Changes:
+        self._begun.pop(session, None)
         self.drives.end(session, "you chose another moment.")
         try:
             choice = choice_of(self.site, session, picked)
@@ -92,8 +100,9 @@ class Events:
 
     # -- the drive ------------------------------------------------------------------------------------------------
 
-    def announce(self, session: str) -> Changes:
+    def announce(self, session: str, picked: str) -> Changes:
         """The visitor wants to drive."""
+        self._begun[session] = picked
         self.drives.end(session, "you began another one.")
         self.site.visitors.begin(session)
         return {
@@ -206,20 +215,15 @@ class Events:
         """A drive has ended: what came of it, and what can be done with it."""
         import gradio as gr
 
+        from studio.live.keeping import command
+
         return {
             **self._buttons(driving=False),
             self.parts["status"]: shown.status(f"The drive is over: {outcome(seat.driving)}"),
             self.parts["film"]: seat.film.value(),
             self.parts["keep"]: gr.Button(interactive=seat.driving.driven_s >= 1.0),
-            self.parts["command"]: self._command(seat),
+            self.parts["command"]: gr.Code(command(seat.driving, seat.clip, self.site.model.folder), visible=True),
         }
-
-    def _command(self, seat: Seat) -> Any:
-        import gradio as gr
-
-        from studio.live.keeping import command
-
-        return gr.Code(command(seat.driving, seat.clip, self.site.model.folder), visible=True)
 
     def _buttons(self, *, driving: bool) -> Changes:
         import gradio as gr

@@ -43,7 +43,7 @@ def cockpit(films: Films) -> Parts:
     status = gr.HTML(shown.status(READY), label="State of the drive", elem_id="drive-status", min_height=28)
     film = player(films, label="The drive", elem_id="drive-player", hungry=HUNGRY)
     with gr.Row():
-        go = gr.Button("Drive", variant="primary", elem_id="drive-go")
+        go = gr.Button("Drive", variant="primary", interactive=False, elem_id="drive-go")
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="drive-stop")
     gauges = gr.HTML(gauges_of({}), label="Gauges", elem_id="drive-gauges", css_template=CSS)
     with gr.Row():

@@ -37,7 +37,7 @@ PICKED = pick_text("", 0, 2.0)
 
 
 def begin(events: Events, session: str, world: str = "dream") -> dict[str, Any]:
-    events.announce(session)
+    events.announce(session, PICKED)
     changes: dict[str, Any] = {}
     for change in events.begin(session, PICKED, world, 0, 1, ""):
         changes |= change
@@ -54,6 +54,15 @@ def test_the_player_asks_and_the_drive_goes_on(events: Events) -> None:
     assert "You drive" in changes["status"]
     assert "km/h" in changes["gauges"]
     assert changes["above"]["layers"][0]["label"] == "driven"
+
+
+def test_a_preview_that_comes_late_does_not_disturb_the_drive(events: Events) -> None:
+    assert events.preview("a", PICKED)["film"]["tracks"][0]["name"] == "now"
+    begin(events, "a")
+    assert "film" not in events.preview("a", PICKED)
+    assert "You drive" in events.go_on("a", {}, False)["status"]
+    assert events.preview("a", pick_text("", 1, 2.0))["film"]["tracks"][0]["name"] == "now"
+    assert "you chose another moment" in events.go_on("a", {}, False)["status"]
 
 
 def test_a_stop_ends_the_drive_and_another_visitor_drives_on(events: Events) -> None:
