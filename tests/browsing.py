@@ -62,8 +62,8 @@ def visit(address: str, width: int = 1280, scheme: str = "light", height: int = 
         page.goto(address)
         yield page
         browser.close()
-        assert elsewhere == []
-        assert failed == []
+        assert not elsewhere, elsewhere
+        assert not failed, failed
 
 
 def looks_right(page: Any, width: int, name: str) -> None:

@@ -40,8 +40,8 @@ def build(site: Site, wires: Wires) -> None:
             chosen = clip_picker(site, wires, PAGE, first=FIRST_CLIP)
             parts = layout.change_parts() | layout.run_parts()
         with gr.Column(scale=3, min_width=320):
-            parts |= layout.stage_parts()
-    parts |= layout.film_parts(site.films) | layout.variant_parts() | layout.looking_parts()
+            parts |= layout.stage_parts() | layout.film_parts(site.films)
+    parts |= layout.variant_parts() | layout.looking_parts()
     page = Events(site, parts)
     _wire_preview(page, chosen, wires)
     _wire_pointing(page, chosen)
