@@ -7,7 +7,7 @@ from typing import Any
 from studio.live import calls
 from studio.live.calls import Answer, Caller
 from studio.live.polite import Stopped
-from studio.pages.frame import session_of
+from studio.pages.wires import session_of
 from studio.web.site import Site
 from worldmodel.errors import BadRequest, DetourError
 

@@ -19,12 +19,12 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from studio.pages.frame import Wires, session_of, values_for
+from studio.pages.wires import Wires, session_of, values_for
 from studio.web import shown
+from studio.web.arrivals.uploads import Received, arriving
 from studio.web.components.drop import drop, received
 from studio.web.shelf import MAX_THUMBNAILS, Choice, ClipCard, clip_cards, clip_names, moment_range
 from studio.web.site import DATASETS, MINE, Site
-from studio.web.uploads import Received, arriving
 from worldmodel.errors import BadRequest, DetourError
 from worldmodel.io.lerobot import Dataset
 

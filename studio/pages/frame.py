@@ -1,31 +1,35 @@
 """The frame around the pages: one heading, a tab for each page, links that find them again, what it is not."""
 
-import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from studio.pages import api
+from studio.pages.drive.page import build as drive
+from studio.pages.imagine.page import build as imagine
+from studio.pages.jobs.page import build as jobs
+from studio.pages.scores.page import build as scores
+from studio.pages.study.page import build as study
+from studio.pages.what_if.page import build as what_if
+from studio.pages.wires import Wires, session_of
 from studio.web import shown
-from studio.web.links import PAGES, Link, fresh
+from studio.web.links import PAGES, Link
 from studio.web.site import Site
 from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:
     import gradio
 
-TITLES = {
-    "imagine": "Imagine",
-    "what-if": "What if",
-    "drive": "Drive",
-    "study": "Study",
-    "scores": "Scores",
-    "jobs": "Jobs",
+TABS = {  # title, and what lays the page out
+    "imagine": ("Imagine", imagine),
+    "what-if": ("What if", what_if),
+    "drive": ("Drive", drive),
+    "study": ("Study", study),
+    "scores": ("Scores", scores),
+    "jobs": ("Jobs", jobs),
 }
 INTRO = "Imagine how a drive goes on, change one thing, see what the driver would do instead."
 NOTICE = "A research tool, no evidence of road safety. Imagined frames are generated, not recorded."
 CACHE_S = (600, 3600)  # look for old files every 10 minutes, remove those older than an hour
-_number = count()
 
 REMEMBER = """(query) => {
   const here = new URLSearchParams(window.location.search);
@@ -46,38 +50,6 @@ RECALL = """() => {
 }"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wires:
-    """Two hidden texts that connect the pages.
-
-    Attributes:
-        address: The query that the studio was opened with, or that another page hands over; pages listen to it.
-        here: The link of what was started last; a page writes it, the browser's address follows.
-    """
-
-    address: "gradio.Textbox"
-    here: "gradio.Textbox"
-
-
-def hand_over(link: Link) -> str:
-    """What a page writes into `address` to open another page with values."""
-    return fresh(link, next(_number))
-
-
-def values_for(page: str, query: str | None) -> Link | None:
-    """The link in `query` if it is for this page and says anything; else None. A broken link is the frame's to tell."""
-    try:
-        link = Link.parse(query)
-    except BadRequest:
-        return None
-    return link if link.page == page and link.values else None
-
-
-def session_of(request: Any) -> str:
-    """The visitor's session; 'unknown' for none, which owns nothing."""
-    return str(getattr(request, "session_hash", None) or "unknown")
-
-
 def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
     """The studio, ready to launch; nothing heavy is read before it is asked for.
 
@@ -87,8 +59,6 @@ def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
     """
     import gradio as gr
 
-    from studio.pages import api
-
     with gr.Blocks(title="Detour studio", analytics_enabled=False, delete_cache=CACHE_S) as blocks:
         gr.HTML(f'<header class="masthead"><h1>Detour</h1><p>{INTRO}</p></header>', label="Detour")
         note = gr.HTML(label="About the link", visible=False, elem_id="link-note")
@@ -97,18 +67,14 @@ def page_of(site: Site, pages: Sequence[str] = PAGES) -> "gradio.Blocks":
         wires = Wires(address=address, here=here)
         with gr.Tabs(elem_id="pages") as tabs:
             for page in pages:
-                with gr.Tab(TITLES[page], id=page, elem_id=f"page-{page}") as tab:
-                    _builder(page)(site, wires)
+                title, build = TABS[page]
+                with gr.Tab(title, id=page, elem_id=f"page-{page}") as tab:
+                    build(site, wires)
                 tab.select(None, js=RECALL % (REMEMBER, page, page), api_visibility="private")
         gr.HTML(f'<footer class="notice">{NOTICE}</footer>', label="Notice")
         _wire(blocks, site, wires, tabs, note, pages)
         api.build(site)
     return blocks
-
-
-def _builder(page: str) -> Callable[[Site, Wires], None]:
-    build: Callable[[Site, Wires], None] = importlib.import_module(f"studio.pages.{page.replace('-', '_')}").build
-    return build
 
 
 def _wire(blocks: Any, site: Site, wires: Wires, tabs: Any, note: Any, pages: Sequence[str]) -> None:

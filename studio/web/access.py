@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from studio.web.arrivals.limits import Limits
 from studio.web.guard import Guard, is_address
-from studio.web.limits import Limits
 from worldmodel.errors import BadRequest
 
 LOCAL = ("127.0.0.1", "localhost", "::1")

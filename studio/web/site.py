@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from studio.live.tasks import Tasks
+from studio.live.tasks.tasks import Tasks
+from studio.web.arrivals.limits import Limits
 from studio.web.films import Films
-from studio.web.limits import Limits
 from studio.web.shared_model import SharedModel
 from studio.web.turns import Turns
 from studio.web.visitors import Visitors

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from studio.pages.choosing import pick_text
-from studio.pages.drive_events import Events
+from studio.pages.drive.events import Events
 from studio.web.links import Link
 from studio.web.site import Site
 from worldmodel.io.lerobot import Dataset

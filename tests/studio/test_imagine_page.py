@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from studio.live.wishes import PATH, SPEED
+from studio.live.imagine.wishes import PATH, SPEED
 from studio.pages.choosing import choice_of, own_datasets, pick_of, pick_text, pick_values
-from studio.pages.imagine_controls import CONTROLS, control_values, drawn_words
-from studio.pages.imagine_events import Events
+from studio.pages.imagine.controls import CONTROLS, control_values, drawn_words
+from studio.pages.imagine.events import Events
 from studio.web.links import Link
 from studio.web.site import Site
 from worldmodel.errors import BadDataset, BadRequest, DetourError

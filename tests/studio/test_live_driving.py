@@ -8,12 +8,12 @@ import pytest
 
 from policy.bicycle import CarState
 from studio.imagine import read_actions
-from studio.live.drives import Drives, Seat
-from studio.live.driving import MAX_SECONDS, Driving
-from studio.live.hands import PAD_CAR, Hands
-from studio.live.keeping import command, keep
-from studio.live.obstacle import Obstacle, along
-from studio.live.ride import DriveRequest
+from studio.live.drive.drives import Drives, Seat
+from studio.live.drive.driving import MAX_SECONDS, Driving
+from studio.live.drive.hands import PAD_CAR, Hands
+from studio.live.drive.obstacle import Obstacle, along
+from studio.live.drive.ride import DriveRequest
+from studio.live.imagine.keeping import command, keep
 from studio.moments import Moment
 from studio.web.films import Films, Track
 from worldmodel.clips import Clip, Instruction

@@ -8,13 +8,13 @@ import pytest
 
 from studio.demo import wish_of
 from studio.imagine import read_actions
-from studio.live.drawn_paths import path_through, straight_on
-from studio.live.futures import Futures
-from studio.live.imagining import ImagineView, imagine
-from studio.live.recorded import Recorded
-from studio.live.results import joined
-from studio.live.saving import MOST_KEPT, Saved, keep, kept, save
-from studio.live.wishes import PATH, SPEED, ImagineWish, wish_of_link
+from studio.live.imagine.drawn_paths import path_through, straight_on
+from studio.live.imagine.futures import Futures
+from studio.live.imagine.imagining import ImagineView, imagine
+from studio.live.imagine.recorded import Recorded
+from studio.live.imagine.results import joined
+from studio.live.imagine.saving import MOST_KEPT, Saved, keep, kept, save
+from studio.live.imagine.wishes import PATH, SPEED, ImagineWish, wish_of_link
 from studio.moments import find_moment
 from studio.web.links import Link
 from studio.web.shelf import Choice

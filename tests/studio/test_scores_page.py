@@ -9,13 +9,15 @@ import pytest
 import studio.live.polite as live_polite
 from eval_fid_fvd.presets import PRESETS
 from eval_fid_fvd.results import Scores
-from studio.live.background import Reporter, Step, steps_of
 from studio.live.polite import PoliteModel, Relay, Stopped, polite
-from studio.live.score_files import earlier_results, keep
-from studio.live.score_sides import IMAGINED, choices, place_of
-from studio.live.score_wishes import ScoreWish, command_of
-from studio.live.scoring import Scored, command, scoring
-from studio.pages import score_figures, score_shown, scores
+from studio.live.scores.files import earlier_results, keep
+from studio.live.scores.scoring import Scored, command, scoring
+from studio.live.scores.sides import IMAGINED, choices, place_of
+from studio.live.scores.wishes import ScoreWish, command_of
+from studio.live.tasks.background import Reporter, Step, steps_of
+from studio.pages.scores import figures as score_figures
+from studio.pages.scores import page as scores
+from studio.pages.scores import shown as score_shown
 from studio.web.links import Link
 from studio.web.shared_model import SharedModel
 from studio.web.site import Site
@@ -301,7 +303,7 @@ def test_whoever_is_stopped_leaves_the_queue(monkeypatch):
 
 
 def test_the_example_says_when_no_clip_is_long_enough(tmp_path, drives):
-    from studio.live.score_examples import make_example
+    from studio.live.scores.examples import make_example
     from worldmodel.io.lerobot import write_dataset
 
     write_dataset([drives.clip(2)], tmp_path / "short", name="short")

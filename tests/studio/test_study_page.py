@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from studio.live import batches, jobs_shown, studies, study_shown
-from studio.live.batches import Batch, batch_of, batch_order, clips_in, seeds_in
-from studio.live.orders import Order, TaskView, Unit, UnitView
-from studio.live.processes import Count
-from studio.live.studies import allowed, exported, open_study, quick, study_order, whole
-from studio.live.study_form import form_of, link_of, read, study_of_link, with_form
+from studio.live.study import shown as study_shown
+from studio.live.study import studies
+from studio.live.study.form import form_of, link_of, read, study_of_link, with_form
+from studio.live.study.studies import allowed, exported, open_study, quick, study_order, whole
+from studio.live.tasks import batches
+from studio.live.tasks import shown as jobs_shown
+from studio.live.tasks.batches import Batch, batch_of, batch_order, clips_in, seeds_in
+from studio.live.tasks.orders import Order, TaskView, Unit, UnitView
+from studio.live.tasks.processes import Count
 from studio.study_config import StudyConfig, read_study, study_yaml
 from studio.study_plots import driver_plot, reactions_plot, sweep_plot
 from studio.web.links import Link

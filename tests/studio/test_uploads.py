@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.web import confined, contents, uploads
-from studio.web.limits import Limits
-from studio.web.uploads import Received, arriving, take, used_bytes
+from studio.web.arrivals import confined, contents, uploads
+from studio.web.arrivals.limits import Limits
+from studio.web.arrivals.uploads import Received, arriving, take, used_bytes
 from worldmodel.errors import BadDataset, BadInput, BadTable, BadVideo
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.video import write_video

@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.web.limits import Limits
-from studio.web.sorting import Received
+from studio.web.arrivals.limits import Limits
+from studio.web.arrivals.sorting import Received
 from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Futures while they are imagined, shown and kept."""

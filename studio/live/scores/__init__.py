@@ -1,0 +1,1 @@
+"""Scores of two sides, while they are computed."""

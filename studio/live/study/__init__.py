@@ -1,0 +1,1 @@
+"""Studies as the page asks for them and shows them."""

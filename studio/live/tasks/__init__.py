@@ -1,0 +1,1 @@
+"""Work in the background: ordinary commands in processes of their own."""

@@ -1,0 +1,1 @@
+"""One change, both sides, and what it does to plans."""

@@ -1,0 +1,1 @@
+"""What visitors send: checked by content, within bounds, made a dataset."""
