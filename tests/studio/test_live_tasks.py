@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.live.tasks import processes
 from studio.live.tasks.orders import Order, Unit
 from studio.live.tasks.processes import Count, Ended, Process
-from studio.live.tasks.tasks import MOST_OF_ONE, Tasks, processes
+from studio.live.tasks.tasks import MOST_OF_ONE, Tasks
 from worldmodel.errors import BadRequest, Busy
 
 SOON_S = 5.0

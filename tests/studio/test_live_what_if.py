@@ -10,11 +10,12 @@ import pytest
 
 from policy.saliency import NotApplicable
 from studio.live.what_if.answers import from_above, obstacle_of
-from studio.live.what_if.asking import AFTER, BEFORE, DIFFERENCE, TOWN, WhatIfView, difference, what_if
+from studio.live.what_if.asking import AFTER, BEFORE, DIFFERENCE, TOWN, difference, what_if
 from studio.live.what_if.looking import LookingView, looking
 from studio.live.what_if.preview import clicked_ground, near_side, preview, who_is_around, who_is_at
 from studio.live.what_if.questions import Question, offered_planners, question_of_link
 from studio.live.what_if.variants import all_variants
+from studio.live.what_if.views import WhatIfView
 from studio.moments import Wish
 from studio.placement import middle_of
 from studio.sides import Place, Places, sides_of

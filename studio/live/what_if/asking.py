@@ -1,19 +1,19 @@
 """One change, before and after: the same seconds twice, the same planner twice, and how its plan moved."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
 from studio.counterfactual import Pair, pair_of
 from studio.demo import wish_of
-from studio.live.imagine.imagining import WAIT_S, Clock, Opening
+from studio.live.imagine.imagining import Clock, Opening
 from studio.live.imagine.pictures import Painter
 from studio.live.what_if.answers import Answer, from_above, thing_of
 from studio.live.what_if.questions import PATH, PATH_S, Question
+from studio.live.what_if.views import WhatIfView, time_left, turn
 from studio.overlays import COLORS, upscaled, with_path
 from studio.planners import make_planner
 from studio.saliency_overlays import heat_colors
@@ -23,7 +23,7 @@ from studio.web.films import Track
 from studio.web.turns import Ticket
 from worldmodel.edits import ChangeMotion
 from worldmodel.errors import DetourError, Diverged
-from worldmodel.geometry import Array, Rig
+from worldmodel.geometry import Array
 from worldmodel.plans import PLAN_TIMES_S
 
 if TYPE_CHECKING:
@@ -33,37 +33,6 @@ if TYPE_CHECKING:
 
 BRIGHT = 64.0  # a change of a quarter of the range is drawn brightest
 BEFORE, AFTER, DIFFERENCE, TOWN = "before", "after", "difference", "town"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WhatIfView:
-    """What is new to a visitor; what is None or empty stays as it is.
-
-    Attributes:
-        status: A sentence.
-        share: Of the work done, 0 to 1.
-        opening: A new film begins.
-        rig: The cameras at the size that is shown; with the opening.
-        frames: Pictures to append, by the name of their track.
-        complete: Tracks that have no further frames.
-        now: The newest pictures after the change at the size that is shown, with the plans on the road once they are there.
-        birds_eye: As the component `birds_eye` takes it.
-        answer: How the plan moved.
-        told: What to know before trusting it.
-        finished: Whether nothing follows.
-    """
-
-    status: str | None = None
-    share: float | None = None
-    opening: Opening | None = None
-    rig: Rig | None = None
-    frames: Mapping[str, UInt8[Array, "n 3 h w"]] = field(default_factory=dict)
-    complete: tuple[str, ...] = ()
-    now: UInt8[Array, "camera 3 h w"] | None = None
-    birds_eye: dict[str, Any] | None = None
-    answer: Answer | None = None
-    told: tuple[str, ...] | None = None
-    finished: bool = False
 
 
 def what_if(
@@ -110,34 +79,6 @@ def what_if(
 def place_of_question(places: Places, question: Question, model: "WorldModel") -> Place:
     """The moment that a question is about, going on for as long as a plan or what is to be imagined."""
     return places.at(question.choice.text, wish_of(model, max(PATH_S, question.seconds)))
-
-
-def turn(
-    draw: Callable[[], Ticket], stopped: Callable[[], bool], work: Callable[[], None], doing: str | None
-) -> Iterator[WhatIfView]:
-    """Wait for the model, then do one piece of work with it; nothing is done once `stopped()`.
-
-    Args:
-        doing: Shown when it is our turn.
-    """
-    ticket = draw()
-    try:
-        while not ticket.ready(WAIT_S):
-            if stopped():
-                return
-            yield WhatIfView(status=f"Waiting for the model: {ticket.ahead} before you …")
-        if doing is not None:
-            yield WhatIfView(status=doing)
-        if not stopped():
-            work()
-    finally:
-        ticket.leave()
-
-
-def time_left(share: float, spent_s: float) -> str:
-    """What to add to a status: how long the rest takes, judged by the share that is done; '' while nobody knows."""
-    left_s = spent_s / share * (1 - share) if 0 < share < 1 else 0.0
-    return f" · about {left_s:.0f} s left" if left_s >= 1 else ""
 
 
 def difference(

@@ -13,8 +13,9 @@ from policy.planner import Planner
 from policy.saliency import NotApplicable
 from policy.saliency_patches import GRID, effects_patch_by_patch
 from studio.live.imagine.imagining import Clock
-from studio.live.what_if.asking import place_of_question, time_left, turn
+from studio.live.what_if.asking import place_of_question
 from studio.live.what_if.questions import Question
+from studio.live.what_if.views import time_left, turn
 from studio.moments import Moment
 from studio.planners import make_planner
 from studio.saliency import SaliencyRequest, maps_of

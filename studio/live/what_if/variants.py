@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from studio.counterfactual import pair_of
 from studio.live.imagine.imagining import Clock
 from studio.live.what_if.answers import changes_of
-from studio.live.what_if.asking import place_of_question, time_left, turn
+from studio.live.what_if.asking import place_of_question
 from studio.live.what_if.questions import OBJECT, PLACED, VARIANTS, Question
+from studio.live.what_if.views import time_left, turn
 from studio.planners import make_planner
 from studio.sides import Place, Places, answer_of, sides_of
 from studio.web.turns import Ticket

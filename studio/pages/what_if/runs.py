@@ -5,10 +5,11 @@ from html import escape
 from typing import Any
 
 from studio.live.imagine.saving import path_csv
-from studio.live.what_if.asking import WhatIfView, what_if
+from studio.live.what_if.asking import what_if
 from studio.live.what_if.looking import LookingView, looking
 from studio.live.what_if.questions import PATH, Question
 from studio.live.what_if.variants import HEAD, VariantsView, all_variants
+from studio.live.what_if.views import WhatIfView
 from studio.pages.choosing import pick_values
 from studio.pages.what_if.events import PAGE, Changes, Events, Said
 from studio.town_changes import path_of
