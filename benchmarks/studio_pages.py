@@ -43,6 +43,8 @@ ASKED = {  # figure: (what, unit, threshold)
     "cold_chunk_s": ("first computed chunk, after the command, clicked at once", "s", 35.0),
     "warm_chunk_s": ("first computed chunk, after a click, warm (median)", "s", 4.0),
     "further_chunk_s": ("a further chunk (median)", "s", 2.0),
+    "answer_s": ("What if: both plans, after a click (median)", "s", None),
+    "both_chunk_s": ("What if: first computed chunk of both sides, after a click (median)", "s", 4.0),
     "drive_fps": ("Drive: multi-view frames per second", "1/s", 2.0),
     "kept_mb": ("memory kept after {rollouts} rollouts, idle", "MB", 200.0),
     "alone_s": ("2 s imagined by one visitor through the API", "s", None),
@@ -178,6 +180,36 @@ def pace(studio: Studio, chromium: Any, rollouts: int) -> dict[str, float]:
     }
 
 
+SIDES = """() => {
+  const status = document.querySelector('#what-if-status');
+  window.steps = {};
+  new MutationObserver(() => {
+    const now = performance.now(), text = status.innerText;
+    if (/how both go on/.test(text)) window.steps.answer ??= now;
+    if (/imagined on both sides/.test(text)) window.steps.chunk ??= now;
+    if (/^Done/.test(text) && window.steps.chunk) window.steps.done ??= now;
+  }).observe(status, {subtree: true, childList: true, characterData: true});
+  window.clicked = performance.now();
+  document.querySelector('#what-if-go').click();
+}"""
+
+
+def what_if(studio: Studio, chromium: Any, times: int = 5) -> dict[str, float]:
+    """A car 12 m ahead, again and again; the first time loads the planner and does not count."""
+    page = opened(chromium, studio, "?tab=what-if")
+    page.wait_for_selector("#what-if-cameras canvas, #what-if-cameras img")
+    answers, chunks = [], []
+    for _ in range(times + 1):
+        page.wait_for_timeout(2000)
+        page.evaluate(SIDES)
+        page.wait_for_function("window.steps.done !== undefined")
+        clicked, steps = page.evaluate("[window.clicked, window.steps]")
+        answers.append((steps["answer"] - clicked) / 1000)
+        chunks.append((steps["chunk"] - clicked) / 1000)
+    page.context.close()
+    return {"answer_s": median(answers[1:]), "both_chunk_s": median(chunks[1:])}
+
+
 def drive(studio: Studio, chromium: Any, seconds: float) -> dict[str, float]:
     """Hold 'forward' for a while; frames that the player has got, per second."""
     page = opened(chromium, studio, "?tab=drive")
@@ -236,6 +268,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, browser() as chromium, running(Path(folder)) as studio:
         figures = start(studio, chromium)
         figures |= pace(studio, chromium, args.rollouts)
+        figures |= what_if(studio, chromium)
         figures |= drive(studio, chromium, args.drive_seconds)
         figures |= leave(studio, chromium)
         figures |= crowd(studio, args.visitors)
