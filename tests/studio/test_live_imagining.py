@@ -15,7 +15,7 @@ from studio.live.imagine.recorded import Recorded
 from studio.live.imagine.results import joined
 from studio.live.imagine.saving import MOST_KEPT, Saved, keep, kept, save
 from studio.live.imagine.wishes import PATH, SPEED, ImagineWish, wish_of_link
-from studio.moments import find_moment
+from studio.moments import Wish, find_moment
 from studio.web.links import Link
 from studio.web.shelf import Choice
 from studio.web.turns import Turns
@@ -273,3 +273,14 @@ def test_commands_name_everything_and_quote_what_was_typed(wish: ImagineWish) ->
     assert parse_schedule(asked.schedule("told")).texts == ((0.0, "stop; rm -rf /"), (2.0, "go"))
     assert asked.guide("told").texts == ((0.0, "stop; rm -rf /"), (2.0, "go"))  # type: ignore[attr-defined]
     assert wish.guide("told") == FixedGuide(text="told")
+
+
+def test_the_route_of_a_town_clip_is_the_way_that_was_driven_and_others_have_none(drives: Dataset) -> None:
+    wish = Wish(history=16, chunk=4, future_s=4.0)
+    recorded = Recorded.around("assets/clips:2@5", wish, (64, 32))
+    route, driven = recorded.route(), recorded.driven()
+    assert route is not None
+    assert driven is not None
+    soon = driven.poses[driven.times_s <= 3, :2]
+    assert max(np.hypot(*(route - place).T).min() for place in soon) < 1.0
+    assert Recorded.around(f"{drives.path}:0@3", wish, (64, 32)).route() is None

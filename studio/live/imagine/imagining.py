@@ -147,6 +147,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     truth: list[Array] = field(default_factory=list)
     plan: Plan | None = None
+    route: Array | None = None
     spent_s: float = 0.0
 
     @staticmethod
@@ -171,7 +172,11 @@ class _Run:
 
     def _plan(self) -> Callable[[], ImagineView]:
         self.plan = self.futures.plan()
-        return lambda: ImagineView(birds_eye=self.from_above())
+        return self._with_route
+
+    def _with_route(self) -> ImagineView:
+        self.route = self.recorded.route()
+        return ImagineView(birds_eye=self.from_above())
 
     def opening(self) -> ImagineView:
         """The past on every track, before anything is imagined."""
@@ -241,7 +246,7 @@ class _Run:
         """All paths that are known by now."""
         done = zip(*self.futures.done, strict=True)
         paths = [joined_path([rollout.trajectory for rollout in future]) for future in done]
-        return from_above(self.recorded, self.plan, paths, self.futures.wish, self.futures.actions)
+        return from_above(self.recorded, self.plan, paths, self.futures.wish, self.futures.actions, self.route)
 
     def ending(self) -> ImagineView:
         """Everything is there, or it was stopped."""

@@ -3,16 +3,19 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from studio.live.imagine.pictures import Painter
 from studio.moments import Moment, Wish, moment_of
 from studio.overlays import COLORS
+from studio.town_scene import town_scene
 from worldmodel.errors import BadTable
-from worldmodel.geometry import Array, Trajectory
+from worldmodel.geometry import Array, Trajectory, relative
 from worldmodel.io.lerobot import Dataset, find_clip
 from worldmodel.observing import frames_between
 from worldmodel.pictures import resize_video
+
+ROUTE_M = 40.0  # how much of the route is drawn
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,6 +85,21 @@ class Recorded:
     def past(self, painter: Painter) -> UInt8[Array, "n 3 height width"]:
         """Mosaics of the past, with the way that was driven."""
         return painter.frames(self.seen(), "recorded", self.history(), self.path, COLORS["truth"])
+
+    def route(self) -> Float[Array, "n 2"] | None:
+        """Where the driver was sent, from now to ROUTE_M ahead, in the ego frame of now, points about a metre apart.
+
+        None but for clips of the town, whose scene is simulated again for it: about a second.
+        """
+        scene = town_scene(self.moment)
+        if scene is None:
+            return None
+        along = np.concatenate([[0.0], np.hypot(*np.diff(scene.route, axis=0).T).cumsum()])
+        frame = round((self.moment.start_s + self.moment.at_s) * scene.frequency_hz)
+        ahead = along - scene.route_s[frame]
+        near = scene.route[(ahead >= 0) & (ahead <= ROUTE_M)]
+        poses = np.concatenate([near, np.zeros((len(near), 1))], axis=1)
+        return relative(scene.ego_poses[frame], poses)[:, :2]
 
     def history(self) -> Trajectory | None:
         """The path of the frames that are seen, times up to 0; None where it is unknown."""

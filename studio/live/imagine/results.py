@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from studio.demo import frame_scores, plan_errors
 from studio.live.imagine.recorded import Recorded
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FUTURE_COLORS = ("#2f6fde", "#9a5bd0", "#0f8b8d", "#8a6d00")  # of up to four futures; none is the plan's or the truth's
 SAMPLE_COLOR = "#e8a88f"  # a pale kind of the plan's own
+ROUTE_COLOR = "#c2a83e"
 FUTURE_S = 8.0  # how much of the recorded path is drawn
 
 
@@ -88,11 +89,17 @@ def from_above(
     futures: Sequence[Trajectory],
     wish: ImagineWish,
     actions: Trajectory | None,
+    route: Float[Array, "n 2"] | None = None,
 ) -> dict[str, Any]:
-    """What the bird's-eye view shows: history, what was driven, the plan and its samples, the route, each future, boxes."""
+    """What the bird's-eye view shows: history, what was driven, the plan and its samples, the route, each future, boxes.
+
+    Args:
+        recorded, plan, futures, wish, actions: What is known by now.
+        route: Where the driver was sent, in the ego frame of now; None where it is not known.
+    """
     boxes = recorded.moment.clip.boxes
     return scene(
-        [*known_layers(recorded), *_planned(plan), *_imagined(futures, wish, actions)],
+        [*_routed(route), *known_layers(recorded), *_planned(plan), *_imagined(futures, wish, actions)],
         boxes=() if boxes is None else boxes[recorded.moment.now],
         cars=[*known_cars(recorded, wish.seconds), *_cars(futures, wish)],
         waypoints=np.array(wish.waypoints) if wish.drive == PATH else None,
@@ -126,11 +133,14 @@ def _cars(futures: Sequence[Trajectory], wish: ImagineWish) -> Iterator[CarPath]
         yield CarPath(label="imagined" if wish.futures == 1 else f"seed {seed}", path=path, color=color)
 
 
+def _routed(route: Array | None) -> Iterator[PathLayer]:
+    if route is not None:
+        yield _layer("route", route, ROUTE_COLOR)
+
+
 def _planned(plan: Plan | None) -> Iterator[PathLayer]:
     if plan is None:
         return
-    if plan.route is not None:
-        yield _layer("route", plan.route, COLORS["town"], dashed=True)
     if plan.samples is not None:
         there_and_back = [np.concatenate([sample, sample[::-1], np.zeros((1, 3))]) for sample in plan.samples]
         label = f"{len(plan.samples)} plan samples"
