@@ -21,6 +21,8 @@ def theme() -> "gradio.themes.Base":
         block_info_text_color_dark="*neutral_400",
         block_label_text_color="*neutral_700",
         block_title_text_color="*neutral_700",
+        input_placeholder_color="#5b6b82",
+        input_placeholder_color_dark="#a9b6c8",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
@@ -37,6 +39,9 @@ html, body { overflow-x: hidden; }
 .masthead p, .notice { color: var(--body-text-color-subdued); margin: 0; }
 .notice { font-size: .85rem; margin: 0 -12px; }
 .tab-container button { font-size: 1.02rem; }
+.tab-container button.selected { color: var(--primary-700); }
+.dark .tab-container button.selected { color: var(--primary-400); }
+.cm-content span { color: inherit !important; }
 input[role="combobox"] { padding-right: 18px !important; text-overflow: ellipsis; }
 :focus-visible { outline: 2px solid var(--primary-500) !important; outline-offset: 2px; }
 .main.app { padding: 14px clamp(12px, 2.5vw, 32px) !important; }
