@@ -47,6 +47,7 @@ def test_what_the_controls_say_becomes_a_link_that_sets_the_controls_again(page:
     assert again == wish
     assert pick_values(picked) == {"clip": "1@2"}
     assert control_values(again)["then0"] == "turn left"
+    assert control_values(again)["from2"] == 3.0, "a row that says nothing has a time that makes sense"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,8 @@ def test_the_drawn_path_is_put_into_words(page: Events) -> None:
     assert "10 m in 2 s, 5.0 m/s (18 km/h)" in drawn_words([[5, 0], [10, 0]], 2.0)
     assert 'role="alert"' in page.drawn(PATH, 2.0, {"waypoints": "none"})
     assert page.drawn(SPEED, 2.0, None) == ""
+    linked = page.follow("me", "tab=imagine&clip=1%402&drive=path&path=5%2C0%3B9%2C1&seconds=2")
+    assert "Drag the 2 points" in linked["drawn"].value
 
 
 def test_choices_are_texts_that_links_carry(page: Events) -> None:

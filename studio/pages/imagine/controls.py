@@ -83,6 +83,6 @@ def control_values(wish: ImagineWish) -> dict[str, Any]:
         "motion_weight": sampling.guidance_motion, "past_weight": sampling.guidance_history, "memory": sampling.memory,
     }  # fmt: skip
     for i in range(CHANGES):
-        start, text = wish.changes[i] if i < len(wish.changes) else (None, "")
+        start, text = wish.changes[i] if i < len(wish.changes) else (float(i + 1), "")
         values |= {f"from{i}": start, f"then{i}": text}
     return values

@@ -76,16 +76,16 @@ class Events:
         except DetourError as error:
             return {self.parts["status"]: shown.problem(str(error))}
         changes = {self.parts[name]: value for name, value in control_values(wish).items()}
-        changes |= self.who_drives(wish.drive)
+        changes |= self.who_drives(wish.drive, drawn_words(wish.waypoints, wish.seconds))
         return {**changes, self.parts["auto"]: query} if AUTO in link.values else changes
 
-    def who_drives(self, drive: str) -> Updates:
-        """Which controls matter now."""
+    def who_drives(self, drive: str, words: str = "") -> Updates:
+        """Which controls matter now, and what the drawn path amounts to."""
         import gradio as gr
 
         return {
             self.parts["command_group"]: gr.Group(visible=drive == SPEED),
-            self.parts["drawn"]: gr.HTML(visible=drive == PATH),
+            self.parts["drawn"]: gr.HTML(words, visible=drive == PATH),
         }
 
     # -- before ---------------------------------------------------------------------------------------------------
@@ -137,8 +137,12 @@ class Events:
             self.parts["drawn"]: gr.HTML(drawn_words(points, seconds), visible=True),
         }
 
-    def drawn(self, drive: str, seconds: float, above: Any) -> str:
-        """What the path amounts to as it is drawn by now."""
+    def drawn(self, drive: str, seconds: float, above: Any) -> Any:
+        """What the path amounts to as it is drawn by now; nothing changes while no points are shown."""
+        import gradio as gr
+
+        if drive == PATH and not (isinstance(above, dict) and above.get("waypoints")):
+            return gr.skip()
         try:
             return drawn_words(waypoints_of(above), seconds) if drive == PATH and seconds else ""
         except DetourError as error:

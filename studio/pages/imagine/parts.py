@@ -58,8 +58,8 @@ def _change(number: int) -> Parts:
 
     with gr.Row():
         start = gr.Number(
-            label=f"From second ({number + 1})",
-            value=None,
+            label=f"From s ({number + 1})",
+            value=number + 1,
             minimum=0,
             maximum=MAX_SECONDS,
             step=0.5,

@@ -189,6 +189,7 @@ const sizes = new ResizeObserver((entries) => {
     shape(track);
     if (fitCanvas(target, contentRect)) track.drawn = -2;
   }
+  if (film && stage.offsetParent !== null) draw(); // now: a canvas of another size is empty
   wake();
 });
 
