@@ -126,6 +126,13 @@ def test_an_object_is_placed_by_a_click_and_answered(browser: Any, address: str,
     page.reload()
     page.wait_for_function("() => document.querySelector('#what-if-command')?.innerText.includes('--x-m')")
     assert "--samples 1" in page.inner_text("#what-if-command")
+    page.wait_for_function("() => document.querySelector('#what-if-status')?.innerText.includes('Done')")  # by itself
+    assert page.inner_text("#what-if-response") == said
+    page.goto(f"{page.url}&seed=no")
+    page.wait_for_selector("#what-if-status .problem")
+    assert "the link says seed=no" in page.inner_text("#what-if-status")
+    page.locator("label", has_text="Other words").click()
+    page.wait_for_selector("#what-if-note >> text=Write what the driver is told")
     page.close()
 
 

@@ -17,6 +17,7 @@ from studio.live.what_if.questions import (
     PATH_S,
     PLACED,
     REMOVE,
+    TEXT,
     Question,
     question_of_link,
     waypoints_of,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     import gradio
 
 PAGE = "what-if"
+AUTO = "go"  # in a link: ask at once
 UNREAD = Wish(history=16, chunk=4, future_s=PATH_S)  # until the model is there and says how much it wants
+UNSAID = "Write what the driver is told, or choose an example."
 Changes = dict[Any, Any]
 Said = Mapping[str, Any]  # values of the widgets by their names in CONTROLS
 
@@ -88,6 +91,8 @@ class Events:
     def show(self, session: str, picked: str, said: Said) -> Changes:
         """The newest pictures with the change, the map, the command."""
         parts = self.parts
+        if said["change"] == TEXT and not (said["text"] or "").strip():
+            return {parts["note"]: shown.status(UNSAID)}
         try:
             question = self.question(session, picked, said)
             place = self.place(question.choice.text, question.seconds)
@@ -172,7 +177,7 @@ class Events:
                 return {}
             question = question_of_link(link, choice_of(self.site, session, link.query))
         except DetourError as error:
-            return {self.parts["note"]: shown.problem(str(error))}
+            return {self.parts["status"]: shown.problem(str(error))}
         changes = {self.parts[name]: getattr(question, name) for name in CONTROLS if name != "path"}
         data, episode, at_s = pick_of(link.values)
         points = link.values.get(LINK_NAMES["waypoints"], "")

@@ -6,7 +6,7 @@ from typing import Any
 from studio.live.what_if.questions import PLACED
 from studio.pages.choosing import Chosen, clip_picker
 from studio.pages.what_if import parts as layout
-from studio.pages.what_if.events import PAGE, Changes, Events
+from studio.pages.what_if.events import AUTO, PAGE, Changes, Events
 from studio.pages.what_if.parts import CONTROLS
 from studio.pages.what_if.runs import Runs
 from studio.pages.wires import Wires, session_of
@@ -17,7 +17,9 @@ FIRST_CLIP = 2
 SEEN = ("cameras", "map", "note", "command")  # what changes with every widget
 # a picked moment is shown at once if the page is seen, but not while a link sets its widgets: that shows it in the end
 COMING = f"""(query) => {{
-  window.detourWhatIf = new URLSearchParams(query).get('tab') === '{PAGE}';
+  const link = new URLSearchParams(query);
+  window.detourWhatIf = link.get('tab') === '{PAGE}';
+  window.detourWhatIfGo = window.detourWhatIf && link.has('{AUTO}');
   return [query];
 }}"""
 IF_SEEN = f"""(address, picked, ...rest) => {{
@@ -26,7 +28,15 @@ IF_SEEN = f"""(address, picked, ...rest) => {{
   const seen = document.getElementById('page-{PAGE}')?.offsetParent;
   return [address, seen && !window.detourWhatIf ? picked : '', ...rest];
 }}"""
-ARRIVED = "() => { window.detourWhatIf = false; }"
+ARRIVED = """() => {
+  const ask = (tries) => {  // the page may not be laid out yet
+    const go = document.querySelector('button#what-if-go');
+    if (go) document.querySelector('#what-if-status .problem') || go.click();
+    else if (tries) setTimeout(ask, 100, tries - 1);
+  };
+  if (window.detourWhatIfGo) setTimeout(ask, 100, 100);
+  window.detourWhatIf = window.detourWhatIfGo = false;
+}"""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
@@ -71,7 +81,7 @@ def _wire_preview(page: Events, chosen: Chosen, wires: Wires) -> None:
     chosen.picked.change(arrive, js=IF_SEEN, **arrived)
     if isinstance(Context.block, gr.Tab):  # what nobody looks at is not worked on
         Context.block.select(arrive, **arrived)
-    wires.address.change(follow, wires.address, [*page.controls, parts["note"]], js=COMING, **QUIET).then(
+    wires.address.change(follow, wires.address, [*page.controls, parts["status"]], js=COMING, **QUIET).then(
         show_linked, **arrived
     ).then(None, js=ARRIVED, api_visibility="private")
     by_hand = [parts[name].input for name in CONTROLS if name != "path"]

@@ -36,6 +36,7 @@ TITLES = {
     PATH: "Another path",
 }
 EXAMPLES = ("turn left at the crossing", "turn right at the crossing", "stop", "keep going straight")
+STAGE = "Press What if?: before, after and their difference play here."
 READY = "The planner sees the same seconds twice, once with the change."
 # the widgets that say what is asked, in the order of their values
 CONTROLS = (
@@ -165,7 +166,7 @@ def film_parts(films: Films) -> Parts:
     """Before, after and the difference with one scrubber; the command."""
     import gradio as gr
 
-    film = player(films, label="Before and after", elem_id="what-if-film", aspect=968 / 500)
+    film = player(films, label="Before and after", elem_id="what-if-film", aspect=968 / 500, hint=STAGE)
     told = gr.HTML(label="Notes", elem_id="what-if-told")
     command = gr.Code(
         label="The same on the command line",

@@ -11,7 +11,7 @@ from studio.live.what_if.questions import PATH, Question
 from studio.live.what_if.variants import HEAD, VariantsView, all_variants
 from studio.live.what_if.views import WhatIfView
 from studio.pages.choosing import pick_values
-from studio.pages.what_if.events import PAGE, Changes, Events, Said
+from studio.pages.what_if.events import AUTO, PAGE, Changes, Events, Said
 from studio.town_changes import path_of
 from studio.web import shown
 from studio.web.components.camera_picker import still
@@ -36,7 +36,7 @@ class Runs:
             question = self.events.question(session, picked, said)
         except DetourError:
             return None
-        return Link(page=PAGE, values={**pick_values(picked), **question.values()}).query
+        return Link(page=PAGE, values={**pick_values(picked), **question.values(), AUTO: "1"}).query
 
     def ask(self, session: str, picked: str, said: Said) -> Iterator[Changes]:
         """Both sides, the plans, the futures."""
