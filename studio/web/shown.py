@@ -1,24 +1,19 @@
 """What a page shows: pictures that carry their data and their description, status lines, tables."""
 
 import base64
-import io
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from studio.web.films import jpeg_of
 from worldmodel.geometry import Array
 
 
 def picture(frame: UInt8[Array, "3 h w"], alt: str) -> str:
     """One picture as HTML (JPEG inside)."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(jpeg_of(frame)).decode()
     return f'<img class="mosaic" alt="{escape(alt)}" src="data:image/jpeg;base64,{data}">'
 
 
@@ -60,11 +55,3 @@ def stacked(rows: Sequence[UInt8[Array, "n 3 h w"]], gap_px: int = 4) -> UInt8[A
 def even(frames: UInt8[Array, "n 3 h w"]) -> UInt8[Array, "n 3 h w"]:
     """Frames with even sides, as H.264 wants them: at most one row and one column less."""
     return frames[..., : frames.shape[2] // 2 * 2, : frames.shape[3] // 2 * 2]
-
-
-def new_path(folder: Path, name: str, suffix: str) -> Path:
-    """`folder/name-N.suffix` with the first N that is free; a film that is still shown is not overwritten."""
-    number = 0
-    while (folder / f"{name}-{number}{suffix}").exists():
-        number += 1
-    return folder / f"{name}-{number}{suffix}"

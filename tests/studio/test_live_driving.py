@@ -11,9 +11,9 @@ from studio.imagine import read_actions
 from studio.live.drive.drives import Drives, Seat
 from studio.live.drive.driving import MAX_SECONDS, Driving
 from studio.live.drive.hands import PAD_CAR, Hands
+from studio.live.drive.keeping import command, keep
 from studio.live.drive.obstacle import Obstacle, along
 from studio.live.drive.ride import DriveRequest
-from studio.live.imagine.keeping import command, keep
 from studio.moments import Moment
 from studio.web.films import Films, Track
 from worldmodel.clips import Clip, Instruction
@@ -253,10 +253,11 @@ def test_pace_counts_waiting_too(tiny_model: WorldModel, recorded: Clip, tmp_pat
     ticks = iter([0.0, 0.25, 0.5, 0.75])
     moment = Moment(clip=recorded, now=7)
     driving = Driving(tiny_model, moment, DriveRequest(sampling=ONE), tmp_path, clock=lambda: next(ticks))
-    assert driving.go_on(Hands()).pace_hz is None
+    first = driving.go_on(Hands())
+    assert first.pace_hz is None
+    assert first.delay_s == 0.25
     view = driving.go_on(Hands(), waiting_frames=4)
     assert view.pace_hz == pytest.approx(8.0)
-    assert view.computed_s == 0.25
     assert view.delay_s == 0.5
 
 

@@ -180,7 +180,6 @@ class Driving:
             driven_s=self.driven_s,
             car=self._car,
             pace_hz=self._pace(),
-            computed_s=done - started,
             delay_s=max(done - started, waiting_frames / self.rate_hz),
             memory=None if self._dream is None else (self._dream.remembered_s, self._dream.megabytes),
             path=self._lately(),

@@ -61,7 +61,6 @@ class DriveView:
         driven_s: Seconds driven so far.
         car: How fast, and how it turns.
         pace_hz: Multi-view frames per second reached lately, waiting included; None before two chunks.
-        computed_s: What this half second took to compute.
         delay_s: From the visitor's hand to the first picture that shows it.
         memory: What the dream remembers: seconds, and megabytes; None without a dream.
         path: Driven lately, points [n, 2] in the ego frame of now.
@@ -77,7 +76,6 @@ class DriveView:
     driven_s: float
     car: CarState
     pace_hz: float | None
-    computed_s: float
     delay_s: float
     memory: tuple[float, float] | None
     path: Float[Array, "n 2"]

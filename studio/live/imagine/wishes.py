@@ -102,7 +102,7 @@ class ImagineWish:
 
     def schedule(self, told: str) -> str:
         """The texts over time as `--schedule` reads them; '' when nothing changes."""
-        return _written([(0.0, self.text.strip() or told), *self.changes]) if self.changes else ""
+        return schedule_text([(0.0, self.text.strip() or told), *self.changes]) if self.changes else ""
 
     def actions(self, frequency_hz: float, chunk: int, speed_mps: float | None = None) -> Trajectory | None:
         """The commanded path in the ego frame of now, for whole chunks where it is constant; None when the policy drives.
@@ -133,7 +133,7 @@ class ImagineWish:
         """What a link says of it, besides the clip; what is as by default is left out."""
         values = {
             "text": self.text.strip(),
-            "then": _written(self.changes),
+            "then": schedule_text(self.changes),
             "drive": self.drive,
             "speed": f"{self.speed_mps:g}" if self.drive == SPEED else "",
             "turn": f"{self.turn_degps:g}" if self.drive == SPEED else "",
@@ -177,8 +177,8 @@ def _check_changes(changes: tuple[tuple[float, str], ...]) -> None:
             )
 
 
-def _written(rows: Sequence[tuple[float, str]]) -> str:
-    """Texts over time as `parse_schedule` reads them."""
+def schedule_text(rows: Sequence[tuple[float, str]]) -> str:
+    """Texts over time as `parse_schedule` and the command line read them; as JSON where a text has what separates them."""
     if any(";" in text for _, text in rows):
         return json.dumps([[start, text] for start, text in rows])
     return ";".join(f"{start:g}:{text}" for start, text in rows)

@@ -215,7 +215,7 @@ class Events:
         """A drive has ended: what came of it, and what can be done with it."""
         import gradio as gr
 
-        from studio.live.imagine.keeping import command
+        from studio.live.drive.keeping import command
 
         return {
             **self._buttons(driving=False),
@@ -274,7 +274,7 @@ class Events:
         """Write the recording as a clip, a film and a path."""
         import gradio as gr
 
-        from studio.live.imagine.keeping import free_name, keep
+        from studio.live.drive.keeping import free_name, keep
 
         folder = self.site.visitors.folder(session)
         try:

@@ -1,7 +1,5 @@
 """What is kept of a drive: a dataset that other pages open, a film, the path driven, the command that repeats it."""
 
-import csv
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,7 +12,10 @@ from jaxtyping import UInt8
 from studio.live.drive.driving import Driving
 from studio.live.drive.reel import Reel
 from studio.live.drive.ride import DREAM
+from studio.live.imagine.saving import path_csv
+from studio.live.imagine.wishes import schedule_text
 from studio.overlays import mosaic
+from studio.web import shown
 from worldmodel.errors import BadRequest, ClipTooShort
 from worldmodel.geometry import Array, Rig
 from worldmodel.io.lerobot import write_dataset
@@ -88,16 +89,9 @@ def command(driving: Driving, clip: str, model: Path) -> str:
         return " ".join([*words, "--seconds", f"{driving.course.seconds:g}", *out])
     said, request = driving.reels[DREAM].schedule(), driving.request
     words = ["detour", "imagine", shlex.quote(clip), "--actions", "driven.csv"]
-    words += ["--schedule", shlex.quote(_schedule(said))] if said else []
+    words += ["--schedule", shlex.quote(schedule_text(said))] if said else []
     words += ["--seconds", f"{driving.driven_s:g}", "--seed", str(request.seed), *request.sampling.words()]
     return " ".join([*words, *out])
-
-
-def _schedule(said: list[tuple[float, str]]) -> str:
-    """Texts by time as the command line reads them; as JSON where a text has what separates them."""
-    if any(";" in text for _, text in said):
-        return json.dumps(said)
-    return ";".join(f"{at:g}:{text}" for at, text in said)
 
 
 def free_name(datasets: Path) -> str:
@@ -113,13 +107,8 @@ def free_name(datasets: Path) -> str:
 
 
 def _write_path(path: Path, reel: Reel) -> None:
-    driven = reel.path_driven()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("t", "x", "y", "yaw"))
-        for time_s, pose in zip(driven.times_s, driven.poses, strict=True):
-            writer.writerow((repr(float(time_s)), *(repr(float(value)) for value in pose)))
+    temporary.write_text(path_csv(reel.path_driven()), encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -143,14 +132,14 @@ def _write_film(path: Path, reels: Mapping[str, Reel], imagined: bool) -> Iterat
 
 def _size_of(rig: Rig) -> tuple[int, int]:
     """Height and width of a mosaic, even as H.264 wants them."""
-    one = mosaic(np.zeros((1, len(rig), 3, rig.height_px, rig.width_px), np.uint8), rig, tile_width_px=TILE_PX)
-    return one.shape[2] // 2 * 2, one.shape[3] // 2 * 2
+    dark = np.zeros((1, len(rig), 3, rig.height_px, rig.width_px), np.uint8)
+    height, width = shown.even(mosaic(dark, rig, tile_width_px=TILE_PX)).shape[2:]
+    return height, width
 
 
 def _stacked(reels: Mapping[str, Reel], which: slice) -> UInt8[Array, "n 3 height width"]:
     rows = []
     for world, reel in reels.items():
         title = "imagined" if world == DREAM else "town"
-        picture = mosaic(np.asarray(reel.video()[which]), reel.rig, title=title, tile_width_px=TILE_PX)
-        rows.append(picture[..., : picture.shape[2] // 2 * 2, : picture.shape[3] // 2 * 2])
+        rows.append(shown.even(mosaic(np.asarray(reel.video()[which]), reel.rig, title=title, tile_width_px=TILE_PX)))
     return np.concatenate(rows, axis=2)
