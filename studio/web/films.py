@@ -42,6 +42,7 @@ class _Reel:
     track: Track
     jpegs: list[bytes] = field(default_factory=list)
     size_px: tuple[int, int] = (0, 0)  # width, height
+    size_bytes: int = 0
     done: bool = False
 
 
@@ -99,6 +100,7 @@ class Film:
             if len(frames):
                 reel.size_px = size
             reel.jpegs += jpegs
+            reel.size_bytes += sum(map(len, jpegs))
             self._films.make_room(self)
 
     def note(self, from_s: float, text: str) -> None:
@@ -131,7 +133,7 @@ class Film:
     @property
     def size_bytes(self) -> int:
         """Of all its pictures."""
-        return sum(len(jpeg) for reel in self._reels.values() for jpeg in reel.jpegs)
+        return sum(reel.size_bytes for reel in self._reels.values())
 
     def forget(self, bound_bytes: int) -> None:
         """Drop the oldest frames of all tracks until it is no larger than that; the very newest stays."""
@@ -139,6 +141,7 @@ class Film:
         while self.size_bytes > bound_bytes and self._first < longest - 1:
             self._first = min(longest - 1, self._first + max(1, longest // 16))
             for reel in self._reels.values():
+                reel.size_bytes -= sum(map(len, reel.jpegs[: self._first]))
                 reel.jpegs[: self._first] = [b""] * min(self._first, len(reel.jpegs))
 
     def answer(self, have: Mapping[str, int]) -> dict[str, Any]:
@@ -178,11 +181,12 @@ class Films:
     Attributes:
         bytes_each: What one visitor's films may take; older films go first, then the oldest frames of the newest.
         films_each: How many films of one visitor are kept.
+        bytes_all: Of the films of all visitors together; those that were begun first go.
         lock: Guards all films.
     """
 
-    def __init__(self, *, bytes_each: int = 96_000_000, films_each: int = 6) -> None:
-        self.bytes_each, self.films_each = bytes_each, films_each
+    def __init__(self, *, bytes_each: int = 96_000_000, films_each: int = 6, bytes_all: int = 1_500_000_000) -> None:
+        self.bytes_each, self.films_each, self.bytes_all = bytes_each, films_each, bytes_all
         self.lock = threading.RLock()
         self._shelves: dict[str, list[Film]] = {}
         self._by_run: dict[str, Film] = {}
@@ -246,7 +250,7 @@ class Films:
             self._by_run.clear()
 
     def make_room(self, newest: Film) -> None:
-        """Keep a visitor within bounds after a film grew."""
+        """Keep a visitor, and all together, within bounds after a film grew."""
         if newest.run not in self._by_run:
             newest.forget(0)  # closed meanwhile
             return
@@ -254,10 +258,18 @@ class Films:
         while len(shelf) > 1 and (
             len(shelf) > self.films_each or sum(film.size_bytes for film in shelf) > self.bytes_each
         ):
-            oldest = next(film for film in shelf if film is not newest)
-            shelf.remove(oldest)
-            self._by_run.pop(oldest.run, None)
+            self._drop(next(film for film in shelf if film is not newest))
         newest.forget(self.bytes_each)
+        while len(self._by_run) > 1 and sum(film.size_bytes for film in self._by_run.values()) > self.bytes_all:
+            self._drop(next(film for film in self._by_run.values() if film is not newest))
+
+    def _drop(self, film: Film) -> None:
+        del self._by_run[film.run]
+        for session, shelf in list(self._shelves.items()):
+            if film in shelf:
+                shelf.remove(film)
+            if not shelf:
+                del self._shelves[session]
 
 
 def jpeg_of(frame: UInt8[Array, "3 h w"]) -> bytes:

@@ -106,6 +106,16 @@ def test_older_films_of_a_visitor_go_first() -> None:
     assert gone == [True, False, False, False]
 
 
+def test_all_visitors_together_are_bounded_and_the_oldest_film_goes_first() -> None:
+    size = len(module.jpeg_of(grays(1, 1)[0]))
+    films = Films(bytes_all=5 * size)
+    first, second, third = (films.begin(name, ONE, rate_hz=8) for name in "abc")
+    for film in (first, second, third):
+        film.add("imagined", grays(1, 2))
+    assert films.pull({"run": first.run, "have": {}}) == {"gone": True}
+    assert all("film" in films.pull({"run": film.run, "have": {}}) for film in (second, third))
+
+
 def test_a_closed_tab_leaves_nothing_even_while_a_run_goes_on() -> None:
     films = Films()
     film, other = films.begin("anna", ONE, rate_hz=8), films.begin("berta", ONE, rate_hz=8)
