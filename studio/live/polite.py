@@ -5,12 +5,10 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from studio.web.turns import Ticket, Turns
+from studio.web.turns import WAIT_S, Ticket, Turns
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
-
-PATIENCE_S = 0.5
 
 
 class Stopped(Exception):
@@ -45,7 +43,7 @@ class Relay(AbstractContextManager["Relay"]):
         if self._stopped():
             raise Stopped
         ticket = self._ticket = self._turns.draw(self._visitor)
-        while not ticket.ready(PATIENCE_S):
+        while not ticket.ready(WAIT_S):
             if self._stopped():
                 ticket.leave()
                 raise Stopped

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from worldmodel.errors import Busy
 
-MOST_WAITING = 64
-WAIT_S = 0.5
+MOST_WAITING, MOST_OF_ONE = 64, 12
+WAIT_S = 0.5  # how often one who waits looks whether to go on waiting
 
 
 class Turns:
@@ -18,10 +18,11 @@ class Turns:
 
     Attributes:
         most: Tickets that may wait; more are refused.
+        most_of_one: Of these, how many one visitor may hold, so that nobody fills the queue alone.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
-        self.most = most
+    def __init__(self, most: int = MOST_WAITING, most_of_one: int = MOST_OF_ONE) -> None:
+        self.most, self.most_of_one = most, most_of_one
         self._tickets: deque[Ticket] = deque()
         self._changed = threading.Condition()
 
@@ -29,9 +30,14 @@ class Turns:
         """A place at the end of the queue; use it as a context, or call `leave`.
 
         Raises:
-            Busy: if `most` are waiting already.
+            Busy: if `most` are waiting already, or `most_of_one` of this visitor.
         """
         with self._changed:
+            own = sum(ticket.visitor == visitor for ticket in self._tickets)
+            if own >= self.most_of_one:
+                raise Busy(
+                    f"{own} requests of yours are waiting for the model, and no more than {self.most_of_one} may. Stop one, or wait."
+                )
             if len(self._tickets) >= self.most:
                 raise Busy(
                     f"{len(self._tickets)} requests are waiting for the model, and no more than {self.most} may. Try again in a minute."

@@ -95,7 +95,7 @@ def test_a_stop_ends_the_work_and_says_so(site, wish):
 
 
 def test_a_closed_tab_ends_the_work(site, wish, monkeypatch):
-    monkeypatch.setattr(live_polite, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(live_polite, "WAIT_S", 0.01)
     queue = Turns()
     with queue.turn("another"):
         views = scoring(site, ME, wish, queue)
@@ -294,7 +294,7 @@ def test_a_polite_model_lets_others_in_between_chunks():
 
 
 def test_whoever_is_stopped_leaves_the_queue(monkeypatch):
-    monkeypatch.setattr(live_polite, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(live_polite, "WAIT_S", 0.01)
     turns = Turns()
     stop = threading.Event()
     with turns.turn("another"), pytest.raises(Stopped), Relay(turns, ME, stop.is_set, lambda _: stop.set()):

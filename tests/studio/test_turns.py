@@ -66,3 +66,13 @@ def test_too_many_are_sent_away_with_a_sentence() -> None:
         turns.draw("c")
     tickets[0].leave()
     assert turns.draw("c").ahead == 1
+
+
+def test_one_visitor_cannot_fill_the_queue() -> None:
+    turns = Turns(most_of_one=2)
+    tickets = [turns.draw("a") for _ in range(2)]
+    with pytest.raises(Busy, match="of yours"):
+        turns.draw("a")
+    assert turns.draw("b").ahead == 2
+    tickets[0].leave()
+    assert turns.draw("a").ahead == 2

@@ -16,7 +16,7 @@ from studio.live.imagine.results import Made, ScoreRows, from_above, joined, joi
 from studio.live.imagine.wishes import ImagineWish
 from studio.web.components.tiles import tiles_of
 from studio.web.films import Track
-from studio.web.turns import Ticket
+from studio.web.turns import WAIT_S, Ticket
 from worldmodel.errors import Diverged
 from worldmodel.geometry import Array, Trajectory
 from worldmodel.plans import Plan
@@ -24,8 +24,6 @@ from worldmodel.plans import Plan
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
     from worldmodel.rollout import Rollout
-
-WAIT_S = 0.5  # how often one who waits is told
 
 Clock = Callable[[], float]
 Work = Callable[[], Callable[[], "ImagineView"]]  # with the model; what it returns shows the result without the model

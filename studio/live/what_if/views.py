@@ -6,9 +6,9 @@ from typing import Any
 
 from jaxtyping import UInt8
 
-from studio.live.imagine.imagining import WAIT_S, Opening
+from studio.live.imagine.imagining import Opening
 from studio.live.what_if.answers import Answer
-from studio.web.turns import Ticket
+from studio.web.turns import WAIT_S, Ticket
 from worldmodel.geometry import Array, Rig
 
 
