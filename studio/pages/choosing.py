@@ -165,7 +165,7 @@ def _layout(site: Site, page: str) -> dict[str, Any]:
     import gradio as gr
 
     gallery = gr.Gallery(
-        label="Clips", show_label=False, columns=4, height=236, allow_preview=False, interactive=False, buttons=[], object_fit="cover",
+        label="Clips", show_label=False, columns=4, height=248, allow_preview=False, interactive=False, buttons=[], object_fit="cover",
         elem_id=f"{page}-clips", elem_classes="clips",
     )  # fmt: skip
     with gr.Row():
@@ -298,9 +298,12 @@ def _cards(path: str, age: int) -> list[ClipCard]:
 
 
 def _about(dataset: Dataset) -> str:
+    clips, cameras = (
+        f"{count} {of}{'s' * (count != 1)}" for count, of in ((dataset.episodes, "clip"), (len(dataset.rig), "camera"))
+    )
     said = [
-        f"{dataset.name}: {dataset.episodes} clips, {len(dataset.rig)} cameras, {dataset.frequency_hz:g} frames per second.",
+        f"{dataset.name}: {clips}, {cameras}, {dataset.frequency_hz:g} frames per second.",
         *([] if dataset.has_motion else ["It has no ego motion, so paths are unknown."]),
-        *dataset.notes[:3],
+        *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in dataset.notes[:3]),
     ]
     return f'<p class="empty-note">{escape(" ".join(said))}</p>'
