@@ -77,6 +77,7 @@ progress::-moz-progress-bar { background: var(--primary-600); }
 @media (max-width: 760px) {
   .desk { grid-template-columns: minmax(0, 1fr); grid-template-areas: "choose" "stage" "set"; grid-template-rows: none; }
 }
+.clips .grid-wrap { overflow-y: auto !important; }
 .clips .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)) !important; }
 .clips .caption-label { left: 0 !important; right: 0; bottom: 0 !important; max-width: none !important; margin: 0 !important;
   padding: 1px 6px !important; border: 0 !important; border-radius: 0 !important; font-size: .72rem !important; text-align: left; }
