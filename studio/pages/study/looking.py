@@ -94,13 +94,19 @@ def wire_looking(site: Site, wires: Wires, look: Parts, tab: Any) -> None:
             here = False  # the frame says what is wrong with the link
         return show(key, request) if here else gr.skip()
 
-    def lines(key: str, planners: list[str], request: gr.Request) -> tuple[Any, Any]:
-        study = _study_at(site, session_of(request), key)
-        return _sweep(study, "distance", planners), _sweep(study, "size", planners)
+    def lines(key: str, planners: list[str], request: gr.Request) -> Parts:
+        try:
+            study = _study_at(site, session_of(request), key)
+        except DetourError as error:
+            return {look["lead"]: shown.problem(str(error))}
+        return {look[over]: _sweep(study, over, planners) for over in ("distance", "size")}
 
-    def planner(key: str, name: str, request: gr.Request) -> tuple[str, Any]:
-        study = _study_at(site, session_of(request), key)
-        return study_shown.planner_of(study, name), _driver(study, name)
+    def planner(key: str, name: str, request: gr.Request) -> Parts:
+        try:
+            study = _study_at(site, session_of(request), key)
+        except DetourError as error:
+            return {look["numbers"]: shown.problem(str(error))}
+        return {look["numbers"]: study_shown.planner_of(study, name), look["driver"]: _driver(study, name)}
 
     def report(key: str, request: gr.Request) -> str:
         try:
@@ -118,7 +124,7 @@ def wire_looking(site: Site, wires: Wires, look: Parts, tab: Any) -> None:
         return {look["look"]: gr.Dropdown([(str(study.folder), key), *choices(views)], value=key)}
 
     look["look"].change(show, look["look"], outputs, **QUIET)
-    look["lines"].input(lines, [look["look"], look["lines"]], [look["distance"], look["size"]], **QUIET)
+    look["lines"].input(lines, [look["look"], look["lines"]], [look["distance"], look["size"], look["lead"]], **QUIET)
     look["planner"].input(planner, [look["look"], look["planner"]], [look["numbers"], look["driver"]], **QUIET)
     look["open"].click(report, look["look"], look["report"], **QUIET)
     look["folder"].submit(folder, look["folder"], [look["look"], look["lead"]], **QUIET)
