@@ -65,9 +65,16 @@ class Drives:
         Raises:
             BadRequest: if there is none.
         """
+        seat = self.find(session)
+        if seat is None:
+            raise BadRequest("you have not driven yet; nothing can go on or be kept. Press 'Drive'.")
+        return seat
+
+    def find(self, session: str) -> Seat | None:
+        """`of`, but None when there is none."""
         with self._lock:
             if session not in self._seats:
-                raise BadRequest("you have not driven yet; nothing can go on or be kept. Press 'Drive'.")
+                return None
             self._seats[session] = seat = replace(self._seats[session], used_s=self._clock())
             return seat
 

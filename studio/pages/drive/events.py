@@ -199,9 +199,8 @@ class Events:
     def stop(self, session: str) -> Changes:
         """The visitor stops, or has stopped."""
         self.site.visitors.stop(session)
-        try:
-            seat = self.drives.of(session)
-        except BadRequest:
+        seat = self.drives.find(session)
+        if seat is None:
             return {self.parts["status"]: shown.status("Stopped."), **self._buttons(driving=False)}
         if not seat.driving.lock.acquire(blocking=False):  # whoever is at it says how it ended
             return {self.parts["status"]: shown.status("Stopping after this half second …")}
@@ -239,14 +238,13 @@ class Events:
 
     def say(self, session: str, text: str) -> Changes:
         """The driver is told something else."""
+        seat = self.drives.find(session)
+        if seat is None or seat.driving.ended:
+            return {self.parts["note"]: ""}  # the next drive begins with it
         try:
-            seat = self.drives.of(session)
             seat.driving.say(text or "")
         except BadRequest as error:
-            over = "not driven yet" in str(error)
-            return {self.parts["note"]: "" if over else shown.problem(str(error))}
-        if seat.driving.ended:
-            return {self.parts["note"]: ""}
+            return {self.parts["note"]: shown.problem(str(error))}
         seat.film.note(seat.driving.driven_s, text.strip() or "nothing")
         return {self.parts["note"]: shown.status(f"Told: {text.strip() or 'nothing'}")}
 
@@ -261,9 +259,10 @@ class Events:
         try:
             seat = self.drives.of(session)
             with self.site.turns.turn(session, seat.stopped) as mine:
-                if mine:
-                    with seat.driving.lock:
-                        seat.driving.put(Obstacle(kind=kind))
+                if not mine:
+                    return {self.parts["note"]: ""}
+                with seat.driving.lock:
+                    seat.driving.put(Obstacle(kind=kind))
         except DetourError as error:
             return {self.parts["note"]: shown.problem(str(error))}
         return {self.parts["note"]: shown.status(f"A {kind} stands ahead.")}
