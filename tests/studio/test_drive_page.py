@@ -88,7 +88,10 @@ def test_what_cannot_be_driven_is_said_where_it_was_asked(events: Events) -> Non
     assert "drive the dream" in refused["status"]
     assert "Press &#x27;Drive&#x27;" in events.go_on("nobody", {}, False)["status"]
     assert "Press &#x27;Drive&#x27;" in events.put("nobody", "car")["note"]
-    assert "moon" in events.follow("tab=drive&world=moon")["status"]
+    query = "tab=drive&clip=0%402&world=moon"
+    assert "moon" in events.follow(query)["status"]
+    assert "moon" in events.preview("b", PICKED, query)["status"]
+    assert "Press Drive" in events.preview("b", pick_text("", 1, 2.0), query)["status"]
 
 
 def test_texts_are_told_and_shown_as_text(events: Events) -> None:

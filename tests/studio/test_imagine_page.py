@@ -144,6 +144,8 @@ def test_problems_are_sentences_and_the_buttons_come_back(page: Events) -> None:
     assert 'role="alert"' in change["status"]
     assert change["go"].interactive
     assert 'role="alert"' in page.follow("me", "tab=imagine&clip=0&then=x")["status"]
+    assert 'role="alert"' in page.preview("me", "clip=0%402", "policy", 4.0, "tab=imagine&clip=0%402&then=x")["status"]
+    assert "Press Imagine" in page.preview("me", PICKED, "policy", 4.0, "tab=imagine&clip=0%402&then=x")["status"]
     assert "&lt;b&gt;" in page.follow("me", "tab=imagine&clip=%3Cb%3E")["status"]
     assert page.follow("me", "tab=drive&clip=0") == {}
     [lost] = page.save("me", "12")

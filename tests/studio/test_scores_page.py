@@ -18,11 +18,12 @@ from studio.live.tasks.background import Reporter, Step, steps_of
 from studio.pages.scores import figures as score_figures
 from studio.pages.scores import page as scores
 from studio.pages.scores import shown as score_shown
+from studio.pages.scores.offered import linked_wish
 from studio.web.links import Link
 from studio.web.shared_model import SharedModel
 from studio.web.site import Site
 from studio.web.turns import Turns
-from worldmodel.errors import BadDataset, BadRequest, BadTable, ClipTooShort
+from worldmodel.errors import BadDataset, BadRequest, BadTable, ClipTooShort, UnknownName
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.video import write_video
 
@@ -153,6 +154,10 @@ def test_a_link_brings_the_settings_back():
     for query in ("tab=scores&frames=many", "tab=scores&paired=perhaps", "tab=scores&colour=red"):
         with pytest.raises(BadRequest, match="the link"):
             ScoreWish.of(Link.parse(query))
+    for query in ("tab=scores&metrics=fid,beauty", "tab=scores&preset=mine"):
+        with pytest.raises(UnknownName, match="unknown"):
+            linked_wish(Link.parse(query))
+    assert linked_wish(Link.parse(wish.link().query)) == wish
 
 
 def test_numbers_out_of_range_and_networks_from_files_are_refused():

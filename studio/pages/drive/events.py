@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from studio.live.drive.drives import Drives, Seat
 from studio.pages.choosing import choice_of, pick_values
-from studio.pages.drive.parts import EXAMPLES, HUNGRY, READY, WORLDS, Parts
+from studio.pages.drive.linked import DEFAULTS, linked_values
+from studio.pages.drive.parts import EXAMPLES, HUNGRY, READY, Parts
 from studio.pages.drive.shown import gauges, gauges_of, outcome, repeated, who_drives
+from studio.pages.opened import link_here
 from studio.pages.wires import hand_over, values_for
 from studio.web import shown
 from studio.web.components.tiles import tiles_of
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from studio.live.drive.ride import DriveRequest
 
 PAGE = "drive"
-DEFAULTS = {"world": "dream", "seed": "0", "steps": "8", "text": ""}  # what a link leaves out
 SHOWN_BEFORE = 8  # recorded pictures that a drive begins with
 TRACKS = {
     "dream": Track(name="dream", label="Dream", alt="What the model imagines while you drive, all cameras.", imagined=True),
@@ -39,14 +40,14 @@ class Events:
 
     # -- before the drive -----------------------------------------------------------------------------------------
 
-    def preview(self, session: str, picked: str) -> Any:
+    def preview(self, session: str, picked: str, query: str = "") -> Any:
         """Another moment was chosen: show it, unless it comes late and is being driven from already."""
         import gradio as gr
 
-        changes = None if self._begun.get(session) == picked else self._preview(session, picked)
+        changes = None if self._begun.get(session) == picked else self._preview(session, picked, query)
         return gr.skip() if self._begun.get(session) == picked else changes
 
-    def _preview(self, session: str, picked: str) -> Changes:
+    def _preview(self, session: str, picked: str, query: str) -> Changes:
         self._begun.pop(session, None)
         self.drives.end(session, "you chose another moment.")
         try:
@@ -65,32 +66,32 @@ class Events:
         film.end()
         return {
             self.parts["film"]: film.value(),
-            self.parts["status"]: shown.status(READY),
+            self.parts["status"]: self._complaint(session, picked, query) or shown.status(READY),
             self.parts["text"]: gr.Textbox(placeholder=told or "nothing was said here"),
             **self._buttons(driving=False),
         }
+
+    def _complaint(self, session: str, picked: str, query: str) -> str:
+        """What is wrong with the link that led to this moment; '' for nothing."""
+        try:
+            if link := link_here(self.site, session, PAGE, query, picked):
+                self._linked(link)
+        except DetourError as error:
+            return shown.problem(str(error))
+        return ""
 
     def follow(self, query: str) -> Any:
         """A link arrived; one for another page changes nothing."""
         import gradio as gr
 
         link = values_for(PAGE, query)
-        if link is None:
-            return gr.skip()
         try:
-            values = {**DEFAULTS, **link.values}
-            if values["world"] not in WORLDS.values():
-                raise BadRequest(
-                    f"the link says world={values['world'][:40]}; it must be one of {', '.join(WORLDS.values())}. Repair it."
-                )
-            return {
-                self.parts["world"]: values["world"],
-                self.parts["seed"]: int(link.number("seed", 0, 0, 2**53)),
-                self.parts["steps"]: min((4, 8, 16), key=lambda n: abs(n - link.number("steps", 8, 1, 64))),
-                self.parts["text"]: values["text"][:500],
-            }
+            return gr.skip() if link is None else self._linked(link)
         except DetourError as error:
             return {self.parts["status"]: shown.problem(str(error))}
+
+    def _linked(self, link: Link) -> Changes:
+        return {self.parts[name]: value for name, value in linked_values(link).items()}
 
     def link(self, picked: str, world: str, seed: float | None, steps: int, text: str) -> Link:
         """The address that sets the same controls."""

@@ -39,15 +39,15 @@ def build(site: Site, wires: Wires) -> None:
 def _wire_before(events: Events, parts: Parts, wires: Wires, picked: "gradio.Textbox") -> None:
     import gradio as gr
 
-    def preview(picked: str, request: gr.Request) -> Any:
-        return events.preview(session_of(request), picked)
+    def preview(picked: str, query: str, request: gr.Request) -> Any:
+        return events.preview(session_of(request), picked, query)
 
     def arrive(request: gr.Request) -> Any:
         return events.follow(str(request.query_params))
 
     followed = [parts[name] for name in ("world", "seed", "steps", "text", "status")]
     seen = [parts[name] for name in ("film", "status", "text", "go", "stop", "put", "keep")]
-    picked.change(preview, picked, seen, **QUIET)
+    picked.change(preview, [picked, wires.address], seen, **QUIET)
     gr.on(None, arrive, None, followed, **QUIET)
     wires.address.change(events.follow, wires.address, followed, **QUIET)
 

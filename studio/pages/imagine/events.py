@@ -12,6 +12,7 @@ from studio.live.what_if.moment_view import moment_view, recorded_around
 from studio.pages.choosing import choice_of, pick_values
 from studio.pages.imagine.controls import CONTROLS, control_values, drawn_words, waypoints_of, wish_of_controls
 from studio.pages.imagine.parts import DOWNLOADS, READY, Parts
+from studio.pages.opened import link_here
 from studio.pages.wires import values_for
 from studio.web import shown
 from studio.web.films import Film, Track
@@ -90,8 +91,11 @@ class Events:
 
     # -- before ---------------------------------------------------------------------------------------------------
 
-    def preview(self, session: str, picked: str, drive: str, seconds: float) -> Updates:
-        """Another moment was chosen: show what was recorded; the player is left to a run that is going on."""
+    def preview(self, session: str, picked: str, drive: str, seconds: float, query: str = "") -> Updates:
+        """Another moment was chosen: show what was recorded; the player is left to a run that is going on.
+
+        What is wrong with the link in `query` that led here stays to be read.
+        """
         import gradio as gr
 
         if not picked:
@@ -113,9 +117,17 @@ class Events:
             **self._nothing_made(),
             self.parts["film_shown"]: film.value(),
             self.parts["above"]: found.from_above(waypoints),
-            self.parts["status"]: shown.status(READY),
+            self.parts["status"]: self._complaint(session, picked, query) or shown.status(READY),
             self.parts["drawn"]: drawn_words(waypoints, seconds),
         }
+
+    def _complaint(self, session: str, picked: str, query: str) -> str:
+        try:
+            if link_here(self.site, session, PAGE, query, picked) is not None:
+                self.linked(session, query)
+        except DetourError as error:
+            return shown.problem(str(error))
+        return ""
 
     def drawing(self, session: str, picked: str, drive: str, seconds: float, above: Any) -> Updates:
         """Who drives has changed: show the points to drag, or take them away."""

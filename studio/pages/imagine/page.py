@@ -32,21 +32,21 @@ def build(site: Site, wires: Wires) -> None:
         with gr.Column(elem_classes="desk-set", min_width=320):
             parts |= layout.wish_parts()
     page = Events(site, parts)
-    _wire_before(page, chosen)
+    _wire_before(page, chosen, wires)
     _wire_link(page, wires)
     _wire_run(page, chosen, wires)
     _wire_save(page)
 
 
-def _wire_before(page: Events, chosen: Chosen) -> None:
+def _wire_before(page: Events, chosen: Chosen, wires: Wires) -> None:
     import gradio as gr
 
     parts = page.parts
     shown_parts = [parts[name] for name in (*SHOWN, "text", "drawn")]
     drawn = [parts[name] for name in ("command_group", "drawn", "above", "status")]
 
-    def preview(picked: str, drive: str, seconds: float, request: gr.Request) -> Any:
-        return page.preview(session_of(request), picked, drive, seconds) or gr.skip()
+    def preview(picked: str, drive: str, seconds: float, query: str, request: gr.Request) -> Any:
+        return page.preview(session_of(request), picked, drive, seconds, query) or gr.skip()
 
     def drawing(picked: str, drive: str, seconds: float, above: Any, request: gr.Request) -> Updates:
         return page.drawing(session_of(request), picked, drive, seconds, above)
@@ -55,7 +55,7 @@ def _wire_before(page: Events, chosen: Chosen) -> None:
         return page.command(session_of(request), picked, values)
 
     asked = [chosen.picked, parts["drive"], parts["seconds"]]
-    chosen.picked.change(preview, asked, shown_parts, trigger_mode="always_last", **QUIET)
+    chosen.picked.change(preview, [*asked, wires.address], shown_parts, trigger_mode="always_last", **QUIET)
     parts["drive"].input(drawing, [*asked, parts["above"]], drawn, **QUIET)
     gr.on(
         [parts["above"].input, parts["seconds"].change], page.drawn, [parts["drive"], parts["seconds"], parts["above"]],

@@ -12,6 +12,7 @@ from studio.live.scores.wishes import FEATURES, ScoreWish
 from studio.live.tasks.background import Step
 from studio.pages.scores import figures as score_figures
 from studio.pages.scores import shown as score_shown
+from studio.pages.scores.offered import METRICS, PRESETS, linked_wish
 from studio.pages.wires import Wires, session_of, values_for
 from studio.web import shown
 from studio.web.components.player import player
@@ -26,23 +27,7 @@ INTRO = (
     "How far is what was generated from what is real? Every number comes with an interval, the level that real clips reach "
     "among themselves, and a card that says how it was made."
 )
-METRICS = {
-    "PSNR · pairs of frames": "psnr",
-    "SSIM · pairs of frames": "ssim",
-    "FID / FD · pictures": "fid",
-    "FVD · clips": "fvd",
-    "KID / KD · pictures": "kid",
-    "KVD · clips": "kvd",
-    "FID at endless samples": "fid_inf",
-    "FVD at endless samples": "fvd_inf",
-    "Precision": "precision",
-    "Recall": "recall",
-    "Density": "density",
-    "Coverage": "coverage",
-    "LPIPS · needs weights": "lpips",
-}
 OWN_TRUTH = ("What really followed (runs and examples know it)", "")
-PRESETS = ("vista", "epona", "magicdrive-v2", "opendwm")  # of eval_fid_fvd.presets, which is heavy to import
 TEXTS = ("a", "b", "features", "weights", "preset", "size", "video")
 NUMBERS = ("frames", "condition_frames", "frequency_hz", "window_s")  # 0 is none
 Parts = dict[str, Any]
@@ -217,7 +202,7 @@ def _wire_command(site: Site, wires: Wires, told: Parts, fields: Parts) -> None:
         if link is None:
             return gr.skip()
         try:
-            wish = ScoreWish.of(link)
+            wish = linked_wish(link)
         except DetourError as error:
             return {told["status"]: shown.problem(str(error))}
         return {widget: _shown_value(wish, name) for name, widget in fields.items()}
