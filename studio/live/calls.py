@@ -9,7 +9,8 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
 FOLDER, MOST_KEPT = "calls", 6  # answers kept per visitor; older ones are removed
+MOST_OF_ALL = (
+    80  # answers kept in all: more than may be waited for at a time, and programs need not say when they leave
+)
 MAX_SECONDS, MAX_STEPS, MAX_SAMPLES, MAX_ACTIONS = 60.0, 50, 32, 2000
 MAX_SEED, MAX_CHARACTERS = 2**53, 1000
 MAX_PLANNERS = 8
@@ -52,12 +56,11 @@ class Caller:
     session: str
 
     def folder(self) -> Path:
-        """A new place for an answer; the oldest one goes when there are MOST_KEPT."""
+        """A new place for an answer; the oldest one goes when the visitor has MOST_KEPT, or all together MOST_OF_ALL."""
         root = self.site.visitors.folder(self.session) / FOLDER
         root.mkdir(exist_ok=True)
-        kept = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)
-        for path in kept[: max(0, len(kept) - MOST_KEPT + 1)]:
-            shutil.rmtree(path, ignore_errors=True)
+        _keep_newest(root.iterdir(), MOST_KEPT - 1)
+        _keep_newest(self.site.visitors.root.glob(f"*/{FOLDER}/call-*"), MOST_OF_ALL - 1)
         return root / f"call-{secrets.token_hex(8)}"
 
     def model(self) -> "WorldModel":
@@ -230,6 +233,16 @@ def plan(caller: Caller, *, clip: str, planners: Sequence[str], samples: int, se
     started = perf_counter()
     found = run_plan(request, model=caller.model())
     return Answer(facts={**found, "clip": clip, "took_s": round(perf_counter() - started, 3)})
+
+
+def _keep_newest(folders: Iterable[Path], count: int) -> None:
+    """Remove all but the newest; others may be removing, too."""
+    ages: list[tuple[float, Path]] = []
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            ages.append((folder.stat().st_mtime, folder))
+    for _, folder in sorted(ages)[: max(0, len(ages) - count)]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _text(name: str, value: object) -> str:

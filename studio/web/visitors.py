@@ -21,9 +21,12 @@ class Visitors:
 
     def folder(self, session: str) -> Path:
         """The visitor's own folder; the session's name comes from the browser, so only its hash reaches the disk."""
-        folder = self.root / hashlib.sha256(session.encode()).hexdigest()[:16]
+        folder = self._place(session)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _place(self, session: str) -> Path:
+        return self.root / hashlib.sha256(session.encode()).hexdigest()[:16]
 
     def begin(self, session: str) -> None:
         """Announce new work; what the visitor started before is stopped."""
@@ -33,7 +36,8 @@ class Visitors:
             self._signals[session] = threading.Event()
 
     def signal(self, session: str) -> threading.Event:
-        """The stop signal of the newest work; set when nothing was announced or the tab is closed."""
+        """The stop signal of the newest work; set when it was stopped or the tab is closed. A call that announced nothing has
+        one, too, which is not set."""
         with self._lock:
             if session not in self._signals:
                 self._signals[session] = threading.Event()
@@ -53,7 +57,7 @@ class Visitors:
         self.stop(session)
         with self._lock:
             self._signals.pop(session, None)
-        shutil.rmtree(self.root / hashlib.sha256(session.encode()).hexdigest()[:16], ignore_errors=True)
+        shutil.rmtree(self._place(session), ignore_errors=True)
 
     def close_all(self) -> None:
         """The server ends."""

@@ -117,6 +117,15 @@ def test_only_the_newest_answers_are_kept(caller):
     assert len(list(caller.site.visitors.folder("me").glob("calls/*"))) == MOST_KEPT
 
 
+def test_answers_of_programs_that_never_leave_do_not_fill_the_disk(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MOST_OF_ALL", 4)
+    for number in range(7):
+        Caller(site=caller.site, session=f"program {number}").folder().mkdir()
+    assert len(list(caller.site.visitors.root.glob("*/calls/*"))) == 4
+
+
 def test_whoever_has_left_gets_no_answer(caller):
     caller.site.visitors.stop("me")
     with pytest.raises(Stopped):
