@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from studio.web.access import Access, add_options, announce, prepare
-from worldmodel.errors import BadRequest, DetourError
+from worldmodel.errors import BadCheckpoint, BadRequest, DetourError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
@@ -25,6 +25,7 @@ def serve(
 
     Raises:
         BadRequest: if nothing can listen at that host and port.
+        BadDataset, BadCheckpoint: if there are no clips or no checkpoint at these places.
     """
     os.environ.setdefault(
         "OMP_WAIT_POLICY", "PASSIVE"
@@ -38,6 +39,11 @@ def serve(
     site = Site.open(_short(model), _short(clips), any_folder=access.local, limits=access.limits)
     served = site.visitors.root / "served"  # beside the visitors' folders, whose files nobody may name
     try:
+        _ = site.shipped.episodes  # pages begin with these clips: better no studio than one that cannot show them
+        if not model.is_dir():
+            raise BadCheckpoint(
+                f"there is no checkpoint at '{model}'. Name a folder that `detour train` wrote with --model."
+            )
         prepare(served)
         from studio.pages.frame import page_of
         from studio.web import look
