@@ -35,7 +35,7 @@ def served(
 
     site = Site.open(model, clips)
     blocks = page_of(site, pages)
-    looks = {"theme": look.theme(), "css": look.CSS, "footer_links": []}
+    looks = {"theme": look.theme(), "css": look.CSS, "footer_links": [], "_frontend": False}
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **looks | options)
     try:

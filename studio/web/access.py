@@ -151,6 +151,7 @@ class Access:
             "strict_cors": True,
             "show_error": False,
             "footer_links": [],
+            "_frontend": False,  # Gradio would fetch its own page once, and give up when a busy machine takes 3 s for it
         }
 
 
