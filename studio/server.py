@@ -82,10 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _leave(*_: object) -> None:
+    """End, and remove what visitors left without being disturbed by a second signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def from_command_line() -> None:
     """What `app.py` does."""
     args = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what visitors left is removed then too
+    signal.signal(signal.SIGTERM, _leave)
     try:
         access = Access.of(args.host, args.share, args.auth, args.max_upload, os.environ)
         serve(access, port=args.port, model=args.model, clips=args.clips)
