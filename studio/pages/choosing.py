@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from studio.pages.wires import Wires, session_of, values_for
+from studio.pages.wires import QUIET, Wires, session_of, values_for
 from studio.web import shown
 from studio.web.arrivals.uploads import Received, arriving
 from studio.web.components.drop import drop, received
@@ -118,7 +118,6 @@ def clip_picker(site: Site, wires: Wires, page: str, *, first: int = 0) -> Chose
     parts = _layout(site, page)
     picker = _Picker(site, page, parts, first)
     outputs = [*parts.values()]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
     def begin(request: gr.Request) -> Updates:
         return picker.begin(session_of(request), str(request.query_params))
@@ -141,14 +140,14 @@ def clip_picker(site: Site, wires: Wires, page: str, *, first: int = 0) -> Chose
     def receive(dropped: dict[str, Any] | None, request: gr.Request) -> Iterator[Updates]:
         yield from picker.receive(session_of(request), dropped)
 
-    gr.on(None, begin, None, outputs, **quiet)  # when the page is loaded
-    wires.address.change(follow, wires.address, outputs, **quiet)
-    parts["data"].input(open_data, parts["data"], outputs, **quiet)
-    parts["data"].focus(list_data, None, parts["data"], **quiet)
-    parts["gallery"].select(take_card, parts["data"], outputs, **quiet)
-    parts["clip"].input(take_clip, [parts["data"], parts["clip"]], outputs, **quiet)
+    gr.on(None, begin, None, outputs, **QUIET)  # when the page is loaded
+    wires.address.change(follow, wires.address, outputs, **QUIET)
+    parts["data"].input(open_data, parts["data"], outputs, **QUIET)
+    parts["data"].focus(list_data, None, parts["data"], **QUIET)
+    parts["gallery"].select(take_card, parts["data"], outputs, **QUIET)
+    parts["clip"].input(take_clip, [parts["data"], parts["clip"]], outputs, **QUIET)
     moment = [parts["data"], parts["clip"], parts["moment"]]
-    parts["moment"].input(pick_text, moment, parts["picked"], trigger_mode="always_last", **quiet)
+    parts["moment"].input(pick_text, moment, parts["picked"], trigger_mode="always_last", **QUIET)
     parts["files"].upload(
         receive,
         parts["files"],

@@ -10,7 +10,7 @@ from studio.pages.jobs.page import build as jobs
 from studio.pages.scores.page import build as scores
 from studio.pages.study.page import build as study
 from studio.pages.what_if.page import build as what_if
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, Wires, session_of
 from studio.web import shown
 from studio.web.links import PAGES, Link
 from studio.web.site import Site
@@ -94,9 +94,8 @@ def _wire(blocks: Any, site: Site, wires: Wires, tabs: Any, note: Any, pages: Se
     def close(request: gr.Request) -> None:
         site.close(session_of(request))
 
-    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    blocks.load(arrive, None, wires.address, **quiet)
+    blocks.load(arrive, None, wires.address, **QUIET)
     wires.address.change(None, wires.address, None, js=REMEMBER, api_visibility="private")
-    wires.address.change(turn_to, wires.address, [tabs, note], **quiet)
+    wires.address.change(turn_to, wires.address, [tabs, note], **QUIET)
     wires.here.change(None, wires.here, None, js=REMEMBER, api_visibility="private")
     blocks.unload(close)

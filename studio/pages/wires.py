@@ -10,6 +10,12 @@ from worldmodel.errors import BadRequest
 if TYPE_CHECKING:
     import gradio
 
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}  # of small events
+RUN: dict[str, Any] = {
+    "show_progress": "hidden",
+    "concurrency_limit": None,
+    "api_visibility": "private",
+}  # of long ones
 _number = count()
 
 

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 from studio.pages.choosing import clip_picker
 from studio.pages.drive.events import PAGE, Changes, Events
 from studio.pages.drive.parts import EXAMPLES, Parts, cockpit, keeping, settings
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, RUN, Wires, session_of
 from studio.web.site import Site
 
 if TYPE_CHECKING:
     import gradio
 
 INTRO = "Drive through what the model imagines, half a second at a time, and see how long it stays true."
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-LIVE: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
 
 def build(site: Site, wires: Wires) -> None:
@@ -74,10 +72,10 @@ def _wire_drive(events: Events, parts: Parts, picked: "gradio.Textbox") -> None:
     shown = [
         parts[name] for name in ("status", "film", "gauges", "above", "go", "stop", "put", "keep", "command", "here")
     ]
-    parts["go"].click(announce, picked, shown, **QUIET).then(begin, asked, shown, **LIVE)
-    parts["film"].input(go_on, [parts["pad"], parts["autopilot"]], shown, **LIVE)
+    parts["go"].click(announce, picked, shown, **QUIET).then(begin, asked, shown, **RUN)
+    parts["film"].input(go_on, [parts["pad"], parts["autopilot"]], shown, **RUN)
     parts["stop"].click(stop, None, shown, **QUIET)
-    parts["put"].click(put, parts["kind"], parts["note"], **LIVE)
+    parts["put"].click(put, parts["kind"], parts["note"], **RUN)
     _wire_said(events, parts)
 
 
@@ -103,7 +101,7 @@ def _wire_kept(events: Events, parts: Parts, wires: Wires) -> None:
         yield from events.keep(session_of(request))
 
     outputs = [parts[name] for name in ("kept_status", "kept_row", "mp4", "path", "keep", "name")]
-    parts["keep"].click(keep, None, outputs, **LIVE)
+    parts["keep"].click(keep, None, outputs, **RUN)
     for button, page in (("imagine", "imagine"), ("what_if", "what-if")):
 
         def open_in(name: str, page: str = page) -> str:

@@ -1,22 +1,17 @@
 """Imagine: choose a moment, say what happens, watch futures grow, take them home."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.pages.choosing import Chosen, clip_picker
 from studio.pages.imagine import parts as layout
 from studio.pages.imagine.events import PAGE, Events, Updates
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, RUN, Wires, session_of
 from studio.web import shown
 from studio.web.site import Site
 from worldmodel.errors import DetourError
 
-if TYPE_CHECKING:
-    pass
-
 FIRST_CLIP = 2
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 SHOWN = ("go", "stop", "status", "film_shown", "above", "told", "scores", "save", "saved", "made", "taken")
 
 

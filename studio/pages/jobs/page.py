@@ -12,7 +12,7 @@ from studio.live.tasks import batches
 from studio.live.tasks import shown as jobs_shown
 from studio.live.tasks.batches import FIELDS, KINDS, asked_by, batch_of, link_of
 from studio.live.tasks.orders import TaskView, UnitView
-from studio.pages.wires import Wires, session_of, values_for
+from studio.pages.wires import QUIET, Wires, session_of, values_for
 from studio.study_config import VARIANTS
 from studio.town_sprites import KINDS as THINGS
 from studio.web import shown
@@ -22,7 +22,6 @@ from worldmodel.errors import BadRequest, DetourError
 BEAT_S = 1.0
 SCORED = ("imagine", "demo")  # whose runs hold what really followed
 INTRO = "Runs in the background, one after the other: several seeds or clips at once. They end when this tab is closed."
-QUIET = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 Parts = dict[str, Any]
 
 

@@ -13,7 +13,7 @@ from studio.live.tasks.background import Step
 from studio.pages.scores import figures as score_figures
 from studio.pages.scores import shown as score_shown
 from studio.pages.scores.offered import METRICS, PRESETS, linked_wish
-from studio.pages.wires import Wires, session_of, values_for
+from studio.pages.wires import QUIET, Wires, session_of, values_for
 from studio.web import shown
 from studio.web.components.player import player
 from studio.web.site import Site
@@ -31,7 +31,6 @@ OWN_TRUTH = ("What really followed (runs and examples know it)", "")
 TEXTS = ("a", "b", "features", "weights", "preset", "size", "video")
 NUMBERS = ("frames", "condition_frames", "frequency_hz", "window_s")  # 0 is none
 Parts = dict[str, Any]
-QUIET: Parts = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 def build(site: Site, wires: Wires) -> None:

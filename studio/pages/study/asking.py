@@ -10,7 +10,7 @@ from studio.live.study import shown as study_shown
 from studio.live.study import studies
 from studio.live.study.form import Form
 from studio.live.study.studies import PRESETS
-from studio.pages.wires import Wires, session_of, values_for
+from studio.pages.wires import QUIET, Wires, session_of, values_for
 from studio.planners import PLANNERS, shipped_names
 from studio.study_config import MAX_BYTES, VARIANTS, study_of, study_yaml
 from studio.town_sprites import KINDS
@@ -28,7 +28,6 @@ LOCAL = (
 SHARED = (
     "Policies of your own run code, so this studio, which others can reach, takes none. Open it on your own machine."
 )
-QUIET = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 Parts = dict[str, Any]
 FORM = ("planners", "dataset", "scenes", "samples", "kind", "seed", "variants", "distances", "sizes", "sweep_every")
 

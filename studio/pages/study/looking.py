@@ -8,7 +8,7 @@ from studio.live.study import shown as study_shown
 from studio.live.study import studies
 from studio.live.study.studies import Study
 from studio.live.tasks.orders import TaskView
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, Wires, session_of
 from studio.web import shown
 from studio.web.links import Link
 from studio.web.site import Site
@@ -22,7 +22,6 @@ SHIPPED = ("The study that ships", "shipped")
 REACTIONS = "Mean reaction of the path over 4 s, with 95 % intervals over scenes. Full marks: the object on the road; hollow: its twin in the sky."
 DISTANCE = "How far the path changes with the object at other distances (or sizes), with 95 % intervals; exploratory."
 BENT = "The axis of metres grows like the square root."
-QUIET = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 Parts = dict[str, Any]
 FIGURES = (
     "lead", "reactions", "goals", "lines", "distance", "size", "planner", "numbers", "driver", "examples", "report",

@@ -8,7 +8,7 @@ from studio.live.study import shown as study_shown
 from studio.live.study import studies
 from studio.pages.study.asking import FORM, asking, form_in, wire_asking, wire_policy
 from studio.pages.study.looking import choices, looking, wire_looking
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, Wires, session_of
 from studio.web import shown
 from studio.web.site import Site
 from worldmodel.errors import DetourError
@@ -18,7 +18,6 @@ INTRO = (
     "Does a driver look at the road? A study puts an object into many scenes, keeps everything else, and measures how far each "
     "planner's path changes."
 )
-QUIET = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 Parts = dict[str, Any]
 
 

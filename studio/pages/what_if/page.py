@@ -9,7 +9,7 @@ from studio.pages.what_if import parts as layout
 from studio.pages.what_if.events import AUTO, PAGE, Changes, Events
 from studio.pages.what_if.parts import CONTROLS
 from studio.pages.what_if.runs import Runs
-from studio.pages.wires import Wires, session_of
+from studio.pages.wires import QUIET, RUN, Wires, session_of
 from studio.web import shown
 from studio.web.site import Site
 
@@ -37,8 +37,6 @@ ARRIVED = """() => {
   if (window.detourWhatIfGo) setTimeout(ask, 100, 100);
   window.detourWhatIf = window.detourWhatIfGo = false;
 }"""
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-RUN: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
 
 def build(site: Site, wires: Wires) -> None:
