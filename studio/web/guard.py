@@ -184,7 +184,7 @@ def _headers(scope: MutableMapping[str, Any]) -> dict[str, str]:
 def _check_origin(headers: dict[str, str], host: str) -> None:
     origin = headers.get("origin")
     own = {host.lower(), headers.get("x-forwarded-host", host).lower()}
-    foreign = origin is not None and urlsplit(origin).netloc.lower() not in own
+    foreign = origin is not None and origin.partition("://")[2].lower() not in own
     embedded = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode", "navigate") != "navigate"
     if foreign or embedded:
         raise Refused(

@@ -218,6 +218,7 @@ def test_pages_of_gradio_that_nobody_needs_are_closed(page: str, served: Path) -
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://[broken"},
         {"origin": "http://127.0.0.1:8000"},
         {"origin": "http://127.0.0.1:7860.evil.example"},
         {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"},
