@@ -5,10 +5,10 @@ from typing import Any
 
 from studio.live.imagine.drawn_paths import straight_on
 from studio.live.imagine.imagining import ImagineView, imagine
+from studio.live.imagine.moment_view import moment_view, recorded_around
 from studio.live.imagine.results import Made
 from studio.live.imagine.saving import Saved, keep, kept, save
 from studio.live.imagine.wishes import PATH, SPEED, ImagineWish, wish_of_link
-from studio.live.what_if.moment_view import moment_view, recorded_around
 from studio.pages.choosing import choice_of, pick_values
 from studio.pages.imagine.controls import CONTROLS, control_values, drawn_words, waypoints_of, wish_of_controls
 from studio.pages.imagine.parts import DOWNLOADS, READY, Parts
