@@ -233,7 +233,7 @@ def test_a_growing_film_plays_in_step_and_obeys_the_keys(browser: Any, address: 
     page.keyboard.press("Space")
     at_frame(page, 3)
     page.keyboard.press("Space")
-    assert facts(page)["playing"] == "false"
+    until(page, "document.querySelector('#show .player').dataset.playing === 'false'")
     boxes = page.locator("#show .chips input")
     boxes.nth(1).uncheck()
     assert page.locator("#show figure:not([hidden])").count() == 1

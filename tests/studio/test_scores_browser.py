@@ -54,5 +54,5 @@ def test_unlike_results_are_refused_where_they_are_compared_and_a_stop_stops(add
         page.click("#score")
         page.wait_for_selector("#score-stop:not([disabled])")
         page.click("#score-stop")
-        page.wait_for_function("document.querySelector('#score-status').innerText.includes('Stopped')")
+        page.wait_for_function("document.querySelector('#score-status')?.innerText.includes('Stopped')")
         page.wait_for_selector("#score:not([disabled])")

@@ -116,7 +116,7 @@ def test_texts_of_strangers_are_shown_and_never_run(
     page.set_input_files("#imagine-files input.files", large)
     page.locator("#imagine-files .said", has_text="6 MB are too much; at most 5 MB").wait_for()
     page.set_input_files("#imagine-files input.files", hostile)
-    notes.locator("text=1 clips").wait_for()
+    notes.locator("text=1 clip,").wait_for()
     assert SCRIPT in notes.inner_text()
     page.fill("#imagine-text textarea", SCRIPT)
     page.click("#imagine-go")
