@@ -1,7 +1,6 @@
 """Players, views from above, pads and pickers in a real browser; screenshots go to DETOUR_SCREENSHOTS."""
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -10,19 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import ARGS, CHROMIUM, marks
 
 from studio.overlays import PathLayer
 from studio.web.films import Film, Films, Track
 from worldmodel.geometry import Array, Trajectory
 from worldmodel.town.scene import town_rig
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; install Debian's package 'chromium'"),
-    pytest.mark.filterwarnings("ignore"),  # of gradio's own dependencies
-]
+pytestmark = marks
 WAIT_MS = 12_000
 FRAMES, CHUNK, RATE_HZ = 32, 4, 8.0
 RIG = town_rig(3, 64, 32)
@@ -166,7 +160,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
         yield browser
         browser.close()
 

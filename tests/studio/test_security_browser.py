@@ -1,7 +1,6 @@
 """Names and texts of strangers in a real browser: shown as text, no script runs, nothing is loaded from elsewhere."""
 
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,18 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from browsing import ARGS, CHROMIUM, marks
 
 from studio.web.access import Access, prepare
 from worldmodel.clips import Instruction
 from worldmodel.io.lerobot import Dataset, write_dataset
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; install Debian's package 'chromium'"),
-    pytest.mark.filterwarnings("ignore"),  # of gradio's own dependencies
-]
+pytestmark = marks
 WAIT_MS = 60_000
 SCRIPT = "<img src=x onerror=window.ran=1>"
 PASSWORD = "three plain words"
@@ -72,7 +66,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
         yield chromium
         chromium.close()
 

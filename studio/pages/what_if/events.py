@@ -161,10 +161,7 @@ class Events:
 
     def linked(self, query: str, picked: str) -> str | None:
         """The moment that an address for this page names, else the one that is picked; None when it is not for this page."""
-        try:
-            link = values_for(PAGE, query)
-        except DetourError:
-            return None
+        link = values_for(PAGE, query)
         if link is None or "clip" not in link.values:
             return None if link is None else picked
         return urlencode(pick_values(link.query))
@@ -187,10 +184,7 @@ class Events:
 
 def _linked(address: str, picked: str) -> Mapping[str, str]:
     """What the link that arrived says, if it is of this page and this moment."""
-    try:
-        link = values_for(PAGE, address)
-    except DetourError:
-        return {}
+    link = values_for(PAGE, address)
     return link.values if link is not None and pick_values(link.query) == pick_values(picked) else {}
 
 
