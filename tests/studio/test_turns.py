@@ -21,25 +21,35 @@ def test_first_come_first_served() -> None:
 
 
 def test_visitors_who_draw_anew_for_each_chunk_advance_together() -> None:
-    turns, done, everybody = Turns(), [], threading.Barrier(8)
+    turns, done = Turns(), []
+    tickets = [turns.draw(name) for name in "abcdefgh"]
+    for _ in range(40):
+        (mine,) = [ticket for ticket in tickets if ticket.ready()]
+        done.append(mine.visitor)
+        mine.leave()
+        tickets[tickets.index(mine)] = turns.draw(mine.visitor)
+    assert "".join(done) == "abcdefgh" * 5
+
+
+def test_threads_hold_the_model_one_at_a_time_and_all_get_it() -> None:
+    turns, done, holding = Turns(), [], []
 
     def work(name: str) -> None:
-        everybody.wait()
         for chunk in range(5):
             with turns.turn(name) as mine:
                 assert mine
+                holding.append(name)
                 time.sleep(0.002)
-                done.append((chunk, name))
+                done.append((chunk, name, tuple(holding)))
+                holding.clear()
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(done) == 40
-    for name in "abcdefgh":
-        others = [chunk for chunk, who in done[: done.index((2, name))] if who != name]
-        assert min(others.count(chunk) for chunk in (0, 1)) >= 6  # nobody was left behind by more than a round
+    assert sorted((chunk, name) for chunk, name, _ in done) == [(c, n) for c in range(5) for n in "abcdefgh"]
+    assert all(held == (name,) for _, name, held in done)
     assert turns.waiting() == 0
 
 
