@@ -17,6 +17,7 @@ import typer
 
 from studio.bench import bench
 from studio.commands import datasets, futures, policies, saliency, scores, studies, training
+from studio.commands.jobs import jobs
 from studio.console import Commands, terminated
 
 NOTICE = "A research tool; no evidence of road safety. Imagined frames are marked as such."
@@ -71,6 +72,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     main.command(name)(command)
+main.add_typer(jobs)
 main.add_typer(bench)
 
 

@@ -5,6 +5,43 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from studio.jobs.units import Outcome, Setup, Work
+from worldmodel.errors import BadRequest, UnknownName
+
+NAMES = ("local", "ray")
+MOST_WORKERS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """Which engine, and how large; checked when made.
+
+    Attributes:
+        name: Of NAMES.
+        workers: Side by side; each has a model of its own.
+        address: Of a Ray cluster that runs already, 'auto' or HOST:PORT; '' starts one on this machine.
+        gpus_per_worker: Of 'ray' on GPUs; a fraction lets workers share one.
+    """
+
+    name: str = "local"
+    workers: int = 1
+    address: str = ""
+    gpus_per_worker: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise UnknownName("engine", self.name, NAMES)
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise BadRequest(
+                f"{self.workers} workers are wanted; it must be 1 to {MOST_WORKERS}. Choose as many as there are cores or GPUs."
+            )
+        if not 0 <= self.gpus_per_worker <= 16:
+            raise BadRequest(
+                f"{self.gpus_per_worker:g} GPUs per worker are wanted; it must be 0 to 16. 0.5 lets two share one."
+            )
+        if self.name == "local" and self.address:
+            raise BadRequest(
+                "an address was given, and the local engine uses this machine alone. Use --engine ray, or leave it out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,285 @@
+"""Commands of batches: what a job file asks for, doing it, how it stands, and what to make of the results."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from studio.commands.options import Json
+from studio.console import Commands, counter, emit, say
+from worldmodel.errors import BadRequest
+
+if TYPE_CHECKING:
+    from studio.jobs.engines.engine import EngineChoice
+    from studio.jobs.units import Batch
+
+jobs = typer.Typer(
+    cls=Commands, name="jobs", help="Batches of rollouts: plan, run, watch, export.", no_args_is_help=True
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOBS.yaml", help="The job file; `detour jobs schema` describes it.")]
+Folder = Annotated[str, typer.Argument(metavar="OUT", help="Folder or address of the batch, as given to --out.")]
+Where = Annotated[str, typer.Option("--out", help="Folder or address (s3://...) of the batch; run again to go on.")]
+EngineName = Annotated[str, typer.Option(help="local: processes of this machine. ray: Ray's actors (extra `ray`).")]
+Workers = Annotated[int, typer.Option(help="Side by side, each with a model; the results do not depend on it.")]
+Address = Annotated[str, typer.Option(help="Of a Ray cluster that runs already: auto, or HOST:PORT.")]
+Gpus = Annotated[float, typer.Option(help="GPUs of each of Ray's workers; 0.5 lets two share one.")]
+Grouped = Annotated[
+    int | None, typer.Option("--batch", help="Units through the network together; default: the file's.")
+]
+Threads = Annotated[int | None, typer.Option(help="Of the processor, of each worker; default: the file's.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: the file's.")]
+OtherModel = Annotated[str | None, typer.Option(help="Checkpoint folder; default: the file's, or the one that ships.")]
+Part = Annotated[str, typer.Option("--shard", help="I/N: only this part, for drivers that know nothing of each other.")]
+Check = Annotated[str, typer.Option(help="How outputs that are there are checked: checksum, size or none.")]
+Prometheus = Annotated[Path | None, typer.Option(help="Keep this text file for Prometheus' node exporter up to date.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder for clips that are fetched; default: the user's cache folder.")
+]
+Scratch = Annotated[str, typer.Option(help="Folder for what is not finished; default: the system's.")]
+Storage = Annotated[str, typer.Option(help='JSON object of fsspec options for OUT, e.g. \'{"endpoint_url": "..."}\'.')]
+
+
+@jobs.callback()
+def _jobs() -> None:
+    """Batches of rollouts: plan, run, watch, export."""
+
+
+@jobs.command("schema")
+def schema() -> None:
+    """The JSON schema of job files, for editors and checks."""
+    from studio.jobs.job_file import job_schema
+
+    typer.echo(json.dumps(job_schema(), indent=2))
+
+
+@jobs.command("plan")
+def plan(
+    file: JobFile,
+    out: Annotated[str, typer.Option(help="The batch's folder, if it was begun: what is done is not counted.")] = "",
+    workers: Workers = 1,
+    batch: Grouped = None,
+    threads: Threads = None,
+    device: Device = None,
+    model: OtherModel = None,
+    cache: Cache = None,
+    storage: Storage = "",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time the model here first, for a better estimate.")
+    ] = False,
+    units: Annotated[int, typer.Option(help="How many units are listed.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """What a job file expands to, and what it will cost in time, memory and bytes; nothing is run."""
+    from studio.jobs.estimates import estimate
+
+    expanded = _expanded(file, model, batch, threads, device, cache)
+    standing = _standing(expanded, out, storage)
+    found = estimate(expanded, workers, folder=None if standing is None else standing)
+    if measure:
+        found = estimate(expanded, workers, folder=None if standing is None else standing, measure=True)
+    content = {
+        "units": len(expanded.units),
+        "works": len(expanded.works),
+        "digest": expanded.digest,
+        "setup": expanded.setup.mattering(),
+        "estimate": found.to_json(),
+        "listed": [_unit_row(unit) for unit in expanded.units[:units]],
+    }
+    lines = [f"{len(expanded.units)} units in {len(expanded.works)} works", *found.lines()]
+    lines += [f"  {_unit_line(unit)}" for unit in expanded.units[:units]]
+    if len(expanded.units) > units:
+        lines.append(f"  ... and {len(expanded.units) - units} more; --units shows more of them.")
+    emit(content, as_json, "\n".join(lines))
+
+
+@jobs.command("run")
+def run(
+    file: JobFile,
+    out: Where,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    address: Address = "",
+    gpus_per_worker: Gpus = 0.0,
+    batch: Grouped = None,
+    threads: Threads = None,
+    device: Device = None,
+    model: OtherModel = None,
+    shard: Part = "1/1",
+    check: Check = "checksum",
+    prometheus: Prometheus = None,
+    cache: Cache = None,
+    scratch: Scratch = "",
+    storage: Storage = "",
+    as_json: Json = False,
+) -> None:
+    """Do what a job file asks for. Interrupted, killed or changed, run it again: what is done is never done twice."""
+    from studio.jobs.engines.engine import EngineChoice
+
+    choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
+    expanded = _expanded(file, model, batch, threads, device, cache)
+    _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=False, as_json=as_json)
+
+
+@jobs.command("retry")
+def retry(
+    out: Folder,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    address: Address = "",
+    gpus_per_worker: Gpus = 0.0,
+    shard: Part = "1/1",
+    check: Check = "size",
+    prometheus: Prometheus = None,
+    cache: Cache = None,
+    scratch: Scratch = "",
+    storage: Storage = "",
+    as_json: Json = False,
+) -> None:
+    """Try the units again that failed for good, and those that are missing."""
+    from studio.jobs.batch_folder import BatchFolder
+    from studio.jobs.engines.engine import EngineChoice
+
+    choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
+    expanded = BatchFolder.open(out, _options(storage)).batch
+    _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=True, as_json=as_json)
+
+
+@jobs.command("status")
+def status(out: Folder, storage: Storage = "", check: Check = "none", as_json: Json = False) -> None:
+    """How a batch stands: done, missing, damaged, failed, and who is at work."""
+    from studio.jobs.batch_folder import BatchFolder
+    from studio.jobs.summary import standing_lines, standing_of
+
+    found = standing_of(BatchFolder.open(out, _options(storage)), check=check)
+    emit(found, as_json, "\n".join(standing_lines(found)))
+
+
+@jobs.command("failures")
+def failures(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
+    """Which units failed, how often and why."""
+    from dataclasses import asdict
+
+    from studio.jobs.batch_folder import BatchFolder
+
+    found = BatchFolder.open(out, _options(storage)).failures()
+    lines = [f"{row.key[:12]}  {row.kind}, {row.attempts} attempts: {row.message}" for row in found]
+    emit({"failures": [asdict(row) for row in found]}, as_json, "\n".join(lines or ["no unit has failed"]))
+
+
+@jobs.command("export")
+def export(
+    out: Folder,
+    to: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    form: Annotated[str, typer.Option("--format", help="lerobot: one dataset. webdataset: tar shards.")] = "lerobot",
+    shard_mb: Annotated[int, typer.Option(help="Of webdataset: bytes of a tar shard, MB.")] = 256,
+    storage: Storage = "",
+    as_json: Json = False,
+) -> None:
+    """The generated clips as a set for training other models, marked as imagined."""
+    from studio.jobs.exports import export_batch
+
+    found = export_batch(out, to, form, shard_mb=shard_mb, options=_options(storage), on_unit=counter("units"))
+    emit(found.to_json(), as_json, "\n".join(found.lines()))
+
+
+@jobs.command("score")
+def score(
+    out: Folder,
+    metrics: Annotated[str, typer.Option(help="Comma separated, as of `detour score`.")] = "psnr,ssim,fid,fvd",
+    features: Annotated[str, typer.Option(help="town, tokenizer, or a folder.")] = "town",
+    weights: Annotated[list[Path] | None, typer.Option(help="Published weights, known by their hash.")] = None,
+    by: Annotated[
+        str, typer.Option(help="Also for each value of: text, memory, guidance, seconds, edit, actions.")
+    ] = "",
+    cache: Cache = None,
+    storage: Storage = "",
+    as_json: Json = False,
+) -> None:
+    """Scores of the whole batch against what followed in the recordings, with metric cards."""
+    from studio.jobs.scores import score_batch
+
+    found = score_batch(
+        out,
+        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()),
+        features=features,
+        weights=tuple(weights or ()),
+        by=by,
+        cache=cache,
+        options=_options(storage),
+        on_clip=counter("clips"),
+    )
+    emit(found.to_json(), as_json, "\n".join(found.lines()))
+
+
+def _expanded(
+    file: Path, model: str | None, batch: int | None, threads: int | None, device: str | None, cache: Path | None
+) -> "Batch":
+    from studio.jobs.expansion import expand
+    from studio.jobs.job_file import read_job
+
+    return expand(read_job(file), model=model, batch=batch, threads=threads, device=device, cache=cache)
+
+
+def _options(storage: str) -> dict[str, Any] | None:
+    """Options of the storage.
+
+    Raises:
+        BadRequest: if the text is not a JSON object.
+    """
+    if not storage:
+        return None
+    try:
+        found = json.loads(storage)
+    except ValueError as error:
+        raise BadRequest(f'--storage is no JSON ({error}). Write an object, such as {{"anon": true}}.') from error
+    if not isinstance(found, dict):
+        raise BadRequest(f'--storage holds {type(found).__name__}; it must be a JSON object, such as {{"anon": true}}.')
+    return found
+
+
+def _run(
+    expanded: "Batch",
+    out: str,
+    choice: "EngineChoice",
+    shard: str,
+    check: str,
+    prometheus: Path | None,
+    cache: Path | None,
+    scratch: str,
+    storage: str,
+    *,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    from studio.jobs.driver import run_batch
+    from studio.jobs.units import Shard
+
+    summary = run_batch(
+        expanded,
+        out,
+        choice,
+        shard=Shard.parse(shard),
+        check=check,
+        retry_failed=retry_failed,
+        prometheus=prometheus,
+        scratch=scratch,
+        cache=None if cache is None else str(cache),
+        options=_options(storage),
+        on_progress=say,
+    )
+    emit(summary.to_json(), as_json, "\n".join(summary.lines()))
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+def _unit_row(unit: Any) -> dict[str, Any]:
+    return {"number": unit.number, "key": unit.key, "request": unit.request.to_json()}
+
+
+def _unit_line(unit: Any) -> str:
+    ask = unit.request
+    said = ask.schedule or ask.text or "as recorded"
+    edit = "" if ask.edit is None else f", {ask.edit.kind} {ask.edit.variant}"
+    return f"{unit.key[:12]}  {ask.clip.id} @ {ask.clip.at_s:g} s, seed {ask.seed}, {ask.seconds:g} s, {said}, {ask.actions.name or ask.actions.kind}{edit}"
