@@ -72,13 +72,12 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What a job file expands to, and what it will cost in time, memory and bytes; nothing is run."""
+    from studio.jobs.batch_folder import BatchFolder
     from studio.jobs.estimates import estimate
 
     expanded = _expanded(file, model, batch, threads, device, cache)
-    standing = _standing(expanded, out, storage)
-    found = estimate(expanded, workers, folder=None if standing is None else standing)
-    if measure:
-        found = estimate(expanded, workers, folder=None if standing is None else standing, measure=True)
+    folder = BatchFolder.open(out, _options(storage)) if out else None
+    found = estimate(expanded, workers, folder=folder, measure=measure)
     content = {
         "units": len(expanded.units),
         "works": len(expanded.works),
@@ -282,4 +281,5 @@ def _unit_line(unit: Any) -> str:
     ask = unit.request
     said = ask.schedule or ask.text or "as recorded"
     edit = "" if ask.edit is None else f", {ask.edit.kind} {ask.edit.variant}"
-    return f"{unit.key[:12]}  {ask.clip.id} @ {ask.clip.at_s:g} s, seed {ask.seed}, {ask.seconds:g} s, {said}, {ask.actions.name or ask.actions.kind}{edit}"
+    moves = ask.actions.name or ask.actions.kind
+    return f"{unit.key[:12]}  {ask.clip.id} @ {ask.clip.at_s:g} s, seed {ask.seed}, {ask.seconds:g} s, {said}, {moves}{edit}"
