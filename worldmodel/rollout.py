@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from worldmodel.loaded import LoadedModel
 from worldmodel.memory import memory_stats, memory_warnings
 from worldmodel.past import Past
 from worldmodel.requests import RolloutRequest
+from worldmodel.sampling import Sampling
 from worldmodel.telemetry import batch_telemetry, drift_warnings
 
 
@@ -82,7 +83,27 @@ class Rollout:
                 yield Instruction(text=self.texts[start], start_s=start * self.chunk_s, end_s=end_s)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChunkMade:
+    """One more chunk of all samples, and where they stand after it.
+
+    Attributes:
+        number: Counted from the first imagined chunk of all.
+        latents: Normalised [B, L, C, channels, h, w]; L is a chunk's frames over the tokenizer's temporal stride.
+        video: The same decoded, RGB uint8 [B, F, C, 3, height, width].
+        texts: What steered it, per sample.
+        telemetry: `worldmodel.telemetry.chunk_telemetry`, per sample.
+        past: From here the next chunk follows.
+    """
+
+    number: int
+    latents: Tensor
+    video: UInt8[Array, "batch time camera 3 height width"]
+    texts: tuple[str, ...]
+    telemetry: tuple[dict[str, float], ...]
+    past: Past
+
+
 def roll_out(model: LoadedModel, past: Past, request: RolloutRequest) -> list[Rollout]:
     """Imagine chunk after chunk; one rollout per sample of the past.
 
@@ -90,30 +111,55 @@ def roll_out(model: LoadedModel, past: Past, request: RolloutRequest) -> list[Ro
         Diverged: naming the chunk.
         BadMotion: if the actions do not cover the horizon.
     """
-    per, first = model.per_chunk, past.chunks
-    chunks = -(-request.frames // per)
-    commands, said = _commands(model, past, request, chunks)
+    first, chunks = past.chunks, chunks_of(model, request.frames)
+    commands, said = commands_of(model, past, request)
     videos: list[Array] = []
     telemetry: list[tuple[dict[str, float], ...]] = []
     started = time.perf_counter()
-    for index in range(chunks):
-        texts = ask_guides(model, past, request.guides, request.seeds)
-        given = None if commands is None else commands[:, index * per : (index + 1) * per]
-        latents, past = next_chunk(model, past, request, texts, given)
-        video, codec = model.tokenizer.decode_on(latents, past.codec)
-        videos.append(video)
-        past = replace(past.shown(video, texts), codec=codec)
-        telemetry.append(batch_telemetry(latents, videos[-1], past.trajectory, model.config.frequency_hz))
+    for made in chunk_by_chunk(model, past, request, commands):
+        past = made.past
+        videos.append(made.video)
+        telemetry.append(made.telemetry)
         if request.on_chunk is not None:
-            request.on_chunk(index, chunks, videos[-1])
-    made = _Made(
+            request.on_chunk(made.number - first, chunks, made.video)
+    whole = _Made(
         videos=np.concatenate(videos, axis=1)[:, : request.frames],
         telemetry=tuple(zip(*telemetry, strict=True)),
         timing={"generate_s": time.perf_counter() - started, "chunks": float(chunks)},
         first_chunk=first,
         said=said,
     )
-    return [_one_rollout(model, past, request, made, sample) for sample in range(len(past.rays))]
+    return [_one_rollout(model, past, request, whole, sample) for sample in range(len(past.rays))]
+
+
+def chunks_of(model: LoadedModel, frames: int) -> int:
+    """How many chunks hold so many frames."""
+    return -(-frames // model.per_chunk)
+
+
+@torch.no_grad()
+def chunk_by_chunk(
+    model: LoadedModel, past: Past, request: RolloutRequest, commands: Tensor | None
+) -> Iterator[ChunkMade]:
+    """The chunks of a rollout as they come; nothing of those before is held.
+
+    Args:
+        commands: Steps that are commanded, as `commands_of` gives them; None: they are imagined too.
+
+    Raises:
+        Diverged: naming the chunk.
+    """
+    per = model.per_chunk
+    for index in range(chunks_of(model, request.frames)):
+        texts = ask_guides(model, past, request.guides, request.seeds)
+        given = None if commands is None else commands[:, index * per : (index + 1) * per]
+        latents, past = next_chunk(model, past, request, texts, given)
+        video, codec = model.tokenizer.decode_on(latents, past.codec)
+        past = replace(past.shown(video, texts), codec=codec)
+        telemetry = batch_telemetry(latents, video, past.trajectory, model.config.frequency_hz)
+        yield ChunkMade(
+            number=past.chunks - 1, latents=latents, video=video, texts=texts, telemetry=telemetry, past=past
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,17 +173,21 @@ class _Made:
     said: tuple[tuple[str, ...], ...]  # of the actions, per sample
 
 
-def _commands(
-    model: LoadedModel, past: Past, request: RolloutRequest, chunks: int
+def commands_of(
+    model: LoadedModel, past: Past, request: RolloutRequest
 ) -> tuple[Tensor | None, tuple[tuple[str, ...], ...]]:
-    """Normalised steps [B, chunks * F, 3] that are commanded, or None; and what to know of them, per sample."""
+    """Normalised steps [B, chunks * F, 3] that are commanded, or None; and what to know of them, per sample.
+
+    Raises:
+        BadMotion: if the actions do not cover the horizon.
+    """
     if request.actions is None:
         return None, ((),) * len(past.newest)
     per, first = model.per_chunk, past.chunks * model.per_chunk
     found = [
         commanded(
             path,
-            first + chunks * per,
+            first + chunks_of(model, request.frames) * per,
             model.config.frequency_hz,
             first=first,
             spare=per - 1,
@@ -146,6 +196,47 @@ def _commands(
         for path, seen in zip(request.actions, past.newest, strict=True)
     ]
     return model.normalised_steps(np.stack([steps for steps, _ in found])), tuple(said for _, said in found)
+
+
+def warnings_of(
+    model: LoadedModel,
+    past: Past,
+    sample: int,
+    *,
+    said: Sequence[str],
+    telemetry: Sequence[Mapping[str, float]],
+    first_chunk: int,
+) -> tuple[str, ...]:
+    """What to know of one sample's rollout before trusting it.
+
+    Args:
+        past: At its end.
+        said: Of its actions, as `commands_of` gives it.
+        telemetry: Of its chunks.
+        first_chunk: Number of the first of them.
+    """
+    return (
+        *(past.warnings[sample] if past.warnings else ()),
+        *said,
+        *memory_warnings(past.memory),
+        *drift_warnings(
+            telemetry,
+            model.config.training_range,
+            first_chunk=first_chunk,
+            chunk_s=model.per_chunk / model.config.frequency_hz,
+        ),
+    )
+
+
+def provenance_of(model: LoadedModel, past: Past, sampling: Sampling) -> dict[str, Any]:
+    """Model hash, preset, how it was sampled, and that it is imagined."""
+    return {
+        "model": model.hash,
+        "preset": model.config.preset,
+        **sampling.to_json(),
+        "memory": type(past.memory).__name__.lower(),
+        "imagined": True,
+    }
 
 
 def _one_rollout(model: LoadedModel, past: Past, request: RolloutRequest, made: _Made, sample: int) -> Rollout:
@@ -164,24 +255,15 @@ def _one_rollout(model: LoadedModel, past: Past, request: RolloutRequest, made: 
         chunk_s=model.per_chunk / hertz,
         timing=made.timing,
         telemetry=made.telemetry[sample],
-        warnings=(
-            *(past.warnings[sample] if past.warnings else ()),
-            *made.said[sample],
-            *memory_warnings(past.memory),
-            *drift_warnings(
-                made.telemetry[sample],
-                model.config.training_range,
-                first_chunk=made.first_chunk,
-                chunk_s=model.per_chunk / hertz,
-            ),
+        warnings=warnings_of(
+            model,
+            past,
+            sample,
+            said=made.said[sample],
+            telemetry=made.telemetry[sample],
+            first_chunk=made.first_chunk,
         ),
-        provenance={
-            "model": model.hash,
-            "preset": model.config.preset,
-            **request.sampling.to_json(),
-            "memory": type(past.memory).__name__.lower(),
-            "imagined": True,
-        },
+        provenance=provenance_of(model, past, request.sampling),
         memory_stats=memory_stats(past.memory),
         past=past,
     )

@@ -7,7 +7,6 @@ open groups of pictures, and both agree on every frame's time); everything else 
 """
 
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from worldmodel.errors import BadRequest, BadVideo, OutputExists
+from worldmodel.errors import BadRequest, BadVideo
+from worldmodel.io.video_writer import check_frames, check_rate, encoding, new_video
 
 Array = np.ndarray
 Backend = Literal["auto", "decord", "pyav"]
@@ -27,7 +27,6 @@ MAX_PIXELS = 4096 * 2304  # per picture; a larger one is a mistake or an attack
 MAX_FRAMES = 400_000  # over three hours at 30 Hz
 MAX_DURATION_S = 4 * 3600.0
 MAX_DECODED_BYTES = 16 * 1024**3  # of one call
-KEYFRAME_EVERY = 8  # frames; short, so that random access decodes little
 DECORD_FORMATS = ("yuv420p", "yuvj420p")
 DECORD_COLOUR_SPACES = (1, 2, 5, 6)  # BT.709, unspecified, BT.601 twice: both libraries convert these alike
 
@@ -126,51 +125,15 @@ def write_video(
         OutputExists: if the file cannot be written.
     """
     path, frames = Path(path), np.asarray(frames)
-    _check_writable_frames(path, frames, frequency_hz, crf)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
-    try:
-        _encode(temporary, frames, Fraction(frequency_hz).limit_denominator(100_000), crf, comment)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputExists(
-            f"cannot write '{path}': {error}. Choose a folder you may write to, with free space."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    check_frames(path, frames)
+    check_rate(frequency_hz, crf)
+    with new_video(path) as temporary:
+        _encode(temporary, frames, frequency_hz, crf, comment)
 
 
-def _check_writable_frames(path: Path, frames: Array, frequency_hz: float, crf: int) -> None:
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or not len(frames):
-        raise BadVideo(f"'{path.name}' would hold {frames.dtype} {frames.shape}; it needs uint8 [n >= 1, 3, h, w].")
-    height, width = frames.shape[2:]
-    if height % 2 or width % 2 or not height or not width:
-        raise BadVideo(
-            f"pictures of {width}x{height} px cannot be written to '{path.name}': H.264 (yuv420p) needs even sides. "
-            "Crop or resize by one pixel."
-        )
-    if not (np.isfinite(frequency_hz) and 0.01 <= frequency_hz <= 1000):
-        raise BadRequest(f"a video rate of {frequency_hz} Hz is asked for; it must lie between 0.01 and 1000 Hz.")
-    if not 0 <= crf <= 51:
-        raise BadRequest(f"crf {crf} is asked for; it must lie between 0 and 51 (18 looks like the original).")
-
-
-def _encode(path: Path, frames: Array, rate: Fraction, crf: int, comment: str) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        if comment:
-            container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = frames.shape[2:]
-        stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # x264's bytes depend on the number of threads
-        # x264's macroblock tree reads memory it never wrote: now and then the same frames became other bytes.
-        stream.options = {"crf": str(crf), "g": str(KEYFRAME_EVERY), "bf": "0", "preset": "veryfast", "mbtree": "0"}
-        for i, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")
-            frame.pts, frame.time_base = i, 1 / rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+def _encode(path: Path, frames: Array, frequency_hz: float, crf: int, comment: str) -> None:
+    with encoding(path, frequency_hz, crf, comment) as add:
+        add(frames)
 
 
 def _wanted(path: Path, info: VideoInfo, indices: Sequence[int] | Array | None) -> Array:
