@@ -15,8 +15,10 @@ DetourError
 │   ├── MissingMotion   the clip has no ego motion and the work at hand needs it
 │   ├── UnknownName     a preset, camera, planner, metric or kind that does not exist
 │   └── OutputExists    the output is there already, or cannot be written
+│       └── DiskFull    nothing more fits where it is written
 ├── PolicyError         a user's own policy gave no usable answer to one observation; `kind` says how it failed
 ├── Diverged            the model produced values that are not finite
+├── Unreachable         a storage elsewhere did not answer; the same request may work later
 └── Busy                too much is waiting already; the same request works later
 
 A message has three parts: what we got, what we need, what to do.
@@ -82,6 +84,10 @@ class OutputExists(BadInput):
     """The output exists already or cannot be written."""
 
 
+class DiskFull(OutputExists):
+    """Nothing more fits where the output is written; it goes on once there is space."""
+
+
 class UnknownName(BadInput):
     """A name that does not exist; the closest existing name is offered."""
 
@@ -107,6 +113,10 @@ class PolicyError(DetourError):
 
 class Diverged(DetourError):
     """The model produced values that are not finite."""
+
+
+class Unreachable(DetourError):
+    """A storage elsewhere did not answer, again and again; the same request may work later."""
 
 
 class Busy(DetourError):
