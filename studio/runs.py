@@ -133,7 +133,7 @@ class RunWriter:
         height, width = (max(2, side + side % 2) for side in video.shape[-2:])
         for c, camera in enumerate(rig.names):
             frames = upscaled(video[:, c], width, height)
-            write_video(folder / f"{_file_name(camera)}.mp4", frames, frequency_hz, comment=comment)
+            write_video(folder / f"{camera_file_name(camera)}.mp4", frames, frequency_hz, comment=comment)
         whole = mosaic(video, rig, title="imagined" if imagined else "")
         write_video(folder / "mosaic.mp4", whole, frequency_hz, comment=comment)
         self.videos[name] = {"imagined": imagined, "frames": len(video), "frequency_hz": frequency_hz}
@@ -171,7 +171,8 @@ class RunWriter:
         return record
 
 
-def _file_name(camera: str) -> str:
+def camera_file_name(camera: str) -> str:
+    """How a camera's files are called: its name with letters, digits, '-' and '_' only."""
     kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in camera)
     return f"camera_{kept}" if kept in {"", "mosaic"} else kept
 

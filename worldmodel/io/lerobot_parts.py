@@ -14,7 +14,7 @@ import numpy as np
 
 from worldmodel.clips import Clip
 from worldmodel.errors import BadDataset, OutputExists
-from worldmodel.geometry import Array, Rig
+from worldmodel.geometry import Array, Motion, Rig
 from worldmodel.io.lerobot_language import Language, decision_table, text_table
 from worldmodel.io.lerobot_statistics import image_statistics
 from worldmodel.io.video import probe, write_video
@@ -89,7 +89,13 @@ def make_part(clip: Clip, folder: Path, *, crf: int, language: Language | None =
         texts=tuple(clip.instruction_at(frame / clip.frequency_hz) for frame in range(len(clip))),
         pictures={name: image_statistics(clip.video[:, camera]) for camera, name in enumerate(clip.rig.names)},
     )
-    return Part(facts=facts, rig=clip.rig, motion=motion_columns(clip), tables=tables, videos=videos)
+    return Part(
+        facts=facts,
+        rig=clip.rig,
+        motion={} if clip.motion is None else motion_columns(clip.motion),
+        tables=tables,
+        videos=videos,
+    )
 
 
 def save_part(part: Part, folder: Path) -> None:
@@ -146,21 +152,19 @@ def _motion(table: Any) -> dict[str, Array]:
     return columns
 
 
-def motion_columns(clip: Clip) -> dict[str, Array]:
-    """`observation.state`, `action` and `action_valid` of a clip; empty when it has no motion."""
-    if clip.motion is None:
-        return {}
-    steps = clip.motion.deltas
+def motion_columns(motion: Motion) -> dict[str, Array]:
+    """`observation.state`, `action` and `action_valid` of the frames of a motion, one more than it has steps."""
+    steps, frames = motion.deltas, len(motion) + 1
     last = np.array([len(steps) - 1]) if len(steps) else np.array([], np.int64)
     repeat = np.concatenate([np.arange(len(steps)), last])
     action = steps[repeat] if len(steps) else np.zeros((1, 3))
-    speed = clip.motion.speeds_mps[repeat] if len(steps) else np.zeros(1)
-    turn = clip.motion.yaw_rates_radps[repeat] if len(steps) else np.zeros(1)
-    state = np.concatenate([speed[:, None], turn[:, None], clip.motion.trajectory().poses], axis=1)
+    speed = motion.speeds_mps[repeat] if len(steps) else np.zeros(1)
+    turn = motion.yaw_rates_radps[repeat] if len(steps) else np.zeros(1)
+    state = np.concatenate([speed[:, None], turn[:, None], motion.trajectory().poses], axis=1)
     return {
         "observation.state": state.astype(np.float32),
         "action": action.astype(np.float32),
-        "action_valid": np.arange(len(clip)) < len(clip) - 1,
+        "action_valid": np.arange(frames) < frames - 1,
     }
 
 

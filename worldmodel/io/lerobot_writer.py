@@ -283,7 +283,7 @@ def _check_same(first: _Common, part: Part, ids: Container[str]) -> None:
     clip = part.facts
     if clip.id in ids:
         raise BadDataset(f"two clips are called '{clip.id}'. Give every clip its own id.")
-    if not _same_rig(first.rig, part.rig):
+    if not same_rig(first.rig, part.rig):
         raise BadDataset(
             f"clip '{clip.id}' has another rig than '{first.id}' (names, order, size or calibration), but a dataset has one. "
             "Write two datasets."
@@ -300,7 +300,8 @@ def _check_same(first: _Common, part: Part, ids: Container[str]) -> None:
         )
 
 
-def _same_rig(a: Rig, b: Rig) -> bool:
+def same_rig(a: Rig, b: Rig) -> bool:
+    """Whether two rigs may share a dataset: names, order and size are equal, calibrations but for rounding."""
     if a.names != b.names or (a.width_px, a.height_px) != (b.width_px, b.height_px):
         return False
     pairs = zip(a.cameras, b.cameras, strict=True)
