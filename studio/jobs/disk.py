@@ -53,15 +53,23 @@ class Disk(Storage):
 
     def write(self, name: str, data: bytes) -> None:
         """Let a file appear, or take the place of the one before, whole or not at all."""
-        self._try("write", name, lambda: _appear(self.path(name), lambda new: new.write_bytes(data)))
+        self._try("write", name, lambda: appear(self.path(name), lambda new: new.write_bytes(data)))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Let a file appear unless there is one of that name; whether it did."""
+        try:
+            self._try("write", name, lambda: _create(self.path(name), data))
+        except FileExistsError:
+            return False
+        return True
 
     def put(self, file: Path, name: str) -> None:
         """Copy a local file here, whole or not at all."""
-        self._try("write", name, lambda: _appear(self.path(name), lambda new: shutil.copyfile(file, new)))
+        self._try("write", name, lambda: appear(self.path(name), lambda new: shutil.copyfile(file, new)))
 
     def get(self, name: str, file: Path) -> None:
         """Copy a file to a local path, whole or not at all."""
-        self._try("copy", name, lambda: _appear(file, lambda new: shutil.copyfile(self.path(name), new)))
+        self._try("copy", name, lambda: appear(file, lambda new: shutil.copyfile(self.path(name), new)))
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
@@ -103,7 +111,7 @@ class Disk(Storage):
         """Turn what the system refuses into sentences."""
         try:
             yield
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
             raise _told(self.address, error) from error
@@ -143,7 +151,8 @@ def copied(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _appear(place: Path, fill: Callable[[Path], object]) -> None:
+def appear(place: Path, fill: Callable[[Path], object]) -> None:
+    """Let a file appear with what `fill` writes, whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     new = unfinished(place)
     try:
@@ -151,6 +160,17 @@ def _appear(place: Path, fill: Callable[[Path], object]) -> None:
         flush(new)
         os.replace(new, place)
         flush(place.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _create(place: Path, data: bytes) -> None:
+    """A name of its own is given to a whole file in one step, or refused."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = unfinished(place)
+    try:
+        new.write_bytes(data)
+        os.link(new, place)
     finally:
         new.unlink(missing_ok=True)
 

@@ -95,7 +95,7 @@ class ObjectStore(Storage):
         self._try("write", name, lambda: self.files.pipe_file(self.path(name), data))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Let an object appear unless there is one; whether it did. Stores that cannot tell overwrite."""
+        """Let an object appear unless there is one of that name; whether it did. Stores that cannot tell overwrite it."""
         try:
             self._try("write", name, lambda: self.files.pipe_file(self.path(name), data, mode="create"))
         except FileExistsError:

@@ -76,6 +76,10 @@ class Storage(ABC):
         """Let a file appear, or take the place of the one before, whole or not at all."""
 
     @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Let a file appear unless there is one of that name; whether it did. Stores that cannot tell overwrite it."""
+
+    @abstractmethod
     def put(self, file: Path, name: str) -> None:
         """Copy a local file here, whole or not at all."""
 
