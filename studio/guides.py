@@ -9,6 +9,7 @@ from studio.town_answer import recorded_scene
 from worldmodel.errors import BadRequest, UnknownName
 
 if TYPE_CHECKING:
+    from studio.jobs.streaming import StreamedRollout
     from worldmodel.guidance import Guide
     from worldmodel.rollout import Rollout
 
@@ -96,7 +97,7 @@ def _town_guide(moment: Moment, seconds: float) -> "Guide":
     return TownGuide(recorded_scene(moment, seconds), moment.start_s + moment.at_s)
 
 
-def texts_by_time(rollout: "Rollout") -> list[tuple[float, float, str]]:
+def texts_by_time(rollout: "Rollout | StreamedRollout") -> list[tuple[float, float, str]]:
     """What steered a rollout: start and end in seconds from now, and the text, one row as long as it stays the same."""
     first = float(rollout.trajectory.times_s[0])
     rows: list[tuple[float, float, str]] = []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from worldmodel.clips import Clip
 from worldmodel.errors import BadRequest, ClipTooShort
-from worldmodel.geometry import Trajectory
+from worldmodel.geometry import Motion, Trajectory
 from worldmodel.io.lerobot import Dataset, find_clip
 from worldmodel.observing import frames_between
 from worldmodel.plans import Observation
@@ -42,11 +42,9 @@ class Moment:
 
     def driven(self) -> Trajectory | None:
         """The logged path in the ego frame of now, time 0 at now; None when it is unknown or nothing follows."""
-        if self.clip.motion is None or self.now + 1 >= len(self.clip):
+        if self.clip.motion is None:
             return None
-        whole = self.clip.motion.trajectory()
-        ahead = whole.seen_from(whole.poses[self.now])
-        return Trajectory(poses=ahead.poses[self.now :], times_s=whole.times_s[self.now :] - whole.times_s[self.now])
+        return path_ahead(self.clip.motion, self.now)
 
     def past(self) -> Trajectory | None:
         """The logged path up to now in the ego frame of now, times up to 0; None when it is unknown."""
@@ -57,6 +55,15 @@ class Moment:
         return Trajectory(
             poses=behind.poses[: self.now + 1], times_s=whole.times_s[: self.now + 1] - whole.times_s[self.now]
         )
+
+
+def path_ahead(motion: Motion, now: int) -> Trajectory | None:
+    """The path of a motion from frame `now` on, in the ego frame of it, time 0 there; None when nothing follows."""
+    if now >= len(motion):
+        return None
+    whole = motion.trajectory()
+    ahead = whole.seen_from(whole.poses[now])
+    return Trajectory(poses=ahead.poses[now:], times_s=whole.times_s[now:] - whole.times_s[now])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +117,16 @@ def editable(moment: Moment) -> Moment:
     note = "the recording has no ego motion: only the newest frame is edited."
     newest = moment.clip.sliced(moment.at_s, moment.at_s + 1 / moment.clip.frequency_hz)
     return Moment(clip=newest, now=0, start_s=moment.start_s + moment.at_s, notes=(*moment.notes, note))
+
+
+def now_frame(dataset: Dataset, episode: int, at_s: float | None, wish: Wish) -> int:
+    """The number of the frame that `moment_of` takes for now, in the recording; nothing is read.
+
+    Raises:
+        ClipTooShort, BadRequest: as `find_moment`.
+    """
+    every = 1 if wish.rate_hz is None else frames_between(dataset.frequency_hz, wish.rate_hz)
+    return _now(dataset, episode, at_s, wish, every)
 
 
 def _now(dataset: Dataset, episode: int, at_s: float | None, wish: Wish, every: int) -> int:

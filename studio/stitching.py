@@ -77,12 +77,12 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         BadInput: if the request, clip, picture or checkpoint cannot be used, or `out` exists.
     """
     refuse_existing(Path(out))
-    sprite = _sprite(request)
+    sprite = sprite_for(request)
     world = model or model_for(request.planners, request.model)
     wish = WITHOUT_MODEL if world is None else wish_of(world, WITHOUT_MODEL.future_s)
     moment = editable(find_moment(request.clip, wish))
     started = time.perf_counter()
-    edit, edited = _stitched(request, moment, sprite)
+    edit, edited = stitched_for(request, moment, sprite)
     stitched_s = time.perf_counter() - started
     pairs, skipped = _pairs(request, moment, edited, edit, world)
     town = town_answer(moment, edit, picture=request.picture is not None)
@@ -107,7 +107,12 @@ def run_stitch(request: StitchRequest, out: Path, *, model: "WorldModel | None" 
         return record
 
 
-def _sprite(request: StitchRequest) -> Sprite | None:
+def sprite_for(request: StitchRequest) -> Sprite | None:
+    """What is to be stitched: the kind at the height asked for, or the picture; None for the kind's own drawing.
+
+    Raises:
+        UnknownName, BadRequest: if there is no such kind, or a picture without a height.
+    """
     if request.picture is None:
         return sized_sprite(request.kind, request.height_m)
     if request.height_m is None:
@@ -115,8 +120,12 @@ def _sprite(request: StitchRequest) -> Sprite | None:
     return read_sprite(request.picture, request.height_m)
 
 
-def _stitched(request: StitchRequest, moment: Moment, sprite: Sprite | None) -> tuple[StitchSprite, EditedClip]:
-    """The edit with its place, and the clip after it; a town clip tells depth and roadside."""
+def stitched_for(request: StitchRequest, moment: Moment, sprite: Sprite | None) -> tuple[StitchSprite, EditedClip]:
+    """The edit with its place, and the clip after it; a town clip tells depth and roadside.
+
+    Raises:
+        BadEdit, BadRequest, MissingMotion: as `studio.stitch.stitch`, or if two places are given.
+    """
     edit = StitchSprite(
         variant=request.variant,
         kind=request.kind,

@@ -147,14 +147,13 @@ class Dataset:
             source=record.source,
         )
 
-    def motion(self, episode: int) -> Motion | None:
-        """The ego motion of a whole episode without reading its videos; None when there is none."""
+    def motion(self, episode: int, start_s: float = 0.0, seconds: float | None = None) -> Motion | None:
+        """The ego motion of an episode, or of a part as of `clip`, without reading its videos; None when there is none."""
         record = self.record(episode)
-        return (
-            self._motion(record, episode_rows(record, episode, self.has_motion), 0, record.length)
-            if self.has_motion
-            else None
-        )
+        if not self.has_motion:
+            return None
+        first, last = self._range(record, start_s, seconds)
+        return self._motion(record, episode_rows(record, episode, self.has_motion), first, last)
 
     def language(self, episode: int) -> Language:
         """What is said about a whole episode: hints, notices, description, decisions, questions; nothing where nobody says.

@@ -1,0 +1,69 @@
+"""What planners answer at the moment of a unit: without its edit and with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from policy.planner import Planner
+from studio.counterfactual import response_row
+from studio.jobs.clip_reader import EditedMoment
+from studio.jobs.units import UnitRequest
+from studio.moments import Moment
+from worldmodel.errors import ClipTooShort, Diverged, MissingMotion
+from worldmodel.plans import Plan, Response
+
+EDITED = "edited"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnitPlans:
+    """Answers by the name of the planner.
+
+    Attributes:
+        factual: Of the recording as it is.
+        edited: With the edit; empty without one.
+        warnings: Who could not answer, and why.
+    """
+
+    factual: Mapping[str, Plan] = field(default_factory=dict)
+    edited: Mapping[str, Plan] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def responses(self) -> dict[str, dict[str, float | None]]:
+        """How each planner's plan moved with the edit, as `studio.counterfactual.response_row`."""
+        return {
+            name: response_row(Response(factual=self.factual[name], edited=plan)) for name, plan in self.edited.items()
+        }
+
+
+def ask_planners(
+    request: UnitRequest, planners: Mapping[str, Planner], moment: Moment, edited: EditedMoment | None
+) -> UnitPlans:
+    """Plan once per planner, or twice with the same seed where there is an edit.
+
+    A planner that cannot answer at this moment is a warning: asking it again changes nothing.
+
+    Args:
+        request: Text and seed.
+        planners: Who is asked, by name.
+        moment: As it was recorded.
+        edited: With the edit.
+    Raises:
+        PolicyError: if a user's own policy fails; it may go well the next time.
+    """
+    factual, changed, warnings = {}, {}, []
+    for name, planner in planners.items():
+        try:
+            plan = _plan(planner, request, moment if edited is None else edited.factual)
+            with_edit = None if edited is None else _plan(planner, request, edited.moment)
+        except (MissingMotion, ClipTooShort, Diverged) as error:
+            warnings.append(f"planner '{name}' did not answer: {error}")
+            continue
+        factual[name] = plan
+        if with_edit is not None:
+            changed[name] = with_edit
+    return UnitPlans(factual=factual, edited=changed, warnings=tuple(warnings))
+
+
+def _plan(planner: Planner, request: UnitRequest, moment: Moment) -> Plan:
+    seen = moment.observation()
+    return planner.plan(seen if request.text is None else replace(seen, instruction=request.text), request.seed)
