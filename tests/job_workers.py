@@ -4,13 +4,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from studio.jobs.engines.engine import WorkerPlan
+from studio.jobs.engines.engine import Ended, Engine, Happening, WorkerPlan
 from studio.jobs.engines.hands import NO_UNITS, OnChunk
 from studio.jobs.units import ClipRef, Outcome, Setup, Unit, UnitRequest, Work
 from worldmodel.errors import DetourError
 
+PATIENCE_S = 60.0
 A_CLIP = ClipRef(dataset="drives", episode=0, id="one", at_s=2.0, digest="ab")
 
 
@@ -65,3 +67,19 @@ class ObedientWorker:
             for unit in work.units
             if unit.key not in skip
         )
+
+
+def until(engine: Engine, enough: Callable[[list[Happening]], bool]) -> list[Happening]:
+    """What happened until that was enough."""
+    seen: list[Happening] = []
+    end = time.monotonic() + PATIENCE_S
+    while not enough(seen):
+        assert time.monotonic() < end, seen
+        if (happening := engine.next(0.2)) is not None:
+            seen.append(happening)
+    return seen
+
+
+def ended(seen: list[Happening], count: int = 1) -> bool:
+    """Whether so many works are over."""
+    return sum(isinstance(one, Ended) for one in seen) >= count

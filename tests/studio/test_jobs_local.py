@@ -10,31 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from job_workers import ObedientWorker, a_plan, a_work
+from job_workers import PATIENCE_S, ObedientWorker, a_plan, a_work, ended, until
 
 from studio.jobs.engines import make_engine
 from studio.jobs.engines.crew import Desk
-from studio.jobs.engines.engine import Advanced, Began, Ended, Engine, EngineChoice, Happening, Lost, Ready
+from studio.jobs.engines.engine import Advanced, Began, Ended, EngineChoice, Happening, Lost, Ready
 from studio.jobs.engines.local import LocalEngine
 from studio.jobs.engines.scratch import own_scratch
 from worldmodel.errors import DetourError
-
-PATIENCE_S = 30.0
-
-
-def until(engine: Engine, enough: Callable[[list[Happening]], bool]) -> list[Happening]:
-    """What happened until that was enough."""
-    seen: list[Happening] = []
-    end = time.monotonic() + PATIENCE_S
-    while not enough(seen):
-        assert time.monotonic() < end, seen
-        if (happening := engine.next(0.2)) is not None:
-            seen.append(happening)
-    return seen
-
-
-def ended(seen: list[Happening], count: int = 1) -> bool:
-    return sum(isinstance(one, Ended) for one in seen) >= count
 
 
 def lives(process: psutil.Process) -> bool:

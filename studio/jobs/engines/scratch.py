@@ -1,6 +1,7 @@
 """Folders of what workers have not finished: removed when they end, and by whoever comes next when they were killed."""
 
 import os
+import platform
 import shutil
 import tempfile
 import uuid
@@ -37,24 +38,31 @@ def scratch_base(base: str) -> Path:
 
 
 def sweep(base: str) -> None:
-    """Remove the folders of processes that live no more."""
-    for path in scratch_base(base).glob(f"{NAME}*.lock"):
+    """Remove the folders of this machine's processes that live no more."""
+    for path in scratch_base(base).glob(f"{_ours()}*.lock"):
         with suppress(OSError), path.open("rb") as lock:  # somebody else's, or gone meanwhile
-            if path.stat().st_uid == os.getuid() and _lock(lock):
-                _remove(path.with_suffix(""))
+            if path.stat().st_uid == os.getuid() and _locked(lock):
+                _remove(path.with_name(path.name.removesuffix(".lock")))
 
 
 def _claimed(parent: Path) -> tuple[BinaryIO, Path]:
     """A lock that is ours, and the folder's name that goes with it."""
     while True:
-        path = parent / f"{NAME}{uuid.uuid4().hex[:12]}.lock"
+        path = parent / f"{_ours()}{uuid.uuid4().hex[:12]}.lock"
         lock = path.open("xb")
-        if _lock(lock) and os.fstat(lock.fileno()).st_nlink:  # a sweeper may have come between opening and locking
-            return lock, path.with_suffix("")
-        lock.close()
+        with suppress(OSError):  # a disk without locks: nobody sweeps there
+            if not _locked(lock) or not os.fstat(lock.fileno()).st_nlink:  # a sweeper came in between
+                lock.close()
+                continue
+        return lock, path.with_name(path.name.removesuffix(".lock"))
 
 
-def _lock(file: BinaryIO) -> bool:
+def _ours() -> str:
+    """How names begin on this machine; on a shared disk, locks of others may not be seen."""
+    return f"{NAME}{platform.node()}-"
+
+
+def _locked(file: BinaryIO) -> bool:
     import fcntl
 
     try:
@@ -66,4 +74,4 @@ def _lock(file: BinaryIO) -> bool:
 
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.with_suffix(".lock").unlink(missing_ok=True)
+    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
