@@ -28,6 +28,7 @@ from worldmodel.plans import PLAN_TIMES_S, Plan
 from worldmodel.sampling import Sampling
 
 if TYPE_CHECKING:
+    from worldmodel.config import WorldModelConfig
     from worldmodel.model import WorldModel
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -165,10 +166,15 @@ def _model(model: "WorldModel | str | None", request: DemoRequest) -> "WorldMode
 
 def wish_of(world: "WorldModel", seconds: float) -> Wish:
     """As much past as helps the model and the story, and as much future as will be compared."""
-    chunk = world.config.network.frames_per_chunk
-    chunks = min(world.config.history_chunks, max(1, round(MAX_HISTORY_S * world.config.frequency_hz) // chunk))
+    return wish_for(world.config, seconds)
+
+
+def wish_for(config: "WorldModelConfig", seconds: float) -> Wish:
+    """`wish_of` a model that need not be loaded."""
+    chunk = config.network.frames_per_chunk
+    chunks = min(config.history_chunks, max(1, round(MAX_HISTORY_S * config.frequency_hz) // chunk))
     future_s = max(seconds, float(PLAN_TIMES_S[-1]))
-    return Wish(history=chunks * chunk, chunk=chunk, future_s=future_s, rate_hz=world.config.frequency_hz)
+    return Wish(history=chunks * chunk, chunk=chunk, future_s=future_s, rate_hz=config.frequency_hz)
 
 
 def _story(world: "WorldModel", request: DemoRequest) -> Story:

@@ -7,10 +7,10 @@ from typing import Any
 
 from studio.placement import DISTANCES_M
 from studio.town_sprites import KINDS
+from studio.yaml_files import read_yaml, yaml_of
 from worldmodel.errors import BadRequest, BadTable, UnknownName
 from worldmodel.town.scene import CAMERA_YAWS_DEG
 
-MAX_BYTES = 1_000_000
 VARIANTS = tuple(DISTANCES_M)
 Pair = tuple[str, str]
 PRIMARY: tuple[Pair, ...] = (("near", "sky_near"), ("far", "sky_far"))
@@ -122,13 +122,7 @@ def read_study(path: Path) -> StudyConfig:
         UnknownName: for a field, variant, kind or compared planner that does not exist.
         BadRequest: for a value out of range.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadTable(f"'{path}' has {path.stat().st_size} bytes; a study has at most {MAX_BYTES}. Shorten it.")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTable(f"'{path}' cannot be read as YAML ({error}). Write `field: value` lines.") from error
-    return study_of(text, str(path))
+    return _study(read_yaml(path, "a study").content, str(path))
 
 
 def study_of(text: str, path: str) -> StudyConfig:
@@ -137,15 +131,12 @@ def study_of(text: str, path: str) -> StudyConfig:
     Raises:
         BadTable, UnknownName, BadRequest: as `read_study`.
     """
-    import yaml
+    return _study(yaml_of(text, path, "a study").content, path)
+
+
+def _study(content: Any, path: str) -> StudyConfig:
     from pydantic import TypeAdapter, ValidationError
 
-    if len(text) > MAX_BYTES:
-        raise BadTable(f"'{path}' has {len(text)} characters; a study has at most {MAX_BYTES}. Shorten it.")
-    try:
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadTable(f"'{path}' cannot be read as YAML ({error}). Write `field: value` lines.") from error
     if not isinstance(content, dict):
         raise BadTable(f"'{path}' must hold `field: value` lines; it holds {type(content).__name__}.")
     known = [field.name for field in fields(StudyConfig)]

@@ -87,7 +87,7 @@ def load_folder(
         BadCheckpoint: the folder, its config or a shard is missing; a file is truncated, a pickle or otherwise no
             safetensors; tensors are missing, extra, of another shape, doubled or not finite. All are named.
     """
-    root = _local_folder(folder)
+    root = local_folder(folder)
     config = read_json(root / "config.json")
     tensors: dict[str, Tensor] = {}
     for file in _shard_files(root):
@@ -272,7 +272,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _local_folder(folder: Path | str) -> Path:
+def local_folder(folder: Path | str) -> Path:
+    """The folder itself, or the one that a model of the hub was downloaded to.
+
+    Raises:
+        BadCheckpoint: if there is neither.
+    """
     root = Path(folder)
     if root.is_dir():
         return root

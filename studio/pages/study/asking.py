@@ -12,10 +12,11 @@ from studio.live.study.form import Form
 from studio.live.study.studies import PRESETS
 from studio.pages.wires import QUIET, Wires, session_of, values_for
 from studio.planners import PLANNERS, shipped_names
-from studio.study_config import MAX_BYTES, VARIANTS, study_of, study_yaml
+from studio.study_config import VARIANTS, study_of, study_yaml
 from studio.town_sprites import KINDS
 from studio.web import shown
 from studio.web.site import Site
+from studio.yaml_files import MAX_BYTES
 from worldmodel.errors import BadRequest, BadTable, DetourError
 
 BEAT_S = 1.0

@@ -1,0 +1,137 @@
+"""Where recordings lie: datasets that a pattern names, here or in an object store, and their copies on this machine."""
+
+import fnmatch
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from studio.jobs.job_values import MAGIC
+from studio.jobs.storage import Storage, protocol_of, safe_name
+from studio.jobs.units import digest_of
+from worldmodel.errors import BadDataset, DiskFull
+
+MAX_FETCHED_BYTES = 200 * 10**9  # of one dataset
+MAX_FETCHED_FILES = 1_000_000
+RESERVE_BYTES = 1 << 30  # of the disk that is left to others
+_PARTS = ("meta", "data", "videos")  # a folder with one of these was meant as a dataset, even if it is broken
+_STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
+
+
+def default_cache() -> Path:
+    """The folder for fetched clips of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detour" / "clips"
+
+
+def matching(pattern: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Folders or addresses of the datasets that a pattern names, sorted; what holds nothing of a dataset is left out.
+
+    Args:
+        pattern: An absolute path or an address; `*`, `?` and `[...]` are wildcards, within one part of it each.
+        options: Of the object store.
+    Raises:
+        BadDataset: if there is none.
+    """
+    if protocol_of(pattern) != "file":
+        found = list(_stored(pattern, options)) if MAGIC.search(pattern) else [pattern]
+    elif Path(pattern).is_dir() or not MAGIC.search(pattern):
+        found = [pattern]
+    else:
+        found = [path for path in sorted(glob.glob(pattern)) if any(Path(path, part).is_dir() for part in _PARTS)]
+    if not found:
+        raise BadDataset(f"'{pattern}' names no dataset. Name folders that `detour import` or `detour town` wrote.")
+    return tuple(found)
+
+
+def _stored(pattern: str, options: Mapping[str, Any] | None) -> Iterator[str]:
+    """`matching` in an object store, level by level."""
+    head, _, rest = pattern.partition("://")
+    parts = rest.split("/")
+    first = next(number for number, part in enumerate(parts) if MAGIC.search(part))
+    if not first:
+        raise BadDataset(f"'{pattern}' has a wildcard for the bucket; name the bucket itself.")
+    below = [f"{head}://{'/'.join(parts[:first])}"]
+    for part in parts[first:]:
+        below = [
+            f"{folder}/{name}"
+            for folder in below
+            for name in Storage.at(folder, options).names()
+            if fnmatch.fnmatchcase(name, part)
+        ]
+    yield from (folder for folder in sorted(below) if {*Storage.at(folder, options).names()} & {*_PARTS})
+
+
+def fetched(address: str, cache: Path | str | None = None, options: Mapping[str, Any] | None = None) -> Path:
+    """The folder of a dataset on this machine; one that lies elsewhere is copied first, whole or not at all.
+
+    A copy is named by the address and by names, sizes and tags of all files, so a dataset that was changed is copied anew.
+
+    Args:
+        address: A path, or an address such as s3://bucket/folder.
+        cache: Where copies are kept; None or '' for the user's cache folder.
+        options: Of the object store.
+    Raises:
+        BadDataset: if nothing is there, too much, or files whose names lead elsewhere.
+        DiskFull: if it does not fit.
+        Unreachable: if the store does not answer.
+    """
+    if protocol_of(address) == "file":
+        return Path(address.removeprefix("file://"))
+    store = Storage.at(address, options)
+    listed = _listed(store, address)
+    folder = Path(cache or default_cache())
+    copy = folder / digest_of([address, sorted(listed.items())])
+    if not copy.is_dir():
+        _check_room(address, sum(size for size, _ in listed.values()), folder)
+        _copy(store, listed, copy)
+    return copy
+
+
+def _listed(store: Storage, address: str) -> dict[str, tuple[int, str]]:
+    """Size and tag of every file, by name; tags change when contents do, as far as the store says."""
+    found = {safe_name(name): (size, "") for name, size in store.sizes().items()}
+    if not found:
+        raise BadDataset(f"'{address}' holds no files. Name a dataset that is there, and check who may read it.")
+    if len(found) > MAX_FETCHED_FILES or sum(size for size, _ in found.values()) > MAX_FETCHED_BYTES:
+        raise BadDataset(
+            f"'{address}' has {len(found)} files of {sum(size for size, _ in found.values()) / 1e9:.0f} GB; at most "
+            f"{MAX_FETCHED_FILES} files and {MAX_FETCHED_BYTES / 1e9:.0f} GB are fetched. Name a smaller dataset."
+        )
+    files, root = getattr(store, "files", None), getattr(store, "root", "")
+    if files is None:
+        return found
+    facts = files.find(root, detail=True)
+    tags = {path[len(root) + 1 :]: _tag(info) for path, info in facts.items()}
+    return {name: (size, tags.get(name, "")) for name, (size, _) in found.items()}
+
+
+def _tag(info: Mapping[str, Any]) -> str:
+    return next((str(info[name]) for name in _STAMPS if info.get(name)), "")
+
+
+def _check_room(address: str, size: int, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if size + RESERVE_BYTES > free:
+        raise DiskFull(
+            f"'{address}' has {size / 1e9:.1f} GB, but '{folder}' has {free / 1e9:.1f} GB left. Free some space, or name a "
+            "folder on another disk with --cache."
+        )
+
+
+def _copy(store: Storage, listed: Mapping[str, tuple[int, str]], copy: Path) -> None:
+    """All files, under a name of our own until the last one is there."""
+    partial = Path(mkdtemp(prefix=f".{copy.name}.", dir=copy.parent))
+    try:
+        for name in sorted(listed):
+            store.get(name, partial / name)
+        try:
+            partial.rename(copy)
+        except OSError:
+            if not copy.is_dir():  # another process was faster otherwise
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
