@@ -54,8 +54,7 @@ def load_past(file: Path, model: LoadedModel) -> Past:
     try:
         with safe_open(str(file), framework="pt") as opened:
             facts = dict(opened.metadata() or {})
-            # Copies: what the library gives are views of the file, which may be written anew.
-            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise BadCheckpoint(f"'{file}' is not a whole file of a past ({error}). {_AGAIN}") from error
     if facts.get("format") != FORMAT:
@@ -69,7 +68,7 @@ def load_past(file: Path, model: LoadedModel) -> Past:
         )
     try:
         past = _Tree(tensors, model.device).whole(json.loads(facts["tree"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadCheckpoint(
             f"'{file}' does not hold a past as we know it ({type(error).__name__}: {error}). {_AGAIN}"
         ) from error
@@ -83,7 +82,7 @@ def _digest(facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name}\0{value.dtype}\0{list(value.shape)}\0".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -126,7 +125,8 @@ def _kept(value: "Tensor | np.ndarray", tensors: dict[str, Tensor]) -> dict[str,
         return {"array": name}
     tensors[name] = value.detach().to(device="cpu", copy=True).contiguous()
     # How a tensor lies in memory may choose the kernels that read it, and so the last bits of what follows.
-    return {"tensor": name} if value.is_contiguous() else {"tensor": name, "strides": list(value.stride())}
+    usual = torch.empty(value.shape, device="meta").stride()
+    return {"tensor": name} if value.stride() == usual else {"tensor": name, "strides": list(value.stride())}
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -161,17 +161,18 @@ class _Tree:
         if "float" in node:
             return float(node["float"])
         if "array" in node:
-            return self._left.pop(node["array"]).numpy()
+            return self._left.pop(node["array"]).numpy().copy()
         return self._tensor(self._left.pop(node["tensor"]), node.get("strides"))
 
     def _tensor(self, value: Tensor, strides: list[int] | None) -> Tensor:
         if strides is None:
-            return value.to(self._device)
-        if 0 in strides:  # the same for several samples
-            shared = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
-            return value[shared].to(self._device).expand(value.shape)
-        placed = torch.empty_strided(tuple(value.shape), tuple(strides), dtype=value.dtype, device=self._device)
-        return placed.copy_(value)
+            return value.to(self._device, copy=True)  # what safetensors gives is a view of the file
+        if len(strides) != value.ndim or min(strides, default=0) < 0:
+            raise ValueError(f"strides {strides} for {list(value.shape)}")
+        once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)  # 0: samples share one past
+        sizes = tuple(value[once].shape)
+        placed = torch.empty_strided(sizes, tuple(strides), dtype=value.dtype, device=self._device).copy_(value[once])
+        return placed.as_strided(tuple(value.shape), tuple(strides))
 
     def _made(self, kind: type, parts: dict[str, Any], depth: int) -> Any:
         names = {one.name for one in fields(kind)}

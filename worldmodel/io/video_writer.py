@@ -161,7 +161,9 @@ class _Joined:
     """A video under way to which the packets of finished ones are added."""
 
     def __init__(self, container: Any) -> None:
-        self._container, self._stream, self._kind = container, None, None
+        self._container: Any = container
+        self._stream: Any = None
+        self._kind: Any = None
         self.frames = 0
 
     def add(self, part: Path) -> None:
@@ -169,7 +171,7 @@ class _Joined:
         import av
 
         with av.open(str(part)) as source:
-            come = source.streams.video[0]
+            come: Any = source.streams.video[0]
             context, rate = come.codec_context, come.average_rate
             kind = (context.name, context.width, context.height, rate, context.extradata)
             if self._stream is None:
