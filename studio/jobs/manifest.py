@@ -186,7 +186,7 @@ class Part:
         stored = read_parts(storage, [name])
         self.table = planned(stored, numbers)
         self._fresh: list[Mapping[str, Any]] = []
-        self._behind = len(self.table) != len(stored) or name not in part_names(storage)
+        self._behind = not self.table.equals(stored) or name not in part_names(storage)
         self._pause_s, self._written = PAUSE_S, time.monotonic()
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -207,6 +207,10 @@ class Part:
     def due(self) -> bool:
         """Whether it is time to write."""
         return time.monotonic() - self._written >= self._pause_s
+
+    def postpone(self) -> None:
+        """Wait again before the next writing."""
+        self._written = time.monotonic()
 
     def flush(self) -> None:
         """Write what was added."""

@@ -121,10 +121,14 @@ def store_unit(storage: Storage, unit: Unit, folder: Path, record: Mapping[str, 
     return files
 
 
+def is_stored(storage: Storage, key: str) -> bool:
+    """Whether a unit is there; what it holds is not looked at."""
+    return storage.exists(f"{place_of(key)}/{RECORD}")
+
+
 def stored_files(storage: Storage, key: str) -> tuple[FileFact, ...] | None:
     """Files of a unit that is there and looks whole, else None; a damaged one is set aside."""
-    place = place_of(key)
-    if not storage.exists(f"{place}/{RECORD}"):
+    if not is_stored(storage, key):
         return None
     try:
         files = facts_of(read_record(storage, key))
