@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from studio.jobs.costs import PARTS, ModelShape
+from studio.jobs.progress import duration
 from studio.jobs.units import Batch
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def _over_limits(found: "Estimate", limits: Mapping[str, Any]) -> Iterator[str]:
     """The job's own limits, where they will probably end it before it is done."""
     hours, size, unit_s = (limits.get(name) for name in ("hours", "bytes", "seconds_per_unit"))
     if hours and found.wall_s > hours * 3600:
-        yield f"the job ends after {hours:g} h by its own limit; all of it takes about {clock(found.wall_s)}. Run it again to go on."
+        yield f"the job ends after {hours:g} h by its own limit; all of it takes about {duration(found.wall_s)}. Run it again to go on."
     if size and found.total_bytes > size:
         yield f"the job ends at {amount(size)} by its own limit; all of it is about {amount(found.total_bytes)}. Raise limits.bytes."
     if unit_s and found.longest_s > unit_s:
-        yield f"a unit is ended after {unit_s:g} s by the job's own limit; the longest takes about {clock(found.longest_s)}. Raise it."
+        yield f"a unit is ended after {unit_s:g} s by the job's own limit; the longest takes about {duration(found.longest_s)}. Raise it."
 
 
 def _memory_bytes() -> int:
@@ -65,10 +66,10 @@ def lines_of(found: "Estimate") -> Iterator[str]:
     yield f"  expansion: {' x '.join(several) or 'one of everything'}"
     if found.done:
         yield f"  done already: {found.done}, to do: {found.units - found.done}"
-    likely = "" if not found.wall_s else f" (likely {clock(found.low_s)} to {clock(found.high_s)})"
+    likely = "" if not found.wall_s else f" (likely {duration(found.low_s)} to {duration(found.high_s)})"
     yield (
-        f"  time: about {clock(found.wall_s)}{likely} with {found.workers} worker{'s' * (found.workers != 1)}, "
-        f"{found.core_hours:.3g} core hours; longest work {clock(found.longest_s)}"
+        f"  time: about {duration(found.wall_s)}{likely} with {found.workers} worker{'s' * (found.workers != 1)}, "
+        f"{found.core_hours:.3g} core hours; longest work {duration(found.longest_s)}"
     )
     yield f"  of it: {', '.join(f'{part} {_share(found, part)}' for part in PARTS if found.parts_s[part])}"
     yield f"  memory: about {amount(found.worker_bytes)} a worker, {amount(found.memory_bytes)} in all"
@@ -80,15 +81,6 @@ def lines_of(found: "Estimate") -> Iterator[str]:
 
 def _share(found: "Estimate", part: str) -> str:
     return f"{found.parts_s[part] / max(1e-9, sum(found.parts_s.values())):.0%}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds, minutes, hours or days, with what matters: '45 s', '3 min 20 s', '5 h 10 min', '2 d 4 h'."""
-    whole = max(0, round(seconds))
-    for unit, size, next_unit, next_size in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // next_size} {next_unit}"
-    return f"{whole} s"
 
 
 def amount(size: float) -> str:

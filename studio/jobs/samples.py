@@ -28,7 +28,7 @@ def samples_in(folder: "BatchFolder", batch: Batch) -> tuple[set[str], list[Samp
 
 
 def _sample(row: Mapping[str, Any], request: UnitRequest) -> Sample:
-    timings = row["timings_s"]
+    timings = dict(row["timings_s"])
     return Sample(request=request, seconds=timings, bytes=int(row["bytes"]), peak_bytes=int(row["peak_bytes"]))
 
 
