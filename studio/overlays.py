@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from worldmodel.errors import BadVideo
 from worldmodel.geometry import Array, Camera, Rig
 
 GAP_PX = 4
+STRIP = 150  # of 255: how dark the strip below a caption is
 NEAR_M = 0.5  # ground points nearer to the camera plane than this are not drawn
 COLORS = {
     "history": "#8a8f98",
@@ -66,19 +68,34 @@ def display_rig(rig: Rig, tile_width_px: int = 320) -> Rig:
 
 def labelled(picture: UInt8[Array, "3 h w"], text: str, *, bottom: bool = False) -> UInt8[Array, "3 h w"]:
     """A small caption on a dark strip in the top left (or bottom left) corner."""
-    from PIL import Image, ImageDraw, ImageFont
-
     if not text:
         return picture
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
-    draw = ImageDraw.Draw(image, "RGBA")
-    font = ImageFont.load_default(size=max(10, round(image.height / 13)))
-    left, top, right, low = draw.textbbox((0, 0), text, font=font)
-    width, height = right - left + 8, low - top + 6
-    y = image.height - height if bottom else 0
-    draw.rectangle((0, y, width, y + height), fill=(0, 0, 0, 150))
-    draw.text((4 - left, y + 3 - top), text, fill=(255, 255, 255, 255), font=font)
-    return np.asarray(image).transpose(2, 0, 1)
+    height = picture.shape[1]
+    letters = _letters(text, height)
+    above = height - (len(letters) - 1) if bottom else 0
+    letters = letters[max(0, -above) :, : picture.shape[2]][: height - max(0, above)]
+    marked = picture.copy()
+    strip = marked[:, max(0, above) : max(0, above) + len(letters), : letters.shape[1]]
+    strip[:] = _mixed(_mixed(strip, 0, STRIP), 255, letters)
+    return marked
+
+
+@lru_cache(maxsize=512)
+def _letters(text: str, height_px: int) -> Array:
+    """How much each pixel of a caption's strip is covered by letters, 0 to 255; the same for every frame of a video."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=max(10, round(height_px / 13)))
+    left, top, right, low = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=font)
+    image = Image.new("L", (int(right - left) + 9, int(low - top) + 7))
+    ImageDraw.Draw(image).text((4 - left, 3 - top), text, fill=255, font=font)
+    return np.asarray(image).astype(np.uint32)
+
+
+def _mixed(below: Array, above: int, share: Array | int) -> Array:
+    """Colours with others over them that cover `share` of 255, rounded as Pillow does."""
+    whole = below.astype(np.uint32) * (255 - share) + np.uint32(above) * share + 128
+    return (whole + (whole >> 8)) >> 8
 
 
 def with_path(

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
+from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.units import ClipRef, EditChoice
 from studio.moments import Moment, Wish, editable, moment_of, path_ahead
 from studio.stitching import StitchRequest, sprite_for, stitched_for
@@ -86,7 +87,7 @@ class ClipReader:
     """
 
     local: Callable[[str], Path] = Path
-    _datasets: OrderedDict[Hashable, Dataset] = field(default_factory=OrderedDict)
+    _datasets: OrderedDict[Hashable, ClipDigests] = field(default_factory=OrderedDict)
     _seen: OrderedDict[Hashable, Recording] = field(default_factory=OrderedDict)
     _edited: OrderedDict[Hashable, EditedMoment] = field(default_factory=OrderedDict)
 
@@ -96,7 +97,7 @@ class ClipReader:
         Args:
             wish: As of `detour imagine`; its future says how far the driven path is wanted.
         Raises:
-            BadDataset: if the dataset has no such clip any more.
+            BadDataset: if the dataset has no such clip any more, or another one under its name.
             BadInput: if it cannot be read, or the moment does not fit; as `moment_of`.
         """
         return _kept(self._seen, (clip, wish), MAX_SEEN, lambda: self._read(clip, wish))
@@ -110,9 +111,14 @@ class ClipReader:
         found = self.read(clip, wish)
         return _kept(self._edited, (clip, wish, edit), MAX_EDITED, lambda: _stitched(clip, found.moment, edit))
 
+    def _opened(self, name: str) -> ClipDigests:
+        return ClipDigests(Dataset.open(self.local(name)))
+
     def _read(self, clip: ClipRef, wish: Wish) -> Recording:
-        dataset = _kept(self._datasets, clip.dataset, MAX_DATASETS, lambda: Dataset.open(self.local(clip.dataset)))
+        digests = _kept(self._datasets, clip.dataset, MAX_DATASETS, lambda: self._opened(clip.dataset))
+        dataset = digests.dataset
         episode = _episode(dataset, clip)
+        _check_same(clip, digests.of(episode))
         moment = moment_of(dataset, episode, clip.at_s, replace(wish, future_s=0.0))
         every = 1 if wish.rate_hz is None else frames_between(dataset.frequency_hz, wish.rate_hz)
         found = Recording(moment=moment, driven=None, dataset=dataset, episode=episode, every=every)
@@ -141,6 +147,14 @@ def _episode(dataset: Dataset, clip: ClipRef) -> int:
         f"'{clip.dataset}' has no clip '{clip.id}' (its episode {clip.episode} once); the unit is about that one. "
         "Bring the dataset back as it was, or run the changed job file again."
     )
+
+
+def _check_same(clip: ClipRef, digest: str) -> None:
+    if digest != clip.digest:
+        raise BadDataset(
+            f"clip '{clip.id}' of '{clip.dataset}' is another one than when the batch was planned: its files have other "
+            "content. Bring it back as it was, or run the job file again: of a changed clip, all units are new."
+        )
 
 
 def _driven(found: Recording, seconds: float) -> Trajectory | None:

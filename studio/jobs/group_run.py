@@ -109,7 +109,7 @@ class GroupRun:
         poster = Poster(rig=rig, frames=self._frames, frequency_hz=config.frequency_hz)
         sample = _Sample(question=question, folder=folder, poster=poster, sinks=[poster])
         if "mosaic" in request.outputs:
-            sample.sinks.append(mosaic_sink(folder / "mosaic.mp4", rig, config.frequency_hz))
+            sample.sinks.append(mosaic_sink(folder / "mosaic.mp4", rig, config.frequency_hz, rig.width_px))
             sample.video["mosaic.mp4"] = {"cameras": list(rig.names)}
         if "cameras" in request.outputs:
             for number, (name, file) in enumerate(zip(rig.names, camera_files(rig), strict=True)):

@@ -94,13 +94,13 @@ class VideoSink:
             join_videos(parts, self.out, comment=self.comment)
 
 
-def mosaic_sink(out: Path, rig: Rig, frequency_hz: float) -> VideoSink:
-    """All cameras side by side, as `detour imagine` shows them."""
+def mosaic_sink(out: Path, rig: Rig, frequency_hz: float, tile_width_px: int = 320) -> VideoSink:
+    """All cameras side by side, as `detour imagine` shows them; smaller pictures are enlarged to a width."""
     return VideoSink(
         name="mosaic.mp4",
         out=out,
         frequency_hz=frequency_hz,
-        picture=lambda video: mosaic(video, rig, title="imagined"),
+        picture=lambda video: mosaic(video, rig, title="imagined", tile_width_px=tile_width_px),
     )
 
 

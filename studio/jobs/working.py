@@ -7,6 +7,7 @@ did before, nor on what others do.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING
 from torch import OutOfMemoryError
 
 from studio.demo import wish_of
+from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.clip_reader import ClipReader
+from studio.jobs.clips import fetched
 from studio.jobs.group_run import GroupRun
+from studio.jobs.installation import check_installation, check_planner
 from studio.jobs.outputs import Result, peak_bytes
 from studio.jobs.questions import group_of
-from studio.jobs.segments import forget
+from studio.jobs.storage import protocol_of
 from studio.jobs.timer import Timer
-from studio.jobs.units import Outcome, Unit, Work, digest_of
+from studio.jobs.units import Outcome, Unit, Work
 from studio.planners import make_planner
 from worldmodel.errors import Busy, DetourError, DiskFull, PolicyError, Unreachable
 from worldmodel.model import WorldModel
@@ -48,16 +52,16 @@ class Worker:
             plan: What all units share, and where to store.
             name: Of this worker, for records.
         Raises:
-            DetourError: if the model or the folder cannot be used here.
+            DetourError: if the model or the folder cannot be used here, or the model, the sources or the libraries are not
+                those that the batch was planned with.
         """
-        from studio.jobs.batch_folder import BatchFolder
-
         started = time.perf_counter()
         self.name, self._setup, self._scratch = name, plan.setup, plan.scratch or None
         bound_threads(plan.setup.threads)
+        check_installation(plan.setup)
         self._folder = BatchFolder.open(plan.out, plan.options)
         self._model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
-        self._reader = ClipReader()
+        self._reader = ClipReader(partial(_local, plan))
         self._planners: dict[tuple[str, int], Planner] = {}
         self.load_s = self._load_untold_s = time.perf_counter() - started
 
@@ -96,23 +100,19 @@ class Worker:
         request = work.units[0].request
         with timer.measure("read"):
             group = group_of(work, self._reader, self._model, wish_of(self._model, request.seconds))
-        partial = self._folder.partial(partial_key(work))
         run = GroupRun(
             model=self._model,
             group=group,
             wanted=frozenset(unit.key for unit in wanted),
             batch=self._setup.batch,
             scratch=scratch,
-            partial=partial,
+            partial=self._folder.partial(partial_key(work)),
             planner=self._planner,
             timer=timer,
             on_chunk=on_chunk,
         )
         results, chunks = run.results()
-        outcomes = tuple(self._stored(result, folder, timer, len(results), chunks) for result, folder in results)
-        if all(outcome.state == "done" for outcome in outcomes):
-            forget(partial)
-        return outcomes
+        return tuple(self._stored(result, folder, timer, len(results), chunks) for result, folder in results)
 
     def _stored(self, result: Result, folder: Path, timer: Timer, units: int, chunks: int) -> Outcome:
         """Hand a finished unit to the batch's folder."""
@@ -151,6 +151,7 @@ class Worker:
 
     def _planner(self, name: str, samples: int) -> "Planner":
         if (name, samples) not in self._planners:
+            check_planner(name, self._setup)
             self._planners[name, samples] = make_planner(name, self._model, samples)
         return self._planners[name, samples]
 
@@ -167,9 +168,14 @@ def bound_threads(threads: int) -> None:
 
 
 def partial_key(work: Work) -> str:
-    """Under which name the finished segments of a work are kept: its only unit's key, or a hash of all."""
-    keys = [unit.key for unit in work.units]
-    return keys[0] if len(keys) == 1 else digest_of(keys)
+    """Under which name the finished segments of a work are kept: its last unit's, for they go when that is stored."""
+    return work.units[-1].key
+
+
+def _local(plan: "WorkerPlan", address: str) -> Path:
+    """The folder of a dataset; what lies elsewhere is fetched once, with the options of OUT where that lies there, too."""
+    alike = protocol_of(address) == protocol_of(plan.out)
+    return fetched(address, plan.cache, plan.options if alike else None)
 
 
 def _in_words(error: Exception) -> str:
