@@ -78,7 +78,9 @@ def render_report(title: str, lead: str, sections: Sequence[Section], facts: Map
         facts: Seed, versions, commit and so on; a table at the end.
     """
     made_of = Table(head=("", ""), rows=list(facts.items()))
-    body = "".join(_section(section) for section in (*sections, Section(heading="How it was made", blocks=[made_of])))
+    body = "".join(
+        render_section(section) for section in (*sections, Section(heading="How it was made", blocks=[made_of]))
+    )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -94,7 +96,8 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
     path.write_text(render_report(title, lead, sections, facts), encoding="utf-8")
 
 
-def _section(section: Section) -> str:
+def render_section(section: Section) -> str:
+    """A section as HTML, every text escaped."""
     parts: list[str] = []
     row: list[str] = []
     for block in section.blocks:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.jobs.exports.selection import Selection
+from studio.jobs.exports.selection import ALL, Selection
 from studio.runs import NOTICE
 from worldmodel.errors import BadDataset, BadRequest, OutputExists, UnknownName
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from studio.jobs.units import Batch
 
 FORMATS = ("lerobot", "webdataset")
-ALL = Selection()
 SHARD_MB, MAX_SHARD_MB = 256, 100_000
 MB = 10**6
 

@@ -1,10 +1,8 @@
 """Finished units as they lie in a batch's folder, read again for exports, contact sheets and scores."""
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.jobs.exports.selection import Selection
+from studio.jobs.manifest import place_of
+from studio.jobs.unit_folder import RECORD, facts_of, in_threads, read_record
 from studio.jobs.units import FileFact, Unit, UnitRequest
 from worldmodel.errors import BadDataset
 
@@ -19,14 +19,8 @@ if TYPE_CHECKING:
     from studio.jobs.storage import Storage
     from worldmodel.geometry import Rig, Trajectory
 
-RECORD = "unit.json"
-READERS, READ_AT_ONCE = 8, 64  # threads, and records held; object stores answer slowly, but many at a time
+READ_AT_ONCE = 64  # records
 Spoken = tuple[float, float, str]  # start and end in seconds from the first imagined frame, and the text
-
-
-def unit_place(key: str) -> str:
-    """A unit's folder, from the batch's."""
-    return f"units/{key[:2]}/{key}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,7 +75,7 @@ class Finished:
     @cached_property
     def files(self) -> tuple[FileFact, ...]:
         """Its files but unit.json."""
-        return tuple(FileFact(**fact) for fact in self._needed("files") if fact["name"] != RECORD)
+        return facts_of(self.record)
 
     @cached_property
     def rig(self) -> "Rig":
@@ -92,13 +86,11 @@ class Finished:
 
     @cached_property
     def spoken(self) -> tuple[Spoken, ...]:
-        """What steered it over time; stretches without a text are left out."""
-        texts, period_s = list(self._needed("texts")), float(self._needed("chunk_s"))
-        starts = [i for i in range(len(texts)) if i == 0 or texts[i] != texts[i - 1]]
-        ends = [*(start * period_s for start in starts[1:]), math.inf]
-        return tuple(
-            (start * period_s, end_s, texts[start]) for start, end_s in zip(starts, ends, strict=True) if texts[start]
-        )
+        """What steered it over time; stretches without a text are left out, the last one holds on."""
+        rows = [(float(start), float(end), str(text)) for start, end, text in self._needed("texts")]
+        first = rows[0][0] if rows else 0.0
+        last = [(start, math.inf, text) for start, _, text in rows[-1:]]
+        return tuple((start - first, end - first, text) for start, end, text in (*rows[:-1], *last) if text)
 
     def fetch(self, name: str, to: Path) -> Path:
         """Copy one of its files, and check it.
@@ -113,7 +105,7 @@ class Finished:
                 "run the batch again."
             )
         try:
-            self.store.get(f"{unit_place(self.key)}/{name}", to)
+            self.store.get(f"{place_of(self.key)}/{name}", to)
         except FileNotFoundError as error:
             raise self._damaged(name, "missing") from error
         with to.open("rb") as file:
@@ -121,23 +113,31 @@ class Finished:
                 raise self._damaged(name, "not what was written")
         return to
 
+    @cached_property
+    def _cameras(self) -> dict[str, str]:
+        """Files by camera, as a unit with the output 'cameras' has them."""
+        from studio.runs import camera_file_name
+
+        return {camera: f"cameras/{camera_file_name(camera)}.mp4" for camera in self.rig.names}
+
+    @property
+    def has_camera_videos(self) -> bool:
+        """Whether there is a video of each camera."""
+        return {fact.name for fact in self.files}.issuperset(self._cameras.values())
+
     def camera_videos(self, folder: Path) -> dict[str, Path]:
         """Its videos by camera, in the order of the rig, copied into a local folder.
 
         Raises:
             BadDataset: if it has none, or one is damaged.
         """
-        from studio.runs import camera_file_name
-
-        have = {fact.name for fact in self.files}
-        wanted = {camera: f"cameras/{camera_file_name(camera)}.mp4" for camera in self.rig.names}
-        if not have.issuperset(wanted.values()):
+        if not self.has_camera_videos:
             raise BadDataset(
                 f"{self.title} has no videos of single cameras. Add 'cameras' to the job's outputs and run it again."
             )
         return {
             camera: self.fetch(name, folder / f"camera-{number}.mp4")
-            for number, (camera, name) in enumerate(wanted.items())
+            for number, (camera, name) in enumerate(self._cameras.items())
         }
 
     def path(self, name: str, folder: Path) -> "Trajectory | None":
@@ -191,29 +191,23 @@ class FinishedUnits:
 
     def __iter__(self) -> Iterator[Finished]:
         todo = iter(self.units)
-        with ThreadPoolExecutor(READERS) as pool:
-            while some := list(islice(todo, READ_AT_ONCE)):
-                for unit, record in zip(some, pool.map(self._record, some), strict=True):
-                    if record is None:
-                        self.missing += 1
-                    elif not self.selection.takes(unit, record.get("scores") or {}):
-                        self.filtered += 1
-                    else:
-                        self.given += 1
-                        yield Finished(unit=unit, record=record, store=self.store)
+        while some := list(islice(todo, READ_AT_ONCE)):
+            for unit, record in zip(some, in_threads(self.store, self._record, some), strict=True):
+                if record is None:
+                    self.missing += 1
+                elif not self.selection.takes(unit, record.get("scores") or {}):
+                    self.filtered += 1
+                else:
+                    self.given += 1
+                    yield Finished(unit=unit, record=record, store=self.store)
 
     def _record(self, unit: Unit) -> dict[str, Any] | None:
-        place = f"{unit_place(unit.key)}/{RECORD}"
         try:
-            found = json.loads(self.store.read(place))
+            return read_record(self.store, unit.key)
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise BadDataset(
-                f"'{place}' of the batch is damaged ({error}). Run the batch again; it checks what is there."
+                f"the record of unit {unit.number} ({unit.key[:12]}) is damaged: {error}. Run the batch again; it checks "
+                "what is there, and does that unit again."
             ) from error
-        if not isinstance(found, dict) or found.get("key") != unit.key:
-            raise BadDataset(
-                f"'{place}' of the batch is of another unit. Run the batch again; it checks what is there."
-            )
-        return found

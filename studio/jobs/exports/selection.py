@@ -89,6 +89,9 @@ class Selection:
         return " and ".join(parts) or "all"
 
 
+ALL = Selection()
+
+
 def _names(wanted: str, clip_id: str, episode: int) -> bool:
     if wanted == clip_id:
         return True

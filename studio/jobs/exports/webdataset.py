@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.jobs.exports.finished import Finished
+from studio.jobs.unit_folder import PASSING
 from studio.runs import write_json
 
 INDEX, SAMPLE_RECORD = "index.json", "json"
@@ -30,7 +31,6 @@ ENDINGS = {
     "latents.safetensors": "safetensors",
     "scores.json": "scores.json",
 }
-LEFT_OUT = ("timings_s", "peak_bytes", "made")  # of a unit's record: what differs from run to run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def _members(unit: Finished, scratch: Path) -> list[_Member]:
         _Member(name=f"{unit.key}.{ending}", content=unit.fetch(name, scratch / ending))
         for name, ending in endings.items()
     ]
-    record = {name: value for name, value in unit.record.items() if name not in LEFT_OUT}
+    record = {name: value for name, value in unit.record.items() if name not in PASSING}
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     found.append(_Member(name=f"{unit.key}.{SAMPLE_RECORD}", content=f"{text}\n".encode()))
     return sorted(found, key=lambda member: member.name)

@@ -1,0 +1,225 @@
+"""OUT/index.html: every finished unit with its poster, what failed and why, what was slow, and scores."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from studio.html_report import Block, Note, Section, Table
+from studio.jobs.contact_sheets import FOLDER as SHEETS
+from studio.jobs.index_page import Card, IndexContent, render_index
+from studio.jobs.unit_words import BY, clip_words, more_words, told_words, value_words
+from studio.jobs.units import Batch, Unit
+from studio.runs import commit, versions
+
+if TYPE_CHECKING:
+    from studio.jobs.batch_folder import BatchFolder
+    from studio.jobs.failed import Failure
+
+INDEX = "index.html"
+SLOWEST, MOST_FAILURES, MOST_LEFT_OUT = 10, 500, 100
+MOST_VALUES = 30  # rows per table of a sweep
+MB = 1e6
+
+
+def write_index(folder: "BatchFolder") -> None:
+    """Write the page of a batch, as it stands now, into its folder.
+
+    Raises:
+        OutputExists, Unreachable: if the folder cannot be written.
+        BadDataset: if it is no batch.
+    """
+    folder.storage.write(INDEX, render_index(index_content(folder)).encode())
+
+
+def index_content(folder: "BatchFolder") -> IndexContent:
+    """What the page shows."""
+    batch, failures = folder.batch, folder.failures()
+    units = {unit.key: unit for unit in batch.units}
+    rows = [row for row in folder.rows() if row["key"] in units]
+    cards = [_card(units[row["key"]], row) for row in rows]
+    sections = [*_scores(folder), *_means(cards), *_failed(failures, units), *_slowest(cards, rows)]
+    sheets = [f"{SHEETS}/{name}" for name in folder.storage.names(SHEETS) if name.endswith(".jpg")]
+    return IndexContent(
+        title=f"Batch {batch.digest[:12]}",
+        lead=_lead(batch, rows, len(failures)),
+        cards=cards,
+        sections=sections,
+        sheets=sheets,
+        facts=_facts(batch),
+    )
+
+
+def _card(unit: Unit, row: Mapping[str, Any]) -> Card:
+    return Card(
+        unit=unit,
+        files=tuple(sorted(file["name"] for file in row["files"])),
+        scores=row["scores"],
+        computed_s=sum(row["timings_s"].values()),
+        warnings=len(row["warnings"]),
+    )
+
+
+def _lead(batch: Batch, rows: Sequence[Mapping[str, Any]], failed: int) -> str:
+    seconds = sum(row["frames"] / row["frequency_hz"] for row in rows if row["frequency_hz"])
+    size = sum(row["bytes"] for row in rows) / MB
+    open_units = len(batch.units) - len(rows) - failed
+    states = [f"{len(rows)} of {len(batch.units)} units are done"]
+    states += [f"{failed} failed"] if failed else []
+    states += [f"{open_units} are not done yet"] if open_units > 0 else []
+    return f"{', '.join(states)}. {seconds:,.0f} s were imagined; {size:,.1f} MB."
+
+
+def _facts(batch: Batch) -> dict[str, str]:
+    setup, made = batch.setup, versions()
+    return {
+        "batch": batch.digest,
+        "model": f"{setup.model} ({setup.model_digest[:12]})",
+        "together, threads, device": f"{setup.batch}, {setup.threads}, {setup.device}",
+        "sources": setup.sources_digest or "unknown",
+        "libraries": ", ".join(f"{name} {version}" for name, version in setup.libraries.items()) or "unknown",
+        "this page": f"Detour {made['detour']}, commit {commit()}",
+    }
+
+
+def _failed(failures: "Sequence[Failure]", units: Mapping[str, Unit]) -> Iterator[Section]:
+    if not failures:
+        return
+    rows = [
+        (f"unit {row.number}", _words(units[row.key]), f"{row.attempts}", f"{row.kind}: {row.message}")
+        for row in failures[:MOST_FAILURES]
+    ]
+    blocks: list[Block] = [Table(head=("unit", "asked for", "tries", "why it failed"), rows=rows)]
+    if len(failures) > MOST_FAILURES:
+        blocks.append(Note(text=f"{len(failures) - MOST_FAILURES} more: `detour jobs failures` lists all."))
+    blocks.append("They are in no score. `detour jobs retry` tries them again.")
+    yield Section(heading="Failures", blocks=blocks)
+
+
+def _slowest(cards: Sequence[Card], rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    pairs = sorted(zip(cards, rows, strict=True), key=lambda pair: -pair[0].computed_s)[:SLOWEST]
+    if not pairs:
+        return
+    table = [
+        (f"unit {card.unit.number}", f"{card.computed_s:.2f} s", _parts(row["timings_s"]), _words(card.unit))
+        for card, row in pairs
+    ]
+    head = ("unit", "seconds", "of these", "asked for")
+    yield Section(heading="Slowest", blocks=[Table(head=head, rows=table)])
+
+
+def _parts(timings_s: Mapping[str, float]) -> str:
+    """Where the time went, most first."""
+    return ", ".join(
+        f"{part} {value:.2f}" for part, value in sorted(timings_s.items(), key=lambda one: -one[1]) if value >= 0.005
+    )
+
+
+def _means(cards: Sequence[Card]) -> Iterator[Section]:
+    """Means of the units' own scores, by each value that units differ in."""
+    names = sorted({name for card in cards for name in card.scores})
+    if not names:
+        return
+    tables: list[Block] = [_mean_table("all", {"all units": cards}, names)]
+    for by in BY:
+        values: dict[str, list[Card]] = {}
+        for card in cards:
+            values.setdefault(value_words(card.unit.request, by), []).append(card)
+        if 1 < len(values) <= MOST_VALUES:
+            tables.append(_mean_table(by, values, names))
+    tables.append(
+        "Means over units that could be compared with what followed; their number is in brackets. Not a unit that failed."
+    )
+    yield Section(heading="Scores of units", blocks=tables)
+
+
+def _mean_table(by: str, values: Mapping[str, Sequence[Card]], names: Sequence[str]) -> Table:
+    rows = [(value, str(len(some)), *(_mean(some, name) for name in names)) for value, some in values.items()]
+    return Table(head=(by, "units", *names), rows=rows)
+
+
+def _mean(cards: Sequence[Card], name: str) -> str:
+    found = [card.scores[name] for card in cards if name in card.scores]
+    return f"{sum(found) / len(found):.4g} ({len(found)})" if found else "-"
+
+
+def _scores(folder: "BatchFolder") -> Iterator[Section]:
+    """What `detour jobs score` found, if it was called for this batch."""
+    from studio.jobs.scores import FILE
+
+    try:
+        found = json.loads(folder.storage.read(FILE))
+    except (FileNotFoundError, ValueError):
+        return
+    blocks: list[Block] = [_score_table(found["groups"])]
+    if found["batch"] != folder.batch.digest:
+        blocks.insert(0, Note(text="The job has changed since; score it again."))
+    blocks += [
+        Note(text=f"{_title(group)}: no {name}: {why}")
+        for group in found["groups"]
+        for name, why in group["lacks"].items()
+    ]
+    blocks.append(_cards_table(found["groups"]))
+    if found["left_out"]:
+        rows = [(f"unit {one['number']}", one["why"]) for one in found["left_out"][:MOST_LEFT_OUT]]
+        caption = f"{len(found['left_out'])} units are in no score" + (
+            f"; the first {len(rows)}:" if len(rows) < len(found["left_out"]) else ":"
+        )
+        blocks.append(Table(head=("unit", "why"), rows=rows, caption=caption))
+    yield Section(heading="Scores against what followed", blocks=blocks)
+
+
+def _score_table(groups: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            _title(group),
+            score["name"],
+            f"{score['value']:.4g}",
+            _interval(score),
+            _level(score),
+            f"{score['n_a']} / {score['n_b']}",
+            f"{group['units']} of {group['moments']}",
+        )
+        for group in groups
+        for score in (group["scores"] or {"scores": ()})["scores"]
+    ]
+    head = ("units", "score", "value", "interval 95 %", "real against real", "n", "units of moments")
+    return Table(head=head, rows=rows)
+
+
+def _cards_table(groups: Sequence[Mapping[str, Any]]) -> Table:
+    """The metric cards of the whole batch, line by line; lines that say nothing are left out."""
+    rows = [
+        (
+            score["name"],
+            "; ".join(
+                f"{line}: {_plain(value)}"
+                for line, value in score["card"].items()
+                if value not in (None, "", "none", [])
+            ),
+        )
+        for group in groups[:1]
+        for score in (group["scores"] or {"scores": ()})["scores"]
+    ]
+    return Table(head=("score", "card"), rows=rows, caption="How the numbers of all units were made:")
+
+
+def _title(group: Mapping[str, Any]) -> str:
+    return f"{group['by']}: {group['value']}" if group["by"] else "all units"
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    return "-" if score["interval"] is None else f"{score['interval'][0]:.4g} to {score['interval'][1]:.4g}"
+
+
+def _level(score: Mapping[str, Any]) -> str:
+    return "-" if score["floor"] is None else f"{score['floor']:.4g}"
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _words(unit: Unit) -> str:
+    request = unit.request
+    parts = (clip_words(request), told_words(request) or "as recorded", f"seed {request.seed}", more_words(request))
+    return " · ".join(part for part in parts if part)

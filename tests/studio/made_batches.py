@@ -1,0 +1,88 @@
+"""A batch's folder with finished units, made without a model: what was imagined is what followed, a little noisy."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.jobs.batch_folder import BatchFolder
+from studio.jobs.outputs import Result
+from studio.jobs.units import Batch, ClipRef, EditChoice, Outcome, Setup, Unit, UnitRequest, make_batch
+from studio.overlays import mosaic
+from studio.runs import camera_file_name, write_paths
+from worldmodel.geometry import Array, Rig, Trajectory
+from worldmodel.io.lerobot import Dataset
+from worldmodel.io.video import write_video
+
+SECONDS = 1.0
+OUTPUTS = ("mosaic", "cameras", "trajectory", "scores")
+NASTY = 'turn <b>"left"</b> </script> 左折'
+
+
+def requests_for(dataset: Dataset, *, texts: Sequence[str | None] = (None, NASTY), seeds: int = 2) -> list[UnitRequest]:
+    """Two recordings, two texts, two seeds; and one with an edit."""
+    clips = [
+        ClipRef(dataset=str(dataset.path), episode=i, id=dataset.ids[i], at_s=2.0, digest=f"clip {i}") for i in range(2)
+    ]
+    asked = [
+        UnitRequest(clip=clip, text=text, seed=seed, seconds=SECONDS, outputs=OUTPUTS)
+        for clip in clips
+        for text in texts
+        for seed in range(seeds)
+    ]
+    return [*asked, replace(asked[0], edit=EditChoice())]
+
+
+def batch_of(requests: Sequence[UnitRequest]) -> Batch:
+    """The batch of these requests."""
+    return make_batch(Setup(model="assets/default", model_digest="0" * 32), requests, {"made": "by a test"})
+
+
+def finish(folder: BatchFolder, units: Sequence[Unit], dataset: Dataset, scratch: Path, rig: Rig | None = None) -> None:
+    """Store the outputs of units, as a worker would."""
+    for unit in units:
+        place = scratch / unit.key
+        (place / "cameras").mkdir(parents=True)
+        record = write_unit(unit, place, dataset, rig or dataset.rig)
+        files = folder.store(unit, place, record)
+        folder.note(Outcome(key=unit.key, number=unit.number, state="done", files=files, scores=record["scores"]))
+    folder.flush()
+
+
+def write_unit(unit: Unit, folder: Path, dataset: Dataset, rig: Rig) -> dict[str, Any]:
+    """The files of one unit; returns its record."""
+    from PIL import Image
+
+    video = pictures(unit, dataset)
+    for number, camera in enumerate(rig.names):
+        write_video(folder / "cameras" / f"{camera_file_name(camera)}.mp4", video[:, number], 8.0)
+    write_video(folder / "mosaic.mp4", mosaic(video, rig), 8.0)
+    row = np.concatenate([video[i, 1].transpose(1, 2, 0) for i in (0, 3, 7)], axis=1)
+    Image.fromarray(row).resize((576, 96)).save(folder / "poster.jpg")
+    times = np.arange(len(video) + 1) / 8
+    path = Trajectory(poses=np.stack([8 * times, 0 * times, 0 * times], axis=-1), times_s=times)
+    write_paths(folder / "trajectory.parquet", {"imagined": path, "driven": path})
+    text = unit.request.text or "turn left at the crossing"
+    result = Result(
+        unit=unit,
+        rig=rig,
+        frequency_hz=8.0,
+        frames=len(video),
+        trajectory=path,
+        texts=((0.0, 0.5, text), (0.5, 1.0, "slow down")),
+        scores={"psnr": 20.0 + unit.number, "ade": 0.1},
+        provenance={"model": "fedcba9876543210"},
+        warnings=("made by a test",),
+    )
+    return result.record(batch_of([unit.request]).setup, {"model": 1.0 + unit.number / 10, "write": 0.1})
+
+
+def pictures(unit: Unit, dataset: Dataset) -> Array:
+    """What followed, noisy: uint8 [8, camera, 3, h, w]."""
+    clip = unit.request.clip
+    now = round(clip.at_s * 8)
+    frames = dataset.frames(clip.episode, np.arange(now + 1, now + 9)).astype(int)
+    noise = np.random.default_rng(unit.number).integers(-6, 7, frames.shape)
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
