@@ -38,7 +38,9 @@ Cache = Annotated[
     Path | None, typer.Option(help="Folder for clips that are fetched; default: the user's cache folder.")
 ]
 Scratch = Annotated[str, typer.Option(help="Folder for what is not finished; default: the system's.")]
-Storage = Annotated[str, typer.Option(help='JSON object of fsspec options for OUT, e.g. \'{"endpoint_url": "..."}\'.')]
+Storage = Annotated[
+    str, typer.Option(help='JSON object of fsspec options for OUT and clips, e.g. \'{"endpoint_url": "..."}\'.')
+]
 
 
 @jobs.callback()
@@ -75,7 +77,7 @@ def plan(
     from studio.jobs.batch_folder import BatchFolder
     from studio.jobs.estimates import estimate
 
-    expanded = _expanded(file, model, batch, threads, device, cache)
+    expanded = _expanded(file, model, batch, threads, device, cache, storage)
     folder = BatchFolder.open(out, _options(storage)) if out else None
     found = estimate(expanded, workers, folder=folder, measure=measure)
     content = {
@@ -117,7 +119,7 @@ def run(
     from studio.jobs.engines.engine import EngineChoice
 
     choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
-    expanded = _expanded(file, model, batch, threads, device, cache)
+    expanded = _expanded(file, model, batch, threads, device, cache, storage)
     _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=False, as_json=as_json)
 
 
@@ -213,12 +215,26 @@ def score(
 
 
 def _expanded(
-    file: Path, model: str | None, batch: int | None, threads: int | None, device: str | None, cache: Path | None
+    file: Path,
+    model: str | None,
+    batch: int | None,
+    threads: int | None,
+    device: str | None,
+    cache: Path | None,
+    storage: str,
 ) -> "Batch":
     from studio.jobs.expansion import expand
     from studio.jobs.job_file import read_job
 
-    return expand(read_job(file), model=model, batch=batch, threads=threads, device=device, cache=cache)
+    return expand(
+        read_job(file),
+        model=model,
+        batch=batch,
+        threads=threads,
+        device=device,
+        cache=cache,
+        options=_options(storage),
+    )
 
 
 def _options(storage: str) -> dict[str, Any] | None:

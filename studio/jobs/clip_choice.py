@@ -132,7 +132,8 @@ def chosen_moments(clips: Clips, wish: Wish, library: Library, problems: Problem
         wish: How much past and future; where no times are named, it says which moment is taken.
         problems: Takes what cannot be used, and why.
     """
-    before, found = len(problems.found), []
+    before = len(problems.found)
+    found: list[Chosen] = []
     try:
         addresses = matching(clips.dataset, library.options)
     except BadInput as error:

@@ -48,7 +48,7 @@ class ClipDigests:
         return [
             rig_content(dataset.rig),
             dataset.frequency_hz,
-            [record.id, record.length, record.motion_origin, record.source],
+            [record.id, record.length, record.motion_origin, record.source if record.own_files else ""],
             moved,
             [[text.text, repr(text.start_s), repr(text.end_s)] for text in said],
             self._box_digest(episode) if record.has_boxes else "",

@@ -10,15 +10,15 @@ from tempfile import mkdtemp
 from typing import Any
 
 from studio.jobs.job_values import MAGIC
+from studio.jobs.object_store import ObjectStore
 from studio.jobs.storage import Storage, protocol_of, safe_name
 from studio.jobs.units import digest_of
-from worldmodel.errors import BadDataset, DiskFull
+from worldmodel.errors import BadDataset, DiskFull, OutputExists, Unreachable
 
 MAX_FETCHED_BYTES = 200 * 10**9  # of one dataset
 MAX_FETCHED_FILES = 1_000_000
 RESERVE_BYTES = 1 << 30  # of the disk that is left to others
 _PARTS = ("meta", "data", "videos")  # a folder with one of these was meant as a dataset, even if it is broken
-_STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 
 
 def default_cache() -> Path:
@@ -75,41 +75,48 @@ def fetched(address: str, cache: Path | str | None = None, options: Mapping[str,
         options: Of the object store.
     Raises:
         BadDataset: if nothing is there, too much, or files whose names lead elsewhere.
-        DiskFull: if it does not fit.
+        DiskFull, OutputExists: if it does not fit, or the cache cannot be written.
         Unreachable: if the store does not answer.
     """
     if protocol_of(address) == "file":
         return Path(address.removeprefix("file://"))
     store = Storage.at(address, options)
-    listed = _listed(store, address)
+    listed = _listed(store)
     folder = Path(cache or default_cache())
     copy = folder / digest_of([address, sorted(listed.items())])
-    if not copy.is_dir():
-        _check_room(address, sum(size for size, _ in listed.values()), folder)
-        _copy(store, listed, copy)
+    try:
+        if not copy.is_dir():
+            _check_room(address, sum(size for size, _ in listed.values()), folder)
+            _copy(store, listed, copy)
+    except OSError as error:
+        raise OutputExists(
+            f"'{folder}' cannot hold a copy of '{address}' ({error}). Name another folder with --cache, with space and the "
+            "right to write."
+        ) from error
     return copy
 
 
-def _listed(store: Storage, address: str) -> dict[str, tuple[int, str]]:
+def _listed(store: Storage) -> dict[str, tuple[int, str]]:
     """Size and tag of every file, by name; tags change when contents do, as far as the store says."""
-    found = {safe_name(name): (size, "") for name, size in store.sizes().items()}
+    tags = store.tags() if isinstance(store, ObjectStore) else {}
+    found = {
+        safe_name(name): (size, tags.get(name, ""))
+        for name, size in store.sizes().items()
+        if not _marks_folder(name, size)
+    }
     if not found:
-        raise BadDataset(f"'{address}' holds no files. Name a dataset that is there, and check who may read it.")
+        raise BadDataset(f"'{store.address}' holds no files. Name a dataset that is there, and check who may read it.")
     if len(found) > MAX_FETCHED_FILES or sum(size for size, _ in found.values()) > MAX_FETCHED_BYTES:
         raise BadDataset(
-            f"'{address}' has {len(found)} files of {sum(size for size, _ in found.values()) / 1e9:.0f} GB; at most "
+            f"'{store.address}' has {len(found)} files of {sum(size for size, _ in found.values()) / 1e9:.0f} GB; at most "
             f"{MAX_FETCHED_FILES} files and {MAX_FETCHED_BYTES / 1e9:.0f} GB are fetched. Name a smaller dataset."
         )
-    files, root = getattr(store, "files", None), getattr(store, "root", "")
-    if files is None:
-        return found
-    facts = files.find(root, detail=True)
-    tags = {path[len(root) + 1 :]: _tag(info) for path, info in facts.items()}
-    return {name: (size, tags.get(name, "")) for name, (size, _) in found.items()}
+    return found
 
 
-def _tag(info: Mapping[str, Any]) -> str:
-    return next((str(info[name]) for name in _STAMPS if info.get(name)), "")
+def _marks_folder(name: str, size: int) -> bool:
+    """Consoles of object stores leave empty objects where people make folders."""
+    return name.endswith("/") and size == 0
 
 
 def _check_room(address: str, size: int, folder: Path) -> None:
@@ -128,6 +135,8 @@ def _copy(store: Storage, listed: Mapping[str, tuple[int, str]], copy: Path) -> 
     try:
         for name in sorted(listed):
             store.get(name, partial / name)
+        if _listed(store) != listed:
+            raise Unreachable(f"'{store.address}' was changed while it was copied. Try again when nobody writes there.")
         try:
             partial.rename(copy)
         except OSError:

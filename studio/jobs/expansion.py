@@ -50,7 +50,8 @@ def expand(
     """
     job = job.with_execution(model=model, batch=batch, threads=threads, device=device)
     _check_count(job, [max(1, _fewest(part)) for part in job.parts()])
-    config = model_files(job.model).config
+    files = model_files(job.model)
+    config = files.config
     library, problems = Library(cache=cache, options=options), Problems()
     found = [
         [one for clips in part.clips for one in chosen_moments(clips, wish_for(config, horizon), library, problems)]
@@ -73,7 +74,7 @@ def expand(
     if not requests:
         raise BadRequest("the job comes to no unit at all. Name clips that have moments, and leave no list empty.")
     planners = sorted({name for part in job.parts() for name in part.planners})
-    setup = setup_of(job.model, planners, **job.execution.model_dump())
+    setup = setup_of(job.model, planners, files=files, **job.execution.model_dump())
     return make_batch(setup, requests, job.to_json())
 
 

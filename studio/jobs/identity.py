@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +11,7 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from studio.jobs.units import KEY_LETTERS, Setup, digest_of
-from worldmodel.errors import BadCheckpoint, BadRequest
+from worldmodel.errors import BadCheckpoint
 
 if TYPE_CHECKING:
     from worldmodel.config import WorldModelConfig
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("worldmodel", "eval_fid_fvd", "policy", "studio")
 WORK = ("studio.jobs.working",)  # what a worker runs; everything that it imports, now or later, is meant
+CARRIERS = (  # but what carries clips and results, checks them byte by byte, and makes none
+    *(f"studio.jobs.{name}" for name in ("batch_folder", "clips", "identity", "installation", "storage")),
+    "studio.html_report",
+)
 LIBRARIES = (  # that decide pixels, numbers or the bytes of outputs
     "torch",
     "numpy",
@@ -51,15 +55,19 @@ class ModelFiles:
     digest: str
 
 
-def setup_of(model: str, planners: Sequence[str], *, batch: int, threads: int, device: str) -> Setup:
+def setup_of(
+    model: str, planners: Sequence[str], *, batch: int, threads: int, device: str, files: ModelFiles | None = None
+) -> Setup:
     """What all units share, of a model that workers open under this name.
 
+    Args:
+        files: The model's, if they were looked at already.
     Raises:
         BadCheckpoint: if the model or a planner is missing, or a file of it cannot be read.
     """
     return Setup(
         model=model,
-        model_digest=model_files(model).digest,
+        model_digest=(files or model_files(model)).digest,
         planner_digests={name: digest for name in planners if (digest := planner_digest(name))},
         sources_digest=sources_digest(),
         libraries=library_versions(),
@@ -69,39 +77,6 @@ def setup_of(model: str, planners: Sequence[str], *, batch: int, threads: int, d
     )
 
 
-def check_installation(setup: Setup) -> None:
-    """Refuse to work with another model, other sources or libraries than those that the units' keys were made with.
-
-    Raises:
-        BadRequest: naming what differs here.
-        BadCheckpoint: if the model or a planner is missing here.
-    """
-    here = setup_of(
-        setup.model, tuple(setup.planner_digests), batch=setup.batch, threads=setup.threads, device=setup.device
-    )
-    wrong = [
-        f"{what} {name} is {got.get(name, 'missing')} here and {want} in the batch"
-        for what, got, wanted in (
-            ("package", here.libraries, setup.libraries),
-            ("planner", here.planner_digests, setup.planner_digests),
-            ("the", _facts(here), _facts(setup)),
-        )
-        for name, want in wanted.items()
-        if got.get(name) != want
-    ]
-    wrong += [f"package {name} is here and not in the batch" for name in here.libraries if name not in setup.libraries]
-    if wrong:
-        raise BadRequest(
-            f"this machine would make something else than the batch says: {'; '.join(wrong)}. Install the same versions and "
-            "sources everywhere; after a change of your own, run the job file again, which makes new units."
-        )
-
-
-def _facts(setup: Setup) -> dict[str, str]:
-    return {"model's files": setup.model_digest, "sources' hash": setup.sources_digest}
-
-
-@lru_cache(maxsize=16)
 def model_files(model: str) -> ModelFiles:
     """Find a model as `WorldModel.from_pretrained` does, without loading weights; one on the hub is fetched first.
 
@@ -199,16 +174,16 @@ def sources_digest() -> str:
     return digest_of([[path.relative_to(ROOT).as_posix(), _text_digest(path)] for path in files])
 
 
-def sources(modules: Iterable[str] = WORK) -> tuple[Path, ...]:
+def sources(modules: Iterable[str] = WORK, but: Collection[str] = CARRIERS) -> tuple[Path, ...]:
     """Our files that some modules import, found by reading imports without running them; in order.
 
-    Imports inside of functions count, those for type checkers alone do not.
+    Imports inside of functions count, those for type checkers alone do not; what only `but` import does not either.
     """
     found: dict[str, Path] = {}
     waiting = [name for module in modules for name in _with_parents(module)]
     while waiting:
         name = waiting.pop()
-        if name in found or (path := _file_of(name)) is None:
+        if name in found or name in but or (path := _file_of(name)) is None:
             continue
         found[name] = path
         for imported in _imports(path, name):

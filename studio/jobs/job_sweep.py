@@ -1,6 +1,6 @@
 """What a job file may vary: texts, seeds, actions, edits, horizons, and how futures are sampled."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
 from math import prod
@@ -18,6 +18,7 @@ from worldmodel.sampling import Sampling
 MAX_VALUES = 10_000
 MAX_SECONDS = 3600.0
 MAX_SEED = 2**53  # whole numbers that JSON keeps everywhere
+MOVES = ("policy", "recorded")
 MEMORIES = ("full", "window", "selective")
 
 
@@ -38,10 +39,13 @@ def _sampled(name: str, value: Any) -> None:
     Sampling(**{name: value})
 
 
-def _one_of(what: str, names: Any) -> Any:
-    """Text that must be one of some names; the schema lists them."""
-    check = AfterValidator(checked(partial(_known, what, tuple(names))))
-    return Annotated[str, check, Field(json_schema_extra={"enum": list(names)})]
+def _one_of(what: str, names: Iterable[str]) -> AfterValidator:
+    return AfterValidator(checked(partial(_known, what, tuple(names))))
+
+
+def _listed(names: Iterable[str]) -> Any:
+    """The schema lists the names."""
+    return Field(json_schema_extra={"enum": list(names)})
 
 
 def _key_or(*names: str) -> Callable[[Any], str]:
@@ -94,8 +98,8 @@ class FileActions(Strict):
 class EditWish(Strict):
     """What is put into the clip, as `detour stitch` does it."""
 
-    variant: _one_of("variant", DISTANCES_M) = "near"
-    kind: _one_of("kind of sprite", KINDS) = "car"
+    variant: Annotated[str, _one_of("variant", DISTANCES_M), _listed(DISTANCES_M)] = "near"
+    kind: Annotated[str, _one_of("kind of sprite", KINDS), _listed(KINDS)] = "car"
     height_m: Annotated[float, Field(gt=0, le=20)] | None = None
     x_m: Annotated[float, Field(ge=-MAX_PLACE_M, le=MAX_PLACE_M)] | None = None
     y_m: Annotated[float, Field(ge=-MAX_PLACE_M, le=MAX_PLACE_M)] | None = None
@@ -106,7 +110,7 @@ class EditWish(Strict):
 class MemoryWish(Strict):
     """A memory and its sizes, as `detour imagine` takes them."""
 
-    name: _one_of("memory", MEMORIES) = "window"
+    name: Annotated[str, _one_of("memory", MEMORIES), _listed(MEMORIES)] = "window"
     sink: int = 1
     recent: int | None = None
     video_budget: int = 4
@@ -119,8 +123,11 @@ class MemoryWish(Strict):
 
     @model_validator(mode="after")
     def _sizes_make_sense(self) -> "MemoryWish":
-        checked(lambda sizes: Sampling(**sizes))(self.sizes())
+        checked(MemoryWish._sampled)(self)
         return self
+
+    def _sampled(self) -> Sampling:
+        return Sampling(**self.sizes())
 
 
 class Scales(Strict):
@@ -152,14 +159,14 @@ Text = Annotated[
     Discriminator(_key_or("schedule")),
 ]
 Action = Annotated[
-    Annotated[_one_of("kind of actions", ("policy", "recorded")), Tag("text")]
+    Annotated[str, _one_of("kind of actions", MOVES), _listed(MOVES), Tag("text")]
     | Annotated[ConstantActions, Tag("constant")]
     | Annotated[FileActions, Tag("file")],
     Discriminator(_key_or("constant", "file")),
 ]
 Memory = Annotated[
     MemoryWish,
-    BeforeValidator(_named_memory, json_schema_input_type=_one_of("memory", MEMORIES) | MemoryWish),
+    BeforeValidator(_named_memory, json_schema_input_type=str | MemoryWish),
 ]
 _Seed = Annotated[Annotated[int, Tag("number")] | Annotated[str, Tag("text")], BY_FORM]
 Seeds = Annotated[

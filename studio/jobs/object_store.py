@@ -21,6 +21,7 @@ FAILURES = {  # of a store's client, besides OSError
     "s3": ("botocore.exceptions.BotoCoreError", "botocore.exceptions.ClientError", "aiohttp.ClientError"),
     "gs": ("gcsfs.retry.HttpError", "google.auth.exceptions.GoogleAuthError", "aiohttp.ClientError"),
 }
+TAGS = ("ETag", "etag", "md5Hash", "LastModified", "updated", "created")  # the first one that a store gives
 OWN_TRIES = 2  # of the client, per try of ours, which wait longer
 
 
@@ -39,6 +40,9 @@ def open_store(kind: str, address: str, options: Mapping[str, Any], patience: Pa
         if kind == "s3":
             settings["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
         files = fsspec.filesystem(kind, skip_instance_cache=kind in EXTRAS, **{**settings, **options})
+        if kind == "s3":
+            files.connect()  # nothing is sent; wrong options are found
+            files.retries = OWN_TRIES
     except ImportError as error:
         raise BadRequest(
             f"'{address}' needs the package '{EXTRAS[kind][0]}', which is not installed. "
@@ -49,8 +53,6 @@ def open_store(kind: str, address: str, options: Mapping[str, Any], patience: Pa
             f"the options of '{address}' cannot be used: {error}. "
             f"They must be those of fsspec's '{kind}', such as endpoint_url; correct them."
         ) from error
-    if kind == "s3":
-        files.retries = OWN_TRIES
     root = str(files._strip_protocol(address)).rstrip("/")  # the only way fsspec has to read an address
     if any(part in (".", "..") for part in root.split("/")) or not root.strip("/"):
         raise BadRequest(
@@ -131,6 +133,15 @@ class ObjectStore(Storage):
             return {}
         return {
             self._name(path): int(facts["size"]) for path, facts in sorted(found.items()) if path != self.folder(under)
+        }
+
+    def tags(self) -> dict[str, str]:
+        """What the store says that changes with each object's content, by name; '' where it says nothing."""
+        found = self._try("look at", "", lambda: self.files.find(self.root, detail=True))
+        return {
+            self._name(path): next((str(facts[name]) for name in TAGS if facts.get(name)), "")
+            for path, facts in sorted(found.items())
+            if path != self.root
         }
 
     def names(self, under: str = "") -> list[str]:
