@@ -23,8 +23,9 @@ class Notebook(Protocol):
     def record(self, key: str) -> dict[str, Any]:
         """Content of its unit.json."""
 
-    def check_lock(self) -> None:
-        """Say so if another driver took over."""
+    @property
+    def trouble(self) -> str:
+        """Why notes could not be written lately."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,9 +43,10 @@ class Book:
     units: Mapping[str, Unit]
     events: EventLog
     tally: Tally = field(default_factory=Tally)
+    _trouble: str = ""
 
     def enter(self, verdict: Verdict, work: int, worker: str) -> str:
-        """What follows from a try; returns why the folder could not take it, '' if it did."""
+        """What follows from a try; returns why this driver may note nothing more, '' if it may."""
         trouble = [self._note(outcome) for outcome in (*verdict.again, *verdict.final)]
         for outcome in verdict.again:
             self.tally.again += 1
@@ -59,22 +61,25 @@ class Book:
                 self._write("unit_failed", outcome, work, worker, attempts=verdict.attempt, **facts)
         return next(filter(None, trouble), "")
 
-    def trouble(self) -> str:
-        """Why nothing more may be entered; '' while it may."""
-        try:
-            self.folder.check_lock()
-        except DetourError as error:
-            return str(error)
-        return ""
+    def warning(self) -> str:
+        """Why the folder could not be written lately, once; '' when there is nothing new to say."""
+        before, self._trouble = self._trouble, self.folder.trouble
+        if self._trouble in ("", before):
+            return ""
+        self.events.write("warned", message=self._trouble)
+        return self._trouble
 
     def stored(self, units: Iterable[Unit], worker: str) -> tuple[Outcome, ...]:
         """Outcomes of those units that a lost worker had stored."""
-        found = []
-        for unit in units:
+        found = (self._stored(unit, worker) for unit in units)
+        return tuple(outcome for outcome in found if outcome is not None)
+
+    def _stored(self, unit: Unit, worker: str) -> Outcome | None:
+        try:
             files = self.folder.stored(unit.key)
-            if files is not None:
-                found.append(_outcome_of(unit, files, self.folder.record(unit.key), worker))
-        return tuple(found)
+            return None if files is None else _outcome_of(unit, files, self.folder.record(unit.key), worker)
+        except (DetourError, OSError, ValueError):  # it is done again, which changes nothing
+            return None
 
     def _note(self, outcome: Outcome) -> str:
         try:

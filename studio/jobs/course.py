@@ -130,13 +130,13 @@ class Course:
         if now < self._look_due:
             return
         self._look_due = now + LOOK_EVERY_S
+        if warning := self.book.warning():
+            self.telling.say(f"  warning: {warning}")
         if not self.stopping and (reason := self._limit()):
             self._stop(reason)
         self._drop_late(now)
 
     def _limit(self) -> str:
-        if trouble := self.book.trouble():
-            return trouble
         written = self.before.bytes + self.book.tally.bytes
         coming = round(self.pace.largest_bytes * (len(self.pace.running) + 1))
         return self.limits.reached(self.elapsed_s, written) or too_little_room(self.disks, coming)
