@@ -34,7 +34,10 @@ def batch_of(requests: Sequence[UnitRequest], job: dict[str, Any] | None = None,
 
 def test_time_goes_with_chunks_passes_and_what_is_kept() -> None:
     shape = ModelShape()
-    model = lambda **asked: cost_of(ask(**asked), SETUP, shape).seconds["model"]  # noqa: E731
+
+    def model(**asked: Any) -> float:
+        return cost_of(ask(**asked), SETUP, shape).seconds["model"]
+
     one = model(seconds=4.0)
     assert model(seconds=8.0) == pytest.approx(2 * one)
     assert model(seconds=0.0) == 0
@@ -75,7 +78,8 @@ def test_more_workers_are_faster_up_to_the_cores_and_the_longest_work(monkeypatc
     walls = [estimate(batch, workers).wall_s for workers in (1, 2, 4)]
     assert walls[0] > 1.6 * walls[1] > 2.4 * walls[2]
     many = estimate(batch, 16)
-    assert (many.together, many.wall_s) == (4, pytest.approx(walls[2]))
+    assert many.together == 4
+    assert many.wall_s == pytest.approx(walls[2])
     assert any("counted as 4 at once" in text for text in many.warnings)
     assert estimate(batch, 16, local=False).wall_s < walls[2]
     assert many.memory_bytes == 16 * many.worker_bytes
@@ -110,7 +114,8 @@ def sampled(request: UnitRequest, factor: float) -> Sample:
 def test_real_units_correct_the_reference_part_by_part() -> None:
     requests = [ask(n) for n in range(20)]
     found = correction_of([sampled(request, 3.0) for request in requests], SETUP, ModelShape())
-    assert (found.units, found.bytes) == (20, pytest.approx(2.0, rel=0.01))
+    assert found.units == 20
+    assert found.bytes == pytest.approx(2.0, rel=0.01)
     assert found.parts["model"] == pytest.approx(3.0)
     assert "plan" not in found.parts, "never seen, so the reference stays"
     assert found.spread == (0.9, 1.1), "never closer than that"

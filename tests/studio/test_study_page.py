@@ -1,4 +1,4 @@
-"""The Study and Jobs pages: controls, YAML and link say the same; what others may not do; what is said of studies and runs."""
+"""The Study page: controls, YAML and link say the same; what others may not do; what is said of studies and tasks."""
 
 import json
 import time
@@ -13,9 +13,7 @@ from studio.live.study import shown as study_shown
 from studio.live.study import studies
 from studio.live.study.form import form_of, link_of, read, study_of_link, with_form
 from studio.live.study.studies import allowed, exported, open_study, quick, study_order, whole
-from studio.live.tasks import batches
 from studio.live.tasks import shown as jobs_shown
-from studio.live.tasks.batches import Batch, batch_of, batch_order, clips_in, seeds_in
 from studio.live.tasks.orders import Order, TaskView, Unit, UnitView
 from studio.live.tasks.processes import Count
 from studio.study_config import StudyConfig, read_study, study_yaml
@@ -270,48 +268,3 @@ def test_what_check_policy_found_is_shown_in_a_table() -> None:
     assert "1 problem found. Answers take 12 ms." in html
     assert BAD not in html
     assert "no such file" in study_shown.checked(view("failed", unit("failed", reason="no such file")))
-
-
-def test_clips_and_seeds_are_read_as_people_write_them(drives: Dataset) -> None:
-    assert clips_in(" 0, 1-2, 1@2.5 ", drives) == ["0", "1", "2", "1@2.5"]
-    assert seeds_in("0-3,7, 3") == [0, 1, 2, 3, 7]
-    for text, advice in (("", "nothing is named"), ("a", "cannot be read"), ("2-1", "cannot be read"), ("0-900", "more than")):  # fmt: skip
-        with pytest.raises(BadRequest, match=advice):
-            seeds_in(text)
-    with pytest.raises(BadRequest, match="is no number"):
-        seeds_in("1@2")
-    with pytest.raises(BadRequest, match="has clips 0 to 2"):
-        clips_in("3", drives)
-
-
-def test_a_batch_is_every_clip_with_every_seed_and_what_visitors_type_is_never_an_option(site: Site) -> None:
-    order = batch_order(Batch(kind="imagine", clips="0, 1@1", seeds="0-1", text="--out=/etc"), site, "anna")
-    assert [one.label for one in order.units] == ["clip 0, seed 0", "clip 0, seed 1", "clip 1@1, seed 0", "clip 1@1, seed 1"]  # fmt: skip
-    folder = site.visitors.folder("anna")
-    for one in order.units:
-        assert one.out is not None
-        assert one.out.is_relative_to(folder)
-        assert "--text=--out=/etc" in one.words
-        assert one.words[-2] == "--"
-    assert len({one.out for one in order.units}) == 4
-    done = view("done", UnitView(unit=order.units[0], state="done"))
-    assert jobs_shown.commands_of(done).startswith("detour imagine --out=imagine-clip-0-seed-0 --seed=0")
-    stitch = batch_order(Batch(kind="stitch", variant="far", thing="cone"), site, "anna").units[0]
-    assert {"--variant=far", "--kind=cone"} <= set(stitch.words)
-    with pytest.raises(BadRequest, match="at most 24"):
-        batch_order(Batch(kind="demo", clips="0-2", seeds="0-9"), site, "anna")
-    with pytest.raises(BadRequest, match=r"0\.5 to 60"):
-        batch_order(Batch(kind="demo", seconds=600), site, "anna")
-    with pytest.raises(BadRequest, match="Choose one of these"):
-        Batch(kind="rm")
-    site.close_all()
-
-
-def test_a_batch_comes_back_through_its_link() -> None:
-    batch = Batch(kind="stitch", clips="0-2@1", seeds="4", variant="sky_near", thing="cone", seconds=2.5)
-    asked = batches.asked_by(Link.parse(batches.link_of(batch).query))
-    assert batch_of(asked) == batch
-    assert batches.link_of(Batch(kind="imagine")).values == {"kind": "imagine"}
-    for values in ({"variant": "up"}, {"out": "/etc"}, {"seconds": "nan"}, {"kind": "rm"}):
-        with pytest.raises(BadRequest):
-            batches.asked_by(Link(page="jobs", values=values))

@@ -27,7 +27,8 @@ def status_of(view: TaskView) -> str:
     if view.state == "waiting":
         return shown.status(f"Waiting: {view.ahead} before you. It starts by itself.", 0.0)
     if view.state == "stopping":
-        return shown.status("Stopping …", view.share)
+        gently = " Runs under way are finished first; 'Stop now' ends them." if view.order.gentle else ""
+        return shown.status(f"Stopping …{gently}", view.share)
     if view.state == "running":
         return shown.status(f"{_where(view)} · {clock(view.seconds)} so far{_left(view)}", view.share)
     if view.state == "done":

@@ -1,162 +1,166 @@
-"""Several runs of one command in a row: every clip with every seed, each with a folder of its own."""
+"""Batches that visitors ask for: what a job file expands to and will take, and the command that does it."""
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from studio.live.study.studies import LONGEST_S, new_place
+from studio.live.tasks.followed import Followed, follower_of
+from studio.live.tasks.job_form import HERE, dumped
+from studio.live.tasks.job_guard import guarded
 from studio.live.tasks.orders import Order, TaskView, Unit
-from studio.study_config import VARIANTS
-from studio.town_sprites import KINDS as THINGS
-from studio.web.links import Link
-from worldmodel.errors import BadRequest
+from studio.yaml_files import yaml_of
+from worldmodel.errors import BadRequest, BadTable
 
 if TYPE_CHECKING:
+    from studio.jobs.estimates import Estimate
+    from studio.jobs.job_file import Job
+    from studio.jobs.units import Batch, UnitRequest
     from studio.web.site import Site
-    from worldmodel.io.lerobot import Dataset
 
-MOST_UNITS = 24
-MOST_SECONDS = {True: 60.0, False: 16.0}  # of a future, on a machine of one's own and on a shared one
-CLIP = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?(?:@(\d+(?:\.\d*)?))?")
-FIELDS = ("kind", "dataset", "clips", "seeds", "seconds", "text", "variant", "thing")  # of Batch
-KINDS = {"imagine": "Imagine how it goes on", "stitch": "Put something in the way", "demo": "The whole story"}
+BATCH = "jobs"  # kind of an order
+JOB_FILE = "job.yaml"
+MOST_CHOICES = 500  # results that are offered one by one
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What the page asks for.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Planned:
+    """A job that could be started.
 
     Attributes:
-        kind: Of KINDS; the command.
-        dataset: As `Site.dataset` reads it.
-        clips: Numbers of clips, as '0, 2-4, 5@2.5' (from 2.5 s on).
-        seeds: As '0-3, 7'.
-        seconds: Horizon, of 'imagine' and 'demo'.
-        text: What the driver is told, of 'imagine'; '' for what the recording says.
-        variant, thing: Where and what, of 'stitch'.
+        text: The job file as it will run, with the paths that names stand for.
+        batch: Expanded.
+        estimate: Time, memory and bytes.
     """
 
-    kind: str
-    dataset: str = ""
-    clips: str = "0"
-    seeds: str = "0"
-    seconds: float = 4.0
-    text: str = ""
-    variant: str = "near"
-    thing: str = "car"
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise BadRequest(f"'{self.kind}' is asked for; there are {', '.join(KINDS)}. Choose one of these.")
+    text: str
+    batch: "Batch"
+    estimate: "Estimate"
 
 
-def batch_order(batch: Batch, site: "Site", session: str) -> Order:
-    """The runs of a batch, in folders of the visitor.
+def planned(text: str, site: "Site", session: str, workers: int = 1) -> Planned:
+    """What the job on the page expands to; nothing is run.
 
     Raises:
-        BadDataset: if the dataset is not there, or not open to the visitor.
-        BadRequest: if clips, seeds or seconds are no numbers, out of range, or too many.
+        BadTable: if it is no job file, or clips cannot be used; all that is wrong is named.
+        BadDataset, UnknownName, BadRequest: as `guarded`.
     """
-    dataset = site.dataset(session, batch.dataset)
-    most = MOST_SECONDS[site.any_folder]
-    if not 0 < batch.seconds <= most:
-        raise BadRequest(f"{batch.seconds:g} s are asked for; it must be 0.5 to {most:g}. Move 'Seconds'.")
-    pairs = [(clip, seed) for clip in clips_in(batch.clips, dataset) for seed in seeds_in(batch.seeds)]
-    if len(pairs) > MOST_UNITS:
-        raise BadRequest(
-            f"{len(pairs)} runs are asked for (clips times seeds); at most {MOST_UNITS} are done at once. Name fewer."
-        )
+    from studio.jobs.estimates import estimate
+    from studio.jobs.expansion import expand
+
+    content = yaml_of(text, HERE, "a job file").content
+    if not isinstance(content, dict):
+        raise BadTable(f"{HERE} holds no `field: value` lines. Use the controls above, or write e.g. `clips:`.")
+    ready = guarded(content, site, session)
+    job = _checked(text, ready, site)
+    batch = expand(job, cache=site.visitors.folder(session) / "cache")
+    return Planned(text=dumped(ready), batch=batch, estimate=estimate(batch, workers))
+
+
+def _checked(text: str, ready: dict[str, object], site: "Site") -> "Job":
+    """The job, whose problems are told with the lines of the page; where others can reach the studio nothing that it names is
+    looked for before `guarded` has put paths in place of names."""
+    from studio.jobs.job_file import job_from, job_of
+
+    if site.any_folder:
+        job_of(text, HERE)
+    return job_from(ready, HERE)
+
+
+def batch_order(
+    text: str, site: "Site", session: str, *, workers: int = 1, keep: str = "", plan: Planned | None = None
+) -> Order:
+    """What does the job on the page in the background, in the visitor's folder or, where that is open, in one that stays.
+
+    Args:
+        text: The job file.
+        site: Whose clips and model are used.
+        session: The visitor's.
+        workers: Processes side by side.
+        keep: A folder; a batch that was begun there goes on. '' for none.
+        plan: What `planned` said of the same text; None to ask it.
+    Raises:
+        As `planned`; BadRequest if `keep` is not open to the visitor.
+    """
+    ready = plan or planned(text, site, session, workers)
     place = new_place(site.visitors.folder(session) / "runs")
-    units = tuple(_unit(batch, site, f"{dataset.path.resolve()}:{clip}", clip, seed, place) for clip, seed in pairs)
-    title = f"{KINDS[batch.kind]}, {len(units)} run{'s' * (len(units) != 1)}"
+    out = _kept(keep, site) if keep.strip() else place / "batch"
     place.mkdir(parents=True)
-    return Order(kind=batch.kind, title=title, units=units, limit_s=LONGEST_S)
+    (place / JOB_FILE).write_text(ready.text, encoding="utf-8")
+    words = (
+        "jobs", "run", "--json", f"--out={out}", f"--workers={workers if site.any_folder else 1}",
+        f"--scratch={place / 'scratch'}", "--", str(place / JOB_FILE),
+    )  # fmt: skip
+    count = len(ready.batch.units)
+    order = Order(
+        kind=BATCH,
+        title=f"Batch of {count} unit{'s' * (count != 1)}",
+        units=(Unit(label="batch", words=words, out=out),),
+        keeps=bool(keep.strip()),
+        gentle=True,
+        parts={unit.key: label_of(unit.request) for unit in ready.batch.units},
+    )
+    return order if site.any_folder else replace(order, limit_s=LONGEST_S)
 
 
-def _unit(batch: Batch, site: "Site", clip: str, short: str, seed: int, place: Path) -> Unit:
-    out = place / f"{batch.kind}-clip-{short.replace('@', '-at-')}-seed-{seed}"
-    common = (f"--out={out}", f"--seed={seed}", f"--model={site.model.folder.resolve()}")
-    if batch.kind == "imagine":
-        told = (f"--text={batch.text.strip()}",) if batch.text.strip() else ()
-        words = ("imagine", *common, f"--seconds={batch.seconds:g}", *told, "--", clip)
-    elif batch.kind == "stitch":
-        words = ("stitch", *common, f"--variant={batch.variant}", f"--kind={batch.thing}", "--", clip)
-    else:
-        words = ("demo", *common, f"--seconds={batch.seconds:g}", f"--clip={clip}")
-    return Unit(label=f"clip {short}, seed {seed}", words=words, out=out)
+def _kept(keep: str, site: "Site") -> Path:
+    if not site.any_folder:
+        raise BadRequest(
+            "a folder on the studio's machine is named, and this studio can be reached from other machines. Leave it empty and "
+            "download the results."
+        )
+    return Path(keep.strip()).expanduser().absolute()
 
 
-def score_order(run: Unit, site: "Site", session: str) -> Order:
-    """Scores of a finished run that holds what really followed.
+def label_of(request: "UnitRequest") -> str:
+    """What tells a unit from the others."""
+    from studio.jobs.unit_words import clip_words, more_words, told_words
+
+    parts = (
+        clip_words(request),
+        f"seed {request.seed}",
+        f"{request.seconds:g} s",
+        told_words(request),
+        more_words(request),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def score_order(view: TaskView) -> Order:
+    """Scores of a finished batch against what really followed, as `detour jobs score`.
 
     Raises:
         BadRequest: if it has no folder.
     """
-    if run.out is None:
-        raise BadRequest("this task wrote no run. Choose a finished run.")
-    place = new_place(site.visitors.folder(session) / "runs")
-    place.mkdir(parents=True)
-    out = place / "scores.json"
-    words = ("score", f"--out={out}", f"--model={site.model.folder.resolve()}", "--", str(run.out))
-    unit = Unit(label=run.label, words=words, out=out)
-    return Order(kind="score", title=f"Scores of {run.label}", units=(unit,), limit_s=LONGEST_S)
+    out = folder_of(view)
+    if out is None:
+        raise BadRequest("this task wrote no batch. Choose a finished one.")
+    unit = Unit(label="scores", words=("jobs", "score", "--json", "--", str(out)), out=out / "scores.json")
+    return Order(kind="score", title=f"Scores of task {view.id}", units=(unit,), keeps=True, limit_s=LONGEST_S)
 
 
-def clips_in(text: str, dataset: "Dataset") -> list[str]:
-    """Clips by number and moment: '0, 2-4, 5@2.5' is 0, 2, 3, 4 and 5@2.5.
-
-    Raises:
-        BadRequest: if something else is written, or a clip is not there.
-    """
-    found: list[str] = []
-    for part in _parts("Clips", text, "0, 2-4, 5@2.5"):
-        first, last, at = _matched("Clips", part, "0, 2-4, 5@2.5")
-        if last >= dataset.episodes:
-            raise BadRequest(
-                f"clip {last} is asked for; '{dataset.name}' has clips 0 to {dataset.episodes - 1}. Name one of these."
-            )
-        found += [f"{clip}{at}" for clip in range(first, last + 1)]
-    return list(dict.fromkeys(found))
+def folder_of(view: TaskView) -> Path | None:
+    """Where a batch lies that has begun; None for other tasks."""
+    out = view.units[0].unit.out if view.order.kind == BATCH else None
+    return out if out is not None and (out / "batch.json").is_file() else None
 
 
-def seeds_in(text: str) -> list[int]:
-    """Seeds: '0-3, 7' is 0, 1, 2, 3 and 7.
-
-    Raises:
-        BadRequest: if something else is written.
-    """
-    found: list[int] = []
-    for part in _parts("Seeds", text, "0-3, 7"):
-        first, last, at = _matched("Seeds", part, "0-3, 7")
-        if at:
-            raise BadRequest(f"Seeds: '{part[:40]}' is no number. Write e.g. '0-3, 7'.")
-        found += range(first, last + 1)
-    return list(dict.fromkeys(found))
-
-
-def _parts(what: str, text: str | None, example: str) -> Sequence[str]:
-    parts = [part.strip() for part in (text or "")[:1000].split(",") if part.strip()]
-    if not parts:
-        raise BadRequest(f"{what}: nothing is named. Write e.g. '{example}'.")
-    return parts
-
-
-def _matched(what: str, part: str, example: str) -> tuple[int, int, str]:
-    """First, last and '@SECONDS' of one part."""
-    found = CLIP.fullmatch(part.replace(" ", ""))
-    first = int(found[1]) if found else 0
-    last = int(found[2] or first) if found else -1
-    if found is None or last < first or last - first >= MOST_UNITS:
-        raise BadRequest(
-            f"{what}: '{part[:40]}' cannot be read, or names more than {MOST_UNITS}. Write e.g. '{example}'."
-        )
-    return first, last, f"@{found[3]}" if found[3] else ""
+def units_of(view: TaskView) -> list[tuple[str, Followed]]:
+    """(label, how it stands) of every unit of a batch, in order."""
+    out = view.units[0].unit.out
+    heard = {} if out is None else follower_of(out).now()
+    return [
+        (label, heard.get(key, Followed(key=key, number=number)))
+        for number, (key, label) in enumerate(view.order.parts.items())
+    ]
 
 
 def results_of(view: TaskView) -> list[tuple[str, str]]:
-    """(label, number) of the units whose result can be opened."""
+    """(label, number) of the results that can be opened: of a batch its index and finished units, else what commands wrote."""
+    if view.order.kind == BATCH:
+        done = [(label, unit.key) for label, unit in units_of(view) if unit.state == "done"]
+        index = [("All units (index)", "index")] if _has_index(view) else []
+        return [*index, *done[:MOST_CHOICES]]
     return [
         (unit.unit.label, str(number))
         for number, unit in enumerate(view.units)
@@ -164,37 +168,6 @@ def results_of(view: TaskView) -> list[tuple[str, str]]:
     ]
 
 
-def batch_of(asked: Mapping[str, Any]) -> Batch:
-    """What the controls say, by the names in FIELDS; an empty one is ''.
-
-    Raises:
-        BadRequest: as `Batch`, or when no number of seconds is set.
-    """
-    if not isinstance(asked["seconds"], int | float):
-        raise BadRequest("no seconds are set. Move 'Seconds to imagine'.")
-    texts: dict[str, Any] = {name: value or "" for name, value in asked.items() if name != "seconds"}
-    return Batch(**texts, seconds=float(asked["seconds"]))
-
-
-def link_of(batch: Batch) -> Link:
-    """A batch as a link; what is at its default is left out."""
-    default = Batch(kind="imagine")
-    told = {name: getattr(batch, name) for name in FIELDS if getattr(batch, name) != getattr(default, name)}
-    return Link(page="jobs", values={"kind": batch.kind, **{name: f"{v:g}" if name == "seconds" else v for name, v in told.items()}})  # fmt: skip
-
-
-def asked_by(link: Link, most_s: float = MOST_SECONDS[True]) -> dict[str, Any]:
-    """What a link says about each control; at most `most_s` seconds are imagined here.
-
-    Raises:
-        BadRequest: if it names what does not exist, or seconds out of range.
-    """
-    unknown = sorted(set(link.values) - set(FIELDS))
-    if unknown:
-        raise BadRequest(f"the link names '{unknown[0][:40]}', which no job has. Remove it.")
-    default = Batch(kind=link.values.get("kind", "imagine"))
-    asked = {name: link.values.get(name, getattr(default, name))[:500] for name in FIELDS if name != "seconds"}
-    for name, known in (("variant", VARIANTS), ("thing", THINGS)):
-        if asked[name] not in known:
-            raise BadRequest(f"the link says {name}={asked[name][:40]}; there are {', '.join(known)}. Repair it.")
-    return {**asked, "seconds": link.number("seconds", default.seconds, 0.5, most_s)}
+def _has_index(view: TaskView) -> bool:
+    out = folder_of(view)
+    return out is not None and (out / "index.html").is_file()

@@ -1,7 +1,8 @@
 """What is asked of the background, and how it stands: orders of units, each of which is one `detour` command."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ class Order:
         units: Done one after the other; one that fails does not keep the others from being done.
         keeps: Whether outputs stay when the task is forgotten.
         limit_s: Longest time for a unit.
+        gentle: Whether a first stop only asks the command to end, which finishes what it is at; a second one ends it.
+        parts: What the command makes, where it tells of each: names for people by key, in order.
     """
 
     kind: str
@@ -43,6 +46,8 @@ class Order:
     units: tuple[Unit, ...]
     keeps: bool = False
     limit_s: float = math.inf
+    gentle: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

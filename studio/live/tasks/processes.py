@@ -74,10 +74,12 @@ class Process:
         self._listener.start()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask it to end, and end it after some seconds if it does not; returns at once."""
+        """Ask it to end, and end it after some seconds (never, if infinite) if it does not; returns at once."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()
+            if math.isinf(grace_s):
+                return
             killer = threading.Timer(grace_s, self._kill)
             killer.daemon = True
             killer.start()

@@ -9,6 +9,7 @@ from studio.commands.options import default_model
 from studio.html_report import Table
 from studio.live.study.shown import clock, framed, html_of
 from studio.live.study.studies import MOST_BYTES, ROOT
+from studio.live.tasks.batches import JOB_FILE
 from studio.live.tasks.orders import TaskView, Unit, UnitView
 from studio.web import shown
 
@@ -51,7 +52,11 @@ def _command(unit: Unit) -> str:
     for word in unit.words:
         if unit.out is not None and word == f"--out={unit.out}":
             word = f"--out={unit.out.name}"
-        if word not in ("--", f"--model={Path(default_model()).resolve()}"):
+        if Path(word).name == JOB_FILE:
+            word = JOB_FILE
+        if word not in ("--", "--json", f"--model={Path(default_model()).resolve()}") and not word.startswith(
+            "--scratch="
+        ):
             words.append(word)
     return shlex.join(("detour", *words)).replace(f"{ROOT}/", "")
 

@@ -5,6 +5,7 @@ starts the units that are not done again, and commands that can resume (studies)
 """
 
 import itertools
+import math
 import os
 import shutil
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from studio.live.tasks.orders import ENDED, Order, State, TaskView, Unit, UnitView
-from studio.live.tasks.processes import Count, Ended, Process
+from studio.live.tasks.processes import GRACE_S, Count, Ended, Process
 from worldmodel.errors import BadRequest, Busy
 
 AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
@@ -81,7 +82,7 @@ class Tasks:
             return task.id
 
     def stop(self, session: str, task_id: str) -> None:
-        """End a task; what is done stays."""
+        """End a task; what is done stays. A gentle one finishes what it is at, unless it is stopped a second time."""
         with self._changed:
             task = self._find(session, task_id)
             if task.state == "waiting":
@@ -89,7 +90,9 @@ class Tasks:
             elif task.state == "running":
                 task.state = "stopping"
                 if task.process is not None:
-                    task.process.stop()
+                    task.process.stop(math.inf if task.order.gentle else GRACE_S)
+            elif task.state == "stopping" and task.order.gentle and task.process is not None:
+                task.process.stop()
             self._changed.notify_all()
 
     def resume(self, session: str, task_id: str) -> None:

@@ -6,7 +6,9 @@ python -m studio.live.tasks.worker WORDS, with a standard input that stays open 
 import os
 import signal
 import threading
+import time
 
+GRACE_S = 5.0  # for what finishes its work when it is asked to end, before it is asked again
 NICE = 10  # below the pages that somebody looks at
 
 
@@ -24,6 +26,8 @@ def _end_with_the_studio() -> None:
     """Standard input ends when the studio closes it, and when the studio is killed; then this process ends politely."""
     while os.read(0, 1):
         pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
