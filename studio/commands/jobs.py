@@ -169,6 +169,16 @@ def failures(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
     emit({"failures": [asdict(row) for row in found]}, as_json, "\n".join(lines or ["no unit has failed"]))
 
 
+@jobs.command("index")
+def index(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
+    """Write index.html and the contact sheets anew, as the batch stands now; a whole run does so at its end."""
+    from studio.jobs.batch_folder import BatchFolder
+    from studio.jobs.driver import show
+
+    show(BatchFolder.open(out, _options(storage)))
+    emit({"index": f"{out}/index.html"}, as_json, f"{out}/index.html")
+
+
 @jobs.command("export")
 def export(
     out: Folder,

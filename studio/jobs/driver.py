@@ -109,11 +109,26 @@ def run_batch(
                 plan = WorkerPlan(setup=batch.setup, out=out, scratch=place, cache=cache or "", options=options)
                 summary = _run(asked, plan, folder, standing, events)
             write_summary(folder.storage, summary)
+            if summary.done + summary.failed and (shard.of == 1 or len(folder.rows()) == len(batch.units)):
+                show(folder)
     except DetourError as error:
         if summary is None:
             raise
         return replace(summary, stopped=summary.stopped or str(error), exit_code=summary.exit_code or 1)
     return summary
+
+
+def show(folder: BatchFolder) -> None:
+    """Write a batch's contact sheets and its page, as it stands.
+
+    Raises:
+        OutputExists, Unreachable: if the folder cannot be written.
+    """
+    from studio.jobs.contact_sheets import write_sheets
+    from studio.jobs.index import write_index
+
+    write_sheets(folder)
+    write_index(folder)
 
 
 def _make_engine(choice: EngineChoice, plan: WorkerPlan) -> Engine:
