@@ -23,6 +23,7 @@ may cost the last ones. NAME is the shard's. Every line has
     run_ended        done, failed, missing, seconds, exit_code, stopped
 """
 
+import errno
 import json
 import os
 import socket
@@ -107,6 +108,8 @@ class _File:
         whole = b"\n" + line if self._torn else line
         self._torn = True
         self._torn = os.write(self._file, whole) != len(whole)
+        if self._torn:
+            raise OSError(errno.ENOSPC, "only a part of the line fits")
 
     def close(self) -> None:
         if self._file >= 0:
