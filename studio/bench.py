@@ -136,3 +136,32 @@ def scores(
         as_json,
         scores_table(rows, request, machine),
     )
+
+
+@bench.command("jobs")
+def jobs(
+    checkpoint: Annotated[str, typer.Option("--model", help="Checkpoint folder.")] = default_model(),
+    units: Annotated[int, typer.Option(help="Units for each worker.")] = 12,
+    seconds: Annotated[float, typer.Option(help="Horizon of each unit.")] = 2.0,
+    engine: Annotated[list[str] | None, typer.Option(help="local or ray; may be repeated; default: local.")] = None,
+    workers: Annotated[list[int] | None, typer.Option(help="May be repeated; default: 1 and 2.")] = None,
+    threads: Annotated[int, typer.Option(help="Of the processor, of each worker.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+) -> None:
+    """How much of a batch's time is not the model's, and what more workers bring."""
+    from studio.bench_jobs import JobsBench, bench_jobs, jobs_table, ratios
+
+    request = JobsBench(
+        model=checkpoint,
+        units=units,
+        seconds=seconds,
+        engines=tuple(engine or ("local",)),
+        workers=tuple(workers or (1, 2)),
+        threads=threads,
+        device=device,
+    )
+    rows = bench_jobs(request, parts())
+    machine = machine_now(threads)
+    content = {"machine": machine, "request": asdict(request), "rows": [asdict(row) for row in rows]}
+    emit(content | {"ratios": ratios(rows)}, as_json, jobs_table(rows, request, machine))
