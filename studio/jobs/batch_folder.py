@@ -260,9 +260,7 @@ class BatchFolder:
         return None
 
     def _write_history(self, shard: Shard) -> None:
-        from studio.runs import commit, versions
-
-        driver = asdict(Holder.here(shard)) | {"commit": commit(), "versions": versions()}
+        driver = asdict(Holder.here(shard)) | plan_files.made_with()
         driver = {name: value for name, value in driver.items() if name not in ("token", "count")}
         facts = plan_files.read_facts(self.storage)
         self.facts = facts | {"drivers": [*facts["drivers"], driver][-plan_files.MAX_DRIVERS :]}

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from studio.jobs.storage import Storage, protocol_of
@@ -49,11 +50,17 @@ def write_facts(storage: Storage, facts: Mapping[str, Any]) -> None:
     storage.write(FACTS, (json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
 
+@cache
+def made_with() -> dict[str, Any]:
+    """Versions and commit of this process."""
+    from studio.runs import commit, versions
+
+    return {"versions": versions(), "commit": commit()}
+
+
 def write_plan(storage: Storage, batch: Batch, drivers: list[Any]) -> dict[str, Any]:
     """Write all three files, batch.json last; returns its content."""
     import yaml
-
-    from studio.runs import commit, versions
 
     text = yaml.safe_dump(json.loads(json.dumps(batch.job)), sort_keys=False, allow_unicode=True, width=120)
     storage.write(UNITS, _table(batch))
@@ -64,8 +71,7 @@ def write_plan(storage: Storage, batch: Batch, drivers: list[Any]) -> dict[str, 
         "units": len(batch.units),
         "works": len(batch.works),
         "setup": asdict(batch.setup),
-        "versions": versions(),
-        "commit": commit(),
+        **made_with(),
         "job": batch.job,
         "drivers": drivers[-MAX_DRIVERS:],
     }
