@@ -40,7 +40,8 @@ def ask_planners(
 ) -> UnitPlans:
     """Plan once per planner, or twice with the same seed where there is an edit.
 
-    A planner that cannot answer at this moment is a warning: asking it again changes nothing.
+    A planner that cannot answer at this moment is a warning: asking it again changes nothing. If nothing else is asked for,
+    it is an error.
 
     Args:
         request: Text and seed.
@@ -50,12 +51,16 @@ def ask_planners(
     Raises:
         PolicyError: if a user's own policy fails; it may go well the next time.
     """
-    factual, changed, warnings = {}, {}, []
+    factual: dict[str, Plan] = {}
+    changed: dict[str, Plan] = {}
+    warnings: list[str] = []
     for name, planner in planners.items():
         try:
             plan = _plan(planner, request, moment if edited is None else edited.factual)
             with_edit = None if edited is None else _plan(planner, request, edited.moment)
         except (MissingMotion, ClipTooShort, Diverged) as error:
+            if not request.seconds and len(planners) == 1:
+                raise
             warnings.append(f"planner '{name}' did not answer: {error}")
             continue
         factual[name] = plan

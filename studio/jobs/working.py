@@ -25,6 +25,7 @@ from studio.jobs.questions import group_of
 from studio.jobs.storage import protocol_of
 from studio.jobs.timer import Timer
 from studio.jobs.units import Outcome, Unit, Work
+from studio.moments import Wish
 from studio.planners import make_planner
 from worldmodel.errors import Busy, DetourError, DiskFull, PolicyError, Unreachable
 from worldmodel.model import WorldModel
@@ -42,6 +43,7 @@ class Worker:
 
     Attributes:
         name: Of this worker, for records.
+        reader: Through which clips are read.
         load_s: How long it took to come up.
     """
 
@@ -61,7 +63,7 @@ class Worker:
         check_installation(plan.setup)
         self._folder = BatchFolder.open(plan.out, plan.options)
         self._model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
-        self._reader = ClipReader(partial(_local, plan))
+        self.reader = ClipReader(partial(_local, plan))
         self._planners: dict[tuple[str, int], Planner] = {}
         self.load_s = self._load_untold_s = time.perf_counter() - started
 
@@ -86,6 +88,10 @@ class Worker:
         except (DetourError, OSError, MemoryError, OutOfMemoryError) as error:
             return tuple(self._failed(unit, error, timer.shared(len(wanted))) for unit in wanted)
 
+    def wish(self, seconds: float) -> Wish:
+        """How much is read around a moment for a horizon: as `detour imagine` does."""
+        return wish_of(self._model, seconds)
+
     def close(self) -> None:
         """End what planners of a user's own have started; harmless when repeated."""
         for planner in self._planners.values():
@@ -99,7 +105,7 @@ class Worker:
     ) -> tuple[Outcome, ...]:
         request = work.units[0].request
         with timer.measure("read"):
-            group = group_of(work, self._reader, self._model, wish_of(self._model, request.seconds))
+            group = group_of(work, self.reader, self._model, self.wish(request.seconds))
         run = GroupRun(
             model=self._model,
             group=group,
