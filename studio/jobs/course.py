@@ -115,6 +115,7 @@ class Course:
             lost=tally.lost,
             again=tally.again,
             elapsed_s=now - self._began,
+            working_s=0.0 if self._first_ready is None else now - self._first_ready,
             imagined_s=tally.imagined_s,
             left_s=self.pace.left(now, len(self._up) or self.workers),
         )

@@ -109,13 +109,18 @@ def run_batch(
                 plan = WorkerPlan(setup=batch.setup, out=out, scratch=place, cache=cache or "", options=options)
                 summary = _run(asked, plan, folder, standing, events)
             write_summary(folder.storage, summary)
-            if summary.done + summary.failed and (shard.of == 1 or len(folder.rows()) == len(batch.units)):
+            if summary.done + summary.failed and asked.stops.count < 2 and _last(folder, shard):
                 show(folder)
     except DetourError as error:
         if summary is None:
             raise
         return replace(summary, stopped=summary.stopped or str(error), exit_code=summary.exit_code or 1)
     return summary
+
+
+def _last(folder: BatchFolder, shard: Shard) -> bool:
+    """Whether this driver is the only one, or the one that completes what all of them do."""
+    return shard.of == 1 or len(folder.look(None, "none").done) == len(folder.batch.units)
 
 
 def show(folder: BatchFolder) -> None:

@@ -25,6 +25,7 @@ class Progress:
         lost: Workers that were lost.
         again: Tries that failed and are made again.
         elapsed_s: Since this run began.
+        working_s: Since the first worker was up.
         imagined_s: Seconds of futures made in this run.
         left_s: Seconds left; None while unknown.
     """
@@ -40,6 +41,7 @@ class Progress:
     lost: int = 0
     again: int = 0
     elapsed_s: float = 0.0
+    working_s: float = 0.0
     imagined_s: float = 0.0
     left_s: float | None = None
 
@@ -52,17 +54,16 @@ class Progress:
         """For people: how many, how long still, how fast, and what went wrong."""
         left = "time left not known yet" if self.left_s is None else f"{self.left_s:.0f} s left"
         long = self.left_s is not None and self.left_s >= HOUR_S / 2
-        parts = [
-            f"  {self.over} of {self.total} units, {left}{f' ({duration(self.left_s)})' if long else ''}",
-            f"{_speed(self.done, self.elapsed_s)}, {self.imagined_s / max(self.elapsed_s, 1e-9):.2g} s imagined per s",
-            f"{self.running} under way with {self.workers} workers"
-            if self.workers != 1
-            else f"{self.running} under way",
-        ]
+        parts = [f"  {self.over} of {self.total} units, {left}{f' ({duration(self.left_s)})' if long else ''}"]
+        if self.done and self.working_s > 0:
+            made = f"{self.imagined_s / self.working_s:.2g} s imagined per s"
+            parts.append(f"{_speed(self.done, self.working_s)}, {made}")
+        up = f"{self.running} under way with {counted(self.workers, 'worker')}"
+        parts.append(up if self.workers else "no worker is up yet")
         bad = self.failed + self.failed_before
         parts += [f"{bad} failed"] if bad else []
         parts += [f"{self.again} tried again"] if self.again else []
-        parts += [f"{self.lost} workers lost"] if self.lost else []
+        parts += [f"{counted(self.lost, 'worker')} lost"] if self.lost else []
         return " · ".join(parts)
 
 
@@ -74,6 +75,11 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something: '1 worker', '2 workers'."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _speed(units: int, seconds: float) -> str:

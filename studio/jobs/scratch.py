@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from studio.jobs.engines.engine import EngineChoice
@@ -38,6 +38,9 @@ def scratch_of(storage: Storage, shard: Shard, wanted: str, choice: EngineChoice
         yield str(place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        if storage.local is not None and place.parent == storage.local / FOLDER and shard.of == 1:
+            with suppress(OSError):
+                place.parent.rmdir()
 
 
 def _made(storage: Storage, shard: Shard, wanted: str) -> Path:

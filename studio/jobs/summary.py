@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.jobs.progress import duration
+from studio.jobs.progress import counted, duration
 from studio.jobs.storage import Storage
 from studio.jobs.tally import Named, Tally
 
@@ -100,7 +100,7 @@ class Summary:
         parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.timings_s.items() if seconds >= 0.05)
         lines = [
             f"  {self.done / max(self.seconds, 1e-9):.3g} units/s, {self.imagined_s / max(self.seconds, 1e-9):.3g} s imagined "
-            f"per s, {self.workers} workers, {self.bytes / MB:.1f} MB written, {self.peak_bytes / MB:.0f} MB memory at most",
+            f"per s, {counted(self.workers, 'worker')}, {self.bytes / MB:.1f} MB written, {self.peak_bytes / MB:.0f} MB memory at most",
             f"  time of workers: {parts}",
         ]
         return lines if self.overhead is None else [*lines, f"  {self.overhead:.1%} of it was not spent in the model"]
@@ -109,18 +109,22 @@ class Summary:
         lines = [f"  {count} failed: {kind}" for kind, count in self.kinds.items()]
         lines += [f"    {one.key[:12]}  {one.what}: {one.message}" for one in self.failures[:MOST_LINES]]
         lines += [f"  {self.failed_before} failed in earlier runs"] if self.failed_before else []
-        lines += [f"  {self.damaged} outputs were damaged and are made again"] if self.damaged else []
-        lines += [f"  {self.lost} workers were lost and replaced"] if self.lost else []
-        lines += [f"  {self.again} tries were made again"] if self.again else []
-        lines += [f"  {self.unwritten_events} events could not be written"] if self.unwritten_events else []
-        return lines + [f"  {count} units: {text}" for text, count in list(self.warnings.items())[:MOST_LINES]]
+        lines += [f"  {counted(self.damaged, 'damaged output')} found and made again"] if self.damaged else []
+        lines += [f"  {counted(self.lost, 'worker')} lost and replaced"] if self.lost else []
+        lines += [f"  {counted(self.again, 'time')} tried again"] if self.again else []
+        lines += [f"  {counted(self.unwritten_events, 'event')} could not be written"] if self.unwritten_events else []
+        return lines + [
+            f"  {counted(count, 'unit')}: {text}" for text, count in list(self.warnings.items())[:MOST_LINES]
+        ]
 
     def _next(self) -> list[str]:
         lines = [f"stopped: {self.stopped}"] if self.stopped else []
-        lines += [f"{self.missing} units are missing; the same command goes on with them."] if self.missing else []
+        lines += [f"{counted(self.missing, 'unit')} missing; the same command goes on."] if self.missing else []
         bad = self.failed + self.failed_before
         return lines + (
-            [f"{bad} units failed: see `detour jobs failures`, try them with `detour jobs retry`."] if bad else []
+            [f"{counted(bad, 'unit')} failed: see `detour jobs failures`, try them with `detour jobs retry`."]
+            if bad
+            else []
         )
 
 

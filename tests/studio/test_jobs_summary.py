@@ -141,14 +141,14 @@ def test_the_time_left_comes_from_units_of_like_size() -> None:
 
 def test_a_line_of_progress_is_read_by_the_jobs_page() -> None:
     progress = Progress(
-        total=40, kept=5, done=10, failed=1, running=2, workers=2, again=3, lost=1, elapsed_s=100.0, imagined_s=40.0, left_s=7325.4
+        total=40, kept=5, done=10, failed=1, running=2, workers=2, again=3, lost=1, elapsed_s=110.0, working_s=100.0, imagined_s=40.0, left_s=7325.4
     )  # fmt: skip
     line = progress.line()
     assert Count.of(line) == Count(done=16, total=40, things="units", left_s=7325.0)
     assert "(2 h 2 min)" in line
     assert "6.0 units/min, 0.4 s imagined per s" in line
-    assert line.endswith("2 under way with 2 workers · 1 failed · 3 tried again · 1 workers lost")
-    assert "time left not known yet" in Progress(total=4).line()
+    assert line.endswith("2 under way with 2 workers · 1 failed · 3 tried again · 1 worker lost")
+    assert Progress(total=4).line() == "  0 of 4 units, time left not known yet · no worker is up yet"
     assert [duration(seconds) for seconds in (0.4, 119, 3599, 7200)] == ["0 s", "119 s", "60 min", "2 h 0 min"]
 
 
