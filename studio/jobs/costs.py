@@ -15,18 +15,20 @@ from pathlib import Path
 from studio.jobs.units import Setup, UnitRequest
 
 PARTS = ("load", "read", "model", "plan", "score", "write", "store")
-LOAD_S = 14.0  # importing torch and reading the checkpoint, by every worker
+LOAD_S = 12.0  # importing torch and reading the checkpoint, by every worker
 CHUNK_S, STEP_S = 0.11, 0.025  # of a chunk: reading, writing memory, decoding; and each pass of the network
 FULL_S = 0.011  # that each remembered chunk adds to a chunk with a memory that forgets nothing
 GROUPED = 0.78  # of the time of as many single rollouts, when four or more go through the network together
-READ_S, EDIT_S, STORE_S = 0.15, 0.35, 0.02  # of a unit
+READ_S, EDIT_S, STORE_S = 0.06, 0.35, 0.02  # of a unit
 PLAN_S = {"joint": 0.2, "imagining": 3.0}  # of an answer; of others OTHER_PLAN_S
 OTHER_PLAN_S = 0.25
-FRAME_S = {"mosaic": 0.0012, "cameras": 0.002, "latents": 0.0001, "trajectory": 0.00001, "scores": 0.001}
-FRAME_BYTES = {"mosaic": 1400, "cameras": 1900, "latents": 6144, "trajectory": 60, "scores": 0}
-FILE_BYTES = {"mosaic": 1500, "cameras": 4500, "latents": 500, "trajectory": 5000, "scores": 400}
-UNIT_BYTES = 12_000  # unit.json and the poster
-WORKER_BYTES = 1_150_000_000  # resident, of a worker with the model that ships
+FRAME_S = {"mosaic": 0.0012, "cameras": 0.002, "latents": 0.0001, "trajectory": 0.0, "scores": 0.0}
+METRIC_S = 0.0035  # of a frame
+FRAME_BYTES = {"mosaic": 3400, "cameras": 3800, "latents": 6144, "trajectory": 40, "scores": 0}
+FILE_BYTES = {"mosaic": 2000, "cameras": 5800, "latents": 200, "trajectory": 2700, "scores": 350}
+UNIT_BYTES = 23_000  # unit.json and the poster
+WORKER_BYTES = 1_200_000_000  # resident, of a worker with the model that ships
+FEW = 5  # units, below which their spread says little
 SHIPPED_WORK = 6 * 192**2 * 96  # layers x width^2 x tokens of a chunk
 SHIPPED_PIXELS = 128 * 64 * 3
 
@@ -139,7 +141,7 @@ def cost_of(request: UnitRequest, setup: Setup, shape: ModelShape, filled: float
         "read": READ_S + (EDIT_S if request.edit else 0.0),
         "model": _model_s(request, shape, frames) * _sharing(setup) * filled,
         "plan": sum(PLAN_S.get(name, OTHER_PLAN_S) for name in request.planners) * (2 if request.edit else 1),
-        "score": frames * FRAME_S["scores"] * shape.pixels * len(request.metrics),
+        "score": frames * METRIC_S * shape.pixels * len(request.metrics),
         "write": frames * shape.pixels * sum(FRAME_S[name] for name in request.outputs),
         "store": STORE_S,
     }
@@ -168,7 +170,9 @@ def _took(sample: Sample) -> float:
 
 
 def _spread(shares: Sequence[float]) -> tuple[float, float]:
-    """The first and last decile, at least a tenth from 1: the next hour is not like the last one."""
+    """The first and last decile, at least a tenth from 1: the next hour is not like the last one. Few units say little."""
+    if len(shares) < FEW:
+        return (0.7, 1.5)
     ordered = sorted(shares)
     low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
     return min(0.9, low), max(1.1, high)

@@ -24,7 +24,7 @@ from studio.jobs.units import Batch, Unit, UnitRequest
 if TYPE_CHECKING:
     from studio.jobs.batch_folder import BatchFolder
 
-FEW = 3  # samples, below which a folder does not speak for a batch
+ENOUGH = 3  # units of a folder that are believed rather than a measurement
 SOURCES = {
     "folder": "corrected by {units} units that this folder holds",
     "measured": "corrected by a short measurement on this machine, just now",
@@ -182,7 +182,7 @@ def _known(batch: Batch, folder: "BatchFolder | None") -> tuple[set[str], list[S
 
 def _basis_of(batch: Batch, samples: Sequence[Sample], shape: ModelShape, measure: bool) -> _Basis:
     """This folder's units where there are enough of them, else a measurement if it is asked for, else the reference."""
-    if len(samples) >= FEW or (samples and not measure):
+    if len(samples) >= ENOUGH or (samples and not measure):
         loads = [sample.seconds["load"] for sample in samples if sample.seconds.get("load")]
         return _Basis(
             source="folder",

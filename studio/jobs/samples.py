@@ -1,5 +1,6 @@
 """Units that were really done, for estimates: those of a batch's folder, and two short ones that are timed right now."""
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.jobs.costs import PARTS, Sample, cost_of, shape_of
-from studio.jobs.units import Batch, Outcome, UnitRequest, make_batch
+from studio.jobs.units import Batch, Outcome, Setup, UnitRequest, make_batch
 from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -20,16 +21,23 @@ PATIENCE_S = 600.0  # for a worker to come up and do two short units
 
 
 def samples_in(folder: "BatchFolder", batch: Batch) -> tuple[set[str], list[Sample]]:
-    """Keys of the batch's units that a folder holds, and what each of them took."""
-    asked = {unit.key: unit.request for unit in batch.units}
-    rows = [row for row in folder.rows() if row["key"] in asked]
-    samples = [_sample(row, asked[row["key"]]) for row in rows]
-    return {str(row["key"]) for row in rows}, samples
+    """Keys of the batch's units that a folder holds; and what units took there, if the same model did them in the same way."""
+    asked, rows = {unit.key for unit in batch.units}, list(folder.rows())
+    alike = _how(folder.batch.setup) == _how(batch.setup)
+    return {row["key"] for row in rows if row["key"] in asked}, [_sample(row) for row in rows if alike]
 
 
-def _sample(row: Mapping[str, Any], request: UnitRequest) -> Sample:
-    timings = dict(row["timings_s"])
-    return Sample(request=request, seconds=timings, bytes=int(row["bytes"]), peak_bytes=int(row["peak_bytes"]))
+def _how(setup: Setup) -> tuple[str, int, int, str]:
+    return (setup.model_digest, setup.batch, setup.threads, setup.device)
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    return Sample(
+        request=UnitRequest.of(json.loads(row["request"])),
+        seconds=dict(row["timings_s"]),
+        bytes=int(row["bytes"]),
+        peak_bytes=int(row["peak_bytes"]),
+    )
 
 
 def measured(batch: Batch) -> tuple[float, list[Sample]]:
@@ -61,7 +69,9 @@ def _timed(short: Batch, place: Path) -> tuple[float, list[Sample]]:
 
     out = place / "out"
     BatchFolder.begin(str(out), short)
-    plan = WorkerPlan(setup=short.setup, out=str(out), scratch=str(place / "scratch"))
+    scratch = place / "scratch"
+    scratch.mkdir()
+    plan = WorkerPlan(setup=short.setup, out=str(out), scratch=str(scratch))
     engine = make_engine(EngineChoice(workers=1), plan)
     try:
         for work in short.works:

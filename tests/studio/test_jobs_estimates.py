@@ -128,14 +128,14 @@ class Folder:
     """A batch's folder that holds some units."""
 
     def __init__(self, batch: Batch, done: int) -> None:
-        self.storage = SimpleNamespace(local=None)
+        self.storage, self.batch = SimpleNamespace(local=None), batch
         self.done = [(unit.key, sampled(unit.request, 2.0)) for unit in batch.units[:done]]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        yield {"key": "of another plan"}
         for key, sample in self.done:
             yield {
-                "key": key, "timings_s": list(sample.seconds.items()), "bytes": sample.bytes, "peak_bytes": sample.peak_bytes
+                "key": key, "request": json.dumps(sample.request.to_json()), "timings_s": dict(sample.seconds),
+                "bytes": sample.bytes, "peak_bytes": sample.peak_bytes,
             }  # fmt: skip
 
 
@@ -147,6 +147,11 @@ def test_what_is_done_is_not_counted_and_speaks_for_the_rest() -> None:
     assert found.parts_s["load"] == pytest.approx(3.0)
     assert "corrected by 6 units" in found.basis
     assert found.high_s / found.wall_s < 1.2 < before.high_s / before.wall_s
+    changed = batch_of([unit.request for unit in batch.units], sources_digest="edited")
+    other = estimate(changed, folder=Folder(batch, 6))  # type: ignore[arg-type]
+    assert (other.done, other.source) == (0, "folder"), "other keys, so all is done again; it takes as long"
+    another = batch_of([unit.request for unit in batch.units], model_digest="another")
+    assert estimate(another, folder=Folder(batch, 6)).source == "reference"  # type: ignore[arg-type]
     over = estimate(batch, folder=Folder(batch, 10))  # type: ignore[arg-type]
     assert (over.works, over.wall_s, over.total_bytes, over.core_hours) == (0, 0.0, 0, 0.0)
     assert over.lines()

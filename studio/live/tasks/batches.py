@@ -89,7 +89,7 @@ def batch_order(
     (place / JOB_FILE).write_text(ready.text, encoding="utf-8")
     words = (
         "jobs", "run", "--json", f"--out={out}", f"--workers={workers if site.any_folder else 1}",
-        f"--scratch={place / 'scratch'}", "--", str(place / JOB_FILE),
+        "--", str(place / JOB_FILE),
     )  # fmt: skip
     count = len(ready.batch.units)
     order = Order(
