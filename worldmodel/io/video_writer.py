@@ -143,17 +143,14 @@ def join_videos(parts: Iterable[Path], path: Path | str, *, comment: str = "") -
     import av
 
     path = Path(path)
-    try:
-        with new_video(path) as temporary, av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
-            if comment:
-                container.metadata["comment"] = comment
-            joined = _Joined(container)
-            for part in parts:
-                joined.add(part)
-            if not joined.frames:
-                raise BadVideo(f"'{path.name}' would be joined from no videos; at least one is needed. Name some.")
-    except av.error.FFmpegError as error:
-        raise BadVideo(f"the parts of '{path.name}' cannot be joined ({error}). Make them again.") from error
+    with new_video(path) as temporary, av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
+        if comment:
+            container.metadata["comment"] = comment
+        joined = _Joined(container)
+        for part in parts:
+            joined.add(part)
+        if not joined.frames:
+            raise BadVideo(f"'{path.name}' would be joined from no videos; at least one is needed. Name some.")
     return joined.frames
 
 
@@ -168,26 +165,37 @@ class _Joined:
 
     def add(self, part: Path) -> None:
         """All packets of one part, shown from where the last one ended."""
-        import av
+        begin = self.frames
+        for packet in _packets(part):
+            if self.frames == begin:
+                self._check(part, packet.stream)
+            step = 1 / packet.stream.average_rate / packet.time_base
+            packet.pts, packet.dts = (round(value + begin * step) for value in (packet.pts, packet.dts))
+            packet.duration = round(step)
+            packet.stream = self._stream
+            self._container.mux_one(packet)
+            self.frames += 1
 
+    def _check(self, part: Path, come: Any) -> None:
+        """The first part says what the video is like; all others must be like it."""
+        context, rate = come.codec_context, come.average_rate
+        kind = (context.name, context.width, context.height, rate, context.extradata)
+        if self._stream is None:
+            self._stream, self._kind = self._container.add_stream_from_template(come), kind
+        elif kind != self._kind:
+            raise BadVideo(
+                f"'{part.name}' is {context.width}x{context.height} at {rate} Hz and was not written like the part "
+                "before; all must share size, rate and encoder. Write them again."
+            )
+
+
+def _packets(part: Path) -> Iterator[Any]:
+    import av
+
+    try:
         with av.open(str(part)) as source:
-            come: Any = source.streams.video[0]
-            context, rate = come.codec_context, come.average_rate
-            kind = (context.name, context.width, context.height, rate, context.extradata)
-            if self._stream is None:
-                self._stream, self._kind = self._container.add_stream_from_template(come), kind
-            elif kind != self._kind:
-                raise BadVideo(
-                    f"'{part.name}' is {context.width}x{context.height} at {rate} Hz and was not written like the part "
-                    "before; all must share size, rate and encoder. Write them again."
-                )
-            base, step = come.time_base, 1 / rate / come.time_base
-            begin = self.frames
-            for packet in source.demux(come):
+            for packet in source.demux(source.streams.video[0]):
                 if packet.size:
-                    packet.stream = self._stream
-                    packet.time_base = base
-                    packet.pts, packet.dts = (round(value + begin * step) for value in (packet.pts, packet.dts))
-                    packet.duration = round(step)
-                    self._container.mux_one(packet)
-                    self.frames += 1
+                    yield packet
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise BadVideo(f"'{part}' cannot be joined to others ({error}). Write it again.") from error
