@@ -302,26 +302,28 @@ def _left(out: Path) -> tuple[str, ...]:
     return tuple(sorted({path.relative_to(out).as_posix() for path in found}))
 
 
-def survive(folder: Path, *, units: int, kills: int, workers: int, engine: str = "local", seed: int = 0) -> Findings:
-    """Run a batch in peace and under fire, and compare.
+def in_peace(folder: Path, units: int, workers: int) -> tuple[Run, float]:
+    """A batch that nobody disturbs, and its seconds.
 
     Raises:
-        RuntimeError: if it does not even end in peace.
+        RuntimeError: if it fails even so.
     """
-    job = prepare(folder, units)
-    began = time.monotonic()
-    quiet = Run(job=job, out=folder / "quiet", engine="local", workers=workers, log=folder / "quiet.log")
-    quiet.start()
-    if quiet.wait() != 0:
-        raise RuntimeError(f"the undisturbed batch failed; see {quiet.log}")
-    quiet_s = time.monotonic() - began
-    planned = kills_of(seed, kills, units, workers, quiet_s * workers / units)
-    began = time.monotonic()
-    crashed = Run(job=job, out=folder / "crashed", engine=engine, workers=workers, log=folder / "crashed.log")
-    happened = crash(crashed, planned, seed)
+    job, began = prepare(folder, units), time.monotonic()
+    run = Run(job=job, out=folder / "quiet", engine="local", workers=workers, log=folder / "quiet.log")
+    run.start()
+    if run.wait() != 0:
+        raise RuntimeError(f"the undisturbed batch failed; see {run.log}")
+    return run, time.monotonic() - began
+
+
+def under_fire(quiet: Run, quiet_s: float, kills: Sequence[Kill], engine: str, seed: int = 0) -> Findings:
+    """The same batch with kills, in a folder beside the undisturbed one, and how they compare."""
+    name, began = f"crashed-{engine}", time.monotonic()
+    folder = quiet.out.parent
+    run = replace(quiet, out=folder / name, engine=engine, log=folder / f"{name}.log", process=None)
+    happened = crash(run, kills, seed)
     seconds = time.monotonic() - began
-    found = compare(quiet.out, crashed.out, happened, workers)
-    return Findings(**found, seconds=seconds, quiet_s=quiet_s)
+    return Findings(**compare(quiet.out, run.out, happened, run.workers), seconds=seconds, quiet_s=quiet_s)
 
 
 def table(found: Findings, engine: str, workers: int) -> str:
@@ -356,14 +358,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.folder.exists():
         raise SystemExit(f"{asked.folder} is there already; name a new folder.")
-    found = survive(
-        asked.folder,
-        units=asked.units,
-        kills=asked.kills,
-        workers=asked.workers,
-        engine=asked.engine,
-        seed=asked.seed,
-    )
+    quiet, quiet_s = in_peace(asked.folder, asked.units, asked.workers)
+    kills = kills_of(asked.seed, asked.kills, asked.units, asked.workers, quiet_s * asked.workers / asked.units)
+    found = under_fire(quiet, quiet_s, kills, asked.engine, asked.seed)
     if asked.out:
         asked.out.write_text(json.dumps(asdict(found) | {"fine": found.fine}, indent=2))
     print(table(found, asked.engine, asked.workers))

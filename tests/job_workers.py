@@ -68,6 +68,9 @@ class ObedientWorker:
             if unit.key not in skip
         )
 
+    def close(self) -> None:
+        """Nothing was started."""
+
 
 def until(engine: Engine, enough: Callable[[list[Happening]], bool]) -> list[Happening]:
     """What happened until that was enough."""

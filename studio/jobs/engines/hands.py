@@ -16,6 +16,9 @@ class Does(Protocol):
     def do(self, work: Work, skip: frozenset[str] = NO_UNITS, on_chunk: OnChunk = ...) -> tuple[Outcome, ...]:
         """One outcome for each unit of the work whose key is not in `skip`."""
 
+    def close(self) -> None:
+        """End what it has started; there is no more work."""
+
 
 MakeWorker = Callable[[WorkerPlan, str], Does]  # by plan and name; pickled by reference
 

@@ -38,6 +38,7 @@ def main(descriptor: int) -> None:
                 work, skip = given
                 outcomes = worker.do(work, skip, lambda chunk, chunks: pipe.send((CHUNK, chunk, chunks)))
                 pipe.send((OUTCOMES, outcomes))
+            worker.close()
 
 
 def _end_with_driver() -> None:

@@ -200,7 +200,9 @@ class RayWorker:
         yield done.result()
 
     def end(self) -> None:
-        """Remove what is not finished."""
+        """Close the worker, and remove what is not finished."""
+        if self._worker is not None:
+            self._thread.submit(self._worker.close).result()
         self._scratch.__exit__(None, None, None)
 
 
