@@ -1,5 +1,6 @@
 """Videos written as their frames come, and joined without encoding them again."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.errors import BadRequest, BadVideo, OutputExists
+from worldmodel.errors import BadRequest, BadVideo, DiskFull, OutputExists
 from worldmodel.io.video import frame_times, probe, read_frames, write_video
 from worldmodel.io.video_writer import join_videos, video_writer
 
@@ -119,3 +120,13 @@ def test_an_interrupted_writer_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "a.mp4", interrupted())
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.mp4", b"old")]
+
+
+def test_a_full_disk_is_told_from_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object, __: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("worldmodel.io.video_writer.os.replace", full)
+    with pytest.raises(DiskFull, match="with free space"):
+        write(tmp_path / "a.mp4", [pictures(3)])
+    assert list(tmp_path.iterdir()) == []

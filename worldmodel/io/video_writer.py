@@ -1,5 +1,6 @@
 """H.264 as it comes: frames are encoded one after the other, and finished videos are joined without encoding them again."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import BadRequest, BadVideo, OutputExists
+from worldmodel.errors import BadRequest, BadVideo, DiskFull, OutputExists
 
 Array = np.ndarray
 KEYFRAME_EVERY = 8  # frames; short, so that random access decodes little
@@ -50,14 +51,15 @@ def new_video(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when the block ends well.
 
     Raises:
-        OutputExists: if the disk refuses.
+        OutputExists: if the disk refuses; DiskFull, which is one, if nothing more fits.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputExists(
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (DiskFull if full else OutputExists)(
             f"cannot write '{path}': {error}. Choose a folder you may write to, with free space."
         ) from error
     finally:
