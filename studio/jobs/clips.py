@@ -4,6 +4,7 @@ import fnmatch
 import glob
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
@@ -129,9 +130,28 @@ def _check_room(address: str, size: int, folder: Path) -> None:
         )
 
 
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what copying left here when it was killed."""
+    for path in folder.glob(f".{glob.escape(socket.gethostname())}.*.*"):
+        process = path.name.rsplit(".", 2)[-2]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
 def _copy(store: Storage, listed: Mapping[str, tuple[int, str]], copy: Path) -> None:
     """All files, under a name of our own until the last one is there."""
-    partial = Path(mkdtemp(prefix=f".{copy.name}.", dir=copy.parent))
+    _clear_abandoned(copy.parent)
+    partial = Path(mkdtemp(prefix=f".{socket.gethostname()}.{os.getpid()}.", dir=copy.parent))
     try:
         for name in sorted(listed):
             store.get(name, partial / name)

@@ -21,7 +21,7 @@ from worldmodel.guidance import parse_schedule
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.rig_file import rig_content
 
-MAX_POSES = 30_000  # an hour at 8 Hz; every unit's record holds them
+MAX_POSES = 4_000  # an hour at 1 Hz; every unit's record holds them
 
 OnClip = Callable[[int, int], None]
 

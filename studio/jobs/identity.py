@@ -94,13 +94,13 @@ def model_files(model: str) -> ModelFiles:
     if model.startswith(PREFIX):
         spec = parse_spec(model)
         files = find_wan(spec.source)
-        digest = digest_of([_tree_digest(files.root), spec.height_px, spec.width_px, spec.frequency_hz])
+        digest = digest_of([_files_digest(files.root, deep=True), spec.height_px, spec.width_px, spec.frequency_hz])
         return ModelFiles(config=wan_config(files, spec), digest=digest)
     folder = local_folder(model)
     data = read_json(folder / "config.json")
     kind = data.pop("kind", None)
     if kind == KIND:
-        return ModelFiles(config=WorldModelConfig.from_json(data), digest=_tree_digest(folder))
+        return ModelFiles(config=WorldModelConfig.from_json(data), digest=_files_digest(folder))
     if kind != WAN_KIND:
         raise BadCheckpoint(
             f"'{model}' is not a Detour world model (its config.json has kind {kind!r}). Name another checkpoint folder."
@@ -108,7 +108,7 @@ def model_files(model: str) -> ModelFiles:
     config = WanModelConfig.from_json(data)
     beside = folder / config.backbone
     root = find_wan(beside if beside.is_dir() else config.backbone).root
-    return ModelFiles(config=config, digest=digest_of([_tree_digest(folder), _tree_digest(root)]))
+    return ModelFiles(config=config, digest=digest_of([_files_digest(folder), _files_digest(root, deep=True)]))
 
 
 def planner_digest(name: str) -> str:
@@ -125,14 +125,15 @@ def planner_digest(name: str) -> str:
         return ""
     folder = planner_folder(name)
     if folder is not None:
-        return _tree_digest(folder)
+        return _files_digest(folder)
     file = Path(name.rpartition(":")[0] if ".py:" in name else name)
     return digest_of([name, file_digest(file)]) if file.is_file() else ""
 
 
-def _tree_digest(folder: Path) -> str:
-    """Of a model's files: weights and configs, not its card."""
-    files = sorted({path for pattern in _WEIGHTS for path in folder.rglob(pattern) if path.is_file()})
+def _files_digest(folder: Path, *, deep: bool = False) -> str:
+    """Of a model's files: weights and configs, not its card; in diffusers' form they lie deeper."""
+    below = f"{'**/' if deep else ''}"
+    files = sorted({path for kind in _WEIGHTS for path in folder.glob(f"{below}{kind}") if path.is_file()})
     if not files:
         raise BadCheckpoint(f"'{folder}' holds no weights. A checkpoint folder is needed. Check the path.")
     return digest_of([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])

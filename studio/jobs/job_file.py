@@ -8,6 +8,7 @@ Paths are seen from the job file's folder. `studio.jobs.expansion.expand` makes 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -246,9 +247,22 @@ def job_yaml(job: Job) -> str:
 
 
 def job_schema() -> dict[str, Any]:
-    """The JSON schema of job files."""
+    """The JSON schema of job files, every field with its description."""
     schema = Job.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Detour job file", **schema}
+    for part in (schema, *schema["$defs"].values()):
+        _describe(part)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Detour job file"}
+
+
+def _describe(part: dict[str, Any]) -> None:
+    """Move what a docstring says of its attributes to the fields."""
+    said, _, rest = part.get("description", "").partition("\n\nAttributes:\n")
+    part["description"] = " ".join(said.split())
+    for entry in re.split(r"\n {4}(?! )", "\n" + rest):
+        names, _, text = entry.partition(": ")
+        for name in names.split(", "):
+            if name in part.get("properties", {}):
+                part["properties"][name]["description"] = " ".join(text.split())
 
 
 def places_named(job: Job) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Values that stand in a job file: addresses, ranges of numbers, sizes; and what makes messages about them good."""
 
 import difflib
+import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -77,7 +78,8 @@ def absolute(text: str, folder: Path) -> str:
         raise wrong("a path is empty; name a folder, a file or an address such as s3://bucket/folder")
     found = _ADDRESS.fullmatch(text)
     if found is None:
-        return os.path.abspath(folder / _climbs_first(text))
+        base = str(folder) if not MAGIC.search(text) or (folder / text).exists() else glob.escape(str(folder))
+        return os.path.abspath(Path(base, _climbs_first(text)))
     checked(protocol_of)(text)
     protocol, rest = found[1].lower(), found[2]
     if "@" in rest.split("/")[0]:

@@ -1,7 +1,11 @@
 """Clips of a batch: patterns, episodes, moments and filters; what lies elsewhere is copied whole; digests of what is read."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -213,6 +217,19 @@ def test_a_dataset_in_a_store_is_copied_once_and_reads_the_same(bucket: str, dri
     assert fetched(bucket, tmp_path) != folder
     assert matching("memory://lager/s*/*") == (bucket,)
     assert fetched(str(drives.path), tmp_path) == drives.path
+
+
+def test_what_a_killed_copy_left_is_removed(bucket: str, tmp_path: Path) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    left = tmp_path / f".{socket.gethostname()}.{gone.stdout.strip()}.abc"
+    other = tmp_path / f".{socket.gethostname()}.{os.getpid()}.abc"
+    for path in (left, other):
+        (path / "meta").mkdir(parents=True)
+    fetched(bucket, tmp_path)
+    assert not left.exists()
+    assert other.exists()
 
 
 def test_names_in_a_store_never_lead_out_of_the_cache(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Job files: what they may say, what is refused, and that every refusal names line and way out."""
 
+import glob
 import json
 import time
 from pathlib import Path
@@ -80,6 +81,31 @@ def test_the_schema_accepts_what_we_read_and_refuses_unknown_names() -> None:
     validator.validate(json.loads(json.dumps(job_of(WHOLE, "x").to_json())))
     with pytest.raises(jsonschema.ValidationError, match="episode"):
         validator.validate({"clips": [{"dataset": "x", "episode": 1}]})
+
+
+def test_the_schema_describes_every_field_that_needs_words() -> None:
+    schema = job_schema()
+    assert schema["title"] == "Detour job file"
+    assert "Attributes" not in json.dumps(schema)
+    sweep = schema["$defs"]["Sweep"]["properties"]
+    assert all(sweep[name].get("description") for name in sweep)
+    assert "recording's own" in sweep["texts"]["description"]
+    assert schema["properties"]["model"]["description"].startswith("Checkpoint folder")
+
+
+def test_a_horizon_may_be_as_long_as_the_model_allows() -> None:
+    from studio.jobs import job_sweep
+    from worldmodel import model
+
+    assert model.MAX_SECONDS == job_sweep.MAX_SECONDS
+
+
+def test_names_that_look_like_patterns_are_names_where_they_exist(tmp_path: Path) -> None:
+    folder = tmp_path / "job [1]"
+    (folder / "set [a]").mkdir(parents=True)
+    job = job_of("clips: [{dataset: 'set [a]'}, {dataset: 'set*'}]", "x", folder)
+    assert [list(map(str, glob.glob(clips.dataset)))[:1] for clips in job.clips] == [[], [str(folder / "set [a]")]]
+    assert job.clips[0].dataset == str(folder / "set [a]")
 
 
 def test_all_that_a_job_would_open_is_named() -> None:
