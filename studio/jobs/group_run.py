@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.guides import texts_by_time
 from studio.jobs.outputs import POSTER, Result, camera_files
+from studio.jobs.pasts import KeptPast
 from studio.jobs.poster import Poster
 from studio.jobs.questions import Group, Question
 from studio.jobs.sinks import LatentsSink, Sink, camera_sink, mosaic_sink
@@ -58,6 +59,7 @@ class GroupRun:
         batch: How many rollouts go through the network together.
         scratch: An empty local folder; outputs are written to SCRATCH/KEY.
         partial: Where finished segments of long rollouts are kept.
+        past: Reads what was seen into a memory.
         planner: Makes a planner by its name and number of samples.
         timer: Gets what everything takes.
         on_chunk: Called with the chunks done and their number.
@@ -69,6 +71,7 @@ class GroupRun:
     batch: int
     scratch: Path
     partial: "Storage | None"
+    past: KeptPast
     planner: MakePlanner
     timer: Timer
     on_chunk: OnChunk
@@ -134,8 +137,7 @@ class GroupRun:
         sampling, questions = self._request.sampling, self.group.filled(self.batch)
         paths = [question.actions for question in questions if question.actions is not None]
         with self.timer.measure("model"):
-            memory = sampling.empty_memory(self.model.config.history_chunks)
-            past = self.model.remember([question.observation for question in questions], memory)
+            past = self.past.of(self.model, questions)
         streamed = stream(
             self.model,
             past,

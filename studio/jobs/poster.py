@@ -1,6 +1,6 @@
 """A unit at a glance: what was seen last and what was imagined, in a row of small pictures."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class Poster:
         """Width and height of each picture."""
         return TILE_PX, max(2, round(TILE_PX * self.rig.height_px / self.rig.width_px))
 
-    def see(self, observation: Observation, *, edited: bool = False, plans: dict[str, Plan] | None = None) -> None:
+    def see(self, observation: Observation, *, edited: bool = False, plans: Mapping[str, Plan] | None = None) -> None:
         """The newest frame, before anything is imagined; with the paths of plans, if there are any."""
         ahead = _ahead(observation.rig)
         picture, camera = observation.video[-1, ahead], observation.rig.cameras[ahead]

@@ -21,6 +21,7 @@ from studio.jobs.clips import fetched
 from studio.jobs.group_run import GroupRun
 from studio.jobs.installation import check_installation, check_planner
 from studio.jobs.outputs import Result, peak_bytes
+from studio.jobs.pasts import KeptPast
 from studio.jobs.questions import group_of
 from studio.jobs.storage import protocol_of
 from studio.jobs.timer import Timer
@@ -43,6 +44,7 @@ class Worker:
 
     Attributes:
         name: Of this worker, for records.
+        model: That it has loaded.
         reader: Through which clips are read.
         load_s: How long it took to come up.
     """
@@ -62,8 +64,9 @@ class Worker:
         bound_threads(plan.setup.threads)
         check_installation(plan.setup)
         self._folder = BatchFolder.open(plan.out, plan.options)
-        self._model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
+        self.model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
         self.reader = ClipReader(partial(_local, plan))
+        self._past = KeptPast()
         self._planners: dict[tuple[str, int], Planner] = {}
         self.load_s = self._load_untold_s = time.perf_counter() - started
 
@@ -90,7 +93,7 @@ class Worker:
 
     def wish(self, seconds: float) -> Wish:
         """How much is read around a moment for a horizon: as `detour imagine` does."""
-        return wish_of(self._model, seconds)
+        return wish_of(self.model, seconds)
 
     def close(self) -> None:
         """End what planners of a user's own have started; harmless when repeated."""
@@ -105,14 +108,15 @@ class Worker:
     ) -> tuple[Outcome, ...]:
         request = work.units[0].request
         with timer.measure("read"):
-            group = group_of(work, self.reader, self._model, self.wish(request.seconds))
+            group = group_of(work, self.reader, self.model, self.wish(request.seconds))
         run = GroupRun(
-            model=self._model,
+            model=self.model,
             group=group,
             wanted=frozenset(unit.key for unit in wanted),
             batch=self._setup.batch,
             scratch=scratch,
             partial=self._folder.partial(partial_key(work)),
+            past=self._past,
             planner=self._planner,
             timer=timer,
             on_chunk=on_chunk,
@@ -158,7 +162,7 @@ class Worker:
     def _planner(self, name: str, samples: int) -> "Planner":
         if (name, samples) not in self._planners:
             check_planner(name, self._setup)
-            self._planners[name, samples] = make_planner(name, self._model, samples)
+            self._planners[name, samples] = make_planner(name, self.model, samples)
         return self._planners[name, samples]
 
 

@@ -95,6 +95,31 @@ def test_neither_order_nor_worker_nor_what_was_done_before_changes_a_byte(
         assert {"unit.json", "poster.jpg", "mosaic.mp4", "trajectory.parquet"} <= set(forwards.files(number))
 
 
+@pytest.mark.slow
+def test_a_sweep_reads_its_moment_once_and_nobody_sees_it(
+    begin: Callable[..., Small], drives: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selective = replace(QUICK, memory="selective", recent=1, video_budget=1)
+    changes = [{}, {"seed": 1}, {"text": "turn right"}, {"sampling": selective}, {"sampling": selective, "seed": 1}]
+    requests = [asked(drives, seconds=1.0, outputs=("latents", "trajectory"), **change) for change in changes]
+    swept, single = begin(*requests, name="swept"), begin(*requests, name="single")
+    for work in single.batch.works:
+        assert single.worker().do(work)[0].state == "done"
+    worker, read = swept.worker(), []
+    remember = type(worker.model).remember
+
+    def counted(*given: Any, **how: Any) -> Any:
+        read.append(given)
+        return remember(*given, **how)
+
+    monkeypatch.setattr(type(worker.model), "remember", counted)
+    for work in swept.batch.works:
+        assert worker.do(work)[0].state == "done"
+    assert len(read) == 2  # one for each kind of memory
+    assert [swept.files(number) for number in range(5)] == [single.files(number) for number in range(5)]
+
+
+@pytest.mark.slow
 def test_a_group_keeps_its_shape_whichever_of_its_units_are_wanted(
     begin: Callable[..., Small], drives: Dataset
 ) -> None:
@@ -131,6 +156,7 @@ def test_the_ego_moves_as_it_is_told(begin: Callable[..., Small], drives: Datase
     np.testing.assert_allclose(drawn[-1, 1:3], (4.0, 0.0), atol=0.05)
 
 
+@pytest.mark.slow
 def test_an_edit_is_the_one_of_detour_stitch_and_planners_answer_with_and_without(
     begin: Callable[..., Small], drives: Dataset
 ) -> None:
@@ -241,6 +267,7 @@ def test_a_planner_that_cannot_answer_is_a_warning_unless_it_was_all_that_was_as
     assert (outcome.kind, outcome.again) == ("PolicyError", True)
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_what_was_not_planned(begin: Callable[..., Small], drives: Dataset) -> None:
     small = begin(asked(drives))
     for change, error, words in (
@@ -253,6 +280,7 @@ def test_a_worker_refuses_what_was_not_planned(begin: Callable[..., Small], driv
             replace(small, plan=replace(small.plan, setup=setup)).worker()
 
 
+@pytest.mark.slow
 def test_a_long_unit_goes_on_where_it_was_killed_with_the_same_bytes(
     begin: Callable[..., Small], drives: Dataset
 ) -> None:

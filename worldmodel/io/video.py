@@ -298,8 +298,12 @@ def _decord_reads(path: Path, packets: _Packets, backend: Backend) -> bool:
         if backend == "decord":
             raise BadRequest("decord is not installed here. Install it, or read with backend='pyav' (the same frames).")
         return False
-    if not packets.decord_agrees:
-        return False
+    return packets.decord_agrees and _decord_sees(path, packets)
+
+
+@lru_cache(maxsize=512)
+def _decord_sees(path: Path, packets: _Packets) -> bool:
+    """Whether decord counts the frames of this version of a file as we do, and shows them at the same times."""
     reader = _open_decord(path)
     if reader is None or len(reader) != packets.info.frames:
         return False
