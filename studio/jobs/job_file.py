@@ -18,14 +18,14 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, mod
 
 from studio.demo import DEFAULT_MODEL
 from studio.jobs.job_clips import Clips
+from studio.jobs.job_limits import Execution, Limits, Retry
 from studio.jobs.job_sweep import FileActions, Sweep
-from studio.jobs.job_values import Size, Strict, absolute, checked, folder_of, wrong
+from studio.jobs.job_values import Strict, absolute, checked, folder_of, wrong
 from studio.jobs.units import METRICS, OUTPUTS
 from studio.planners import PLANNERS, check_planner, shipped_names
 from studio.yaml_files import YamlText, read_yaml, yaml_of
 from worldmodel.errors import BadTable
 
-MAX_UNITS = 1_000_000
 MAX_PROBLEMS = 20
 
 
@@ -99,50 +99,6 @@ class Part(Asked):
                 "a horizon of 0 s imagines nothing, and no planner is asked. Name planners, or a longer horizon"
             )
         return self
-
-
-class Retry(Strict):
-    """Tries of units that fail for a reason that may pass: a lost worker, a storage that does not answer.
-
-    Attributes:
-        attempts: In all.
-        wait_s: Before the second one; each further one waits `factor` times longer, `longest_wait_s` at most.
-    """
-
-    attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    wait_s: Annotated[float, Field(ge=0, le=3600)] = 1.0
-    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
-    longest_wait_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
-
-
-class Limits(Strict):
-    """Where a batch stops; running it again goes on.
-
-    Attributes:
-        units: More are refused before anything begins.
-        seconds_per_unit: A unit that takes longer is ended and has failed.
-        bytes: Of all outputs, a number or text such as '50 GB'; nothing new begins beyond it.
-        hours: Of one run; nothing new begins afterwards.
-    """
-
-    units: Annotated[int, Field(ge=1, le=MAX_UNITS)] = 100_000
-    seconds_per_unit: Annotated[float, Field(gt=0)] | None = None
-    bytes: Size | None = None
-    hours: Annotated[float, Field(gt=0)] | None = None
-
-
-class Execution(Strict):
-    """What decides bits besides the request, and is part of every unit's key.
-
-    Attributes:
-        batch: Rollouts that go through the network together.
-        threads: Of the processor, of each worker.
-        device: Kind of device.
-    """
-
-    batch: Annotated[int, Field(ge=1, le=256)] = 1
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
-    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class Job(Asked):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 import pytest
-from fsspec.implementations.memory import MemoryFile
+from fsspec.implementations.memory import MemoryFile  # type: ignore[import-untyped]
 
 from studio.jobs import clips as clips_module
 from studio.jobs.clip_choice import Chosen, Library, Problems, chosen_moments
