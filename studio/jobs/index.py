@@ -65,7 +65,7 @@ def _lead(batch: Batch, rows: Sequence[Mapping[str, Any]], failed: int) -> str:
     open_units = len(batch.units) - len(rows) - failed
     states = [f"{len(rows)} of {len(batch.units)} units are done"]
     states += [f"{failed} failed"] if failed else []
-    states += [f"{open_units} are not done yet"] if open_units > 0 else []
+    states += [f"{open_units} not done yet"] if open_units > 0 else []
     return f"{', '.join(states)}. {seconds:,.0f} s were imagined; {size:,.1f} MB."
 
 
@@ -85,10 +85,10 @@ def _failed(failures: "Sequence[Failure]", units: Mapping[str, Unit]) -> Iterato
     if not failures:
         return
     rows = [
-        (f"unit {row.number}", _words(units[row.key]), f"{row.attempts}", f"{row.kind}: {row.message}")
+        (f"unit {row.number}: {_words(units[row.key])}", f"{row.attempts}", row.kind, row.message)
         for row in failures[:MOST_FAILURES]
     ]
-    blocks: list[Block] = [Table(head=("unit", "asked for", "tries", "why it failed"), rows=rows)]
+    blocks: list[Block] = [Table(head=("unit", "tries", "kind", "why it failed"), rows=rows)]
     if len(failures) > MOST_FAILURES:
         blocks.append(Note(text=f"{len(failures) - MOST_FAILURES} more: `detour jobs failures` lists all."))
     blocks.append("They are in no score. `detour jobs retry` tries them again.")
@@ -169,21 +169,26 @@ def _scores(folder: "BatchFolder") -> Iterator[Section]:
 
 
 def _score_table(groups: Sequence[Mapping[str, Any]]) -> Table:
-    rows = [
-        (
-            _title(group),
-            score["name"],
-            f"{score['value']:.4g}",
-            _interval(score),
-            _level(score),
-            f"{score['n_a']} / {score['n_b']}",
-            f"{group['units']} of {group['moments']}",
-        )
-        for group in groups
-        for score in (group["scores"] or {"scores": ()})["scores"]
+    """A row per group, a column per score."""
+    found = [
+        (group, {score["name"]: score for score in (group["scores"] or {"scores": ()})["scores"]}) for group in groups
     ]
-    head = ("units", "score", "value", "interval 95 %", "real against real", "n", "units of moments")
-    return Table(head=head, rows=rows)
+    names = list(dict.fromkeys(name for _, scores in found for name in scores))
+    rows = [
+        (_title(group), f"{group['units']} of {group['moments']}", *(_value(scores.get(name)) for name in names))
+        for group, scores in found
+    ]
+    caption = "Value (95 % interval; real against real where moments do not repeat)"
+    return Table(head=("units", "units of moments", *names), rows=rows, caption=caption)
+
+
+def _value(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    interval = "" if score["interval"] is None else f"{score['interval'][0]:.4g} to {score['interval'][1]:.4g}"
+    level = "" if score["floor"] is None else f"real {score['floor']:.4g}"
+    told = "; ".join(part for part in (interval, level) if part)
+    return f"{score['value']:.4g}{f' ({told})' if told else ''}"
 
 
 def _cards_table(groups: Sequence[Mapping[str, Any]]) -> Table:
@@ -205,14 +210,6 @@ def _cards_table(groups: Sequence[Mapping[str, Any]]) -> Table:
 
 def _title(group: Mapping[str, Any]) -> str:
     return f"{group['by']}: {group['value']}" if group["by"] else "all units"
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    return "-" if score["interval"] is None else f"{score['interval'][0]:.4g} to {score['interval'][1]:.4g}"
-
-
-def _level(score: Mapping[str, Any]) -> str:
-    return "-" if score["floor"] is None else f"{score['floor']:.4g}"
 
 
 def _plain(value: object) -> str:

@@ -7,7 +7,8 @@
   const units = data.units.map(([number, key, clip, text, seed, more, files, scores, seconds, computed, warnings]) => {
     const unit = { number, key, clip: data.clips[clip], text: data.texts[text], seed, more: data.mores[more] };
     Object.assign(unit, { files: data.files[files], scores, seconds, computed, warnings });
-    unit.hay = `${number} ${key} ${unit.clip} ${unit.text} seed ${seed} ${unit.more}`.toLowerCase();
+    unit.hay = `${key} ${unit.clip} ${unit.text || "as recorded"} ${unit.more}`.toLowerCase();
+    unit.exact = [`unit=${number}`, `seed=${seed}`, `seconds=${seconds}`];
     return unit;
   });
   let found = units;
@@ -78,7 +79,8 @@
   };
 
   const ordered = (some) => {
-    const [name, direction] = order.value.split(":down")[0] === order.value ? [order.value, 1] : [order.value.slice(0, -5), -1];
+    const down = order.value.endsWith(":down");
+    const [name, direction] = down ? [order.value.slice(0, -5), -1] : [order.value, 1];
     if (name === "number") return some;
     const value = (unit) => (name === "computed" ? unit.computed : unit.scores[name]);
     const known = some.filter((unit) => typeof value(unit) === "number");
@@ -87,7 +89,7 @@
 
   const search = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    found = ordered(units.filter((unit) => words.every((word) => unit.hay.includes(word))));
+    found = ordered(units.filter((unit) => words.every((word) => unit.hay.includes(word) || unit.exact.includes(word))));
     page = 0;
     show();
   };

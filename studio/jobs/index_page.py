@@ -66,7 +66,7 @@ def render_index(content: IndexContent) -> str:
     """The whole page. Every text is escaped."""
     made = Section(heading="How it was made", blocks=[Table(head=("", ""), rows=list(content.facts.items()))])
     sections = [*content.sections, made]
-    headings = ["Units", *(section.heading for section in sections)]
+    headings = ["Units", *(["Contact sheets"] if content.sheets else []), *(section.heading for section in sections)]
     links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a>' for heading in headings)
     body = "".join(f'<div id="{_anchor(one.heading)}">{render_section(one)}</div>' for one in sections)
     return (
@@ -92,7 +92,7 @@ def _units(content: IndexContent) -> str:
     return (
         f'<section id="units"><h2>Units</h2>{empty}<noscript><p class="note">Scripts are off, so units cannot be listed '
         "here. Each is a folder in <code>units/</code>; the contact sheets below show them all.</p></noscript>"
-        '<div id="browse" hidden><form role="search"><label>Filter by clip, text, seed, edit or key'
+        '<div id="browse" hidden><form role="search"><label>Filter by clip, text, edit or key; also seed=3, unit=12, seconds=4'
         '<input type="search" id="filter" autocomplete="off"></label>'
         f'<label>Order<select id="order">{options}</select></label></form>'
         '<p id="told" role="status"></p><ol id="list"></ol><div id="pager" role="group" aria-label="Pages"></div>'

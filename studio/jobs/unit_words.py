@@ -1,8 +1,8 @@
 """What a unit asks for, in a few words, for lists and captions."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 
-from studio.jobs.units import UnitRequest
+from studio.jobs.units import ActionChoice, UnitRequest
 from worldmodel.sampling import Sampling
 
 BY = ("text", "actions", "edit", "memory", "guidance", "seconds", "steps")  # that units of a sweep may differ in
@@ -23,37 +23,50 @@ def told_words(request: UnitRequest) -> str:
 
 def value_words(request: UnitRequest, by: str) -> str:
     """The value of one of BY, the same words for the same value."""
-    sampling, edit, actions = request.sampling, request.edit, request.actions
+    edit, actions = request.edit, request.actions
     if by == "text":
         return told_words(request) or "as recorded"
     if by == "actions":
-        return actions.name or actions.kind
+        return actions.name or _motion_words(actions)
     if by == "edit":
         return "none" if edit is None else f"{edit.kind} {edit.variant}"
+    return f"{request.seconds:g} s" if by == "seconds" else _sampling_words(request.sampling, by)
+
+
+@lru_cache(maxsize=4096)  # units of a sweep share them
+def _sampling_words(sampling: Sampling, by: str) -> str:
+    usual = _usual()
     if by == "memory":
-        sizes = [f"{name} {getattr(sampling, name)}" for name in MEMORY_SIZES if _differs(sampling, name)]
+        sizes = [
+            f"{name} {getattr(sampling, name)}"
+            for name in MEMORY_SIZES
+            if getattr(sampling, name) != getattr(usual, name)
+        ]
         return ", ".join([sampling.memory, *sizes])
     if by == "guidance":
-        scales = [
-            f"{name} {getattr(sampling, f'guidance_{name}'):g}"
-            for name in SCALES
-            if _differs(sampling, f"guidance_{name}")
-        ]
-        return ", ".join(scales) or "plain"
-    return f"{request.seconds:g} s" if by == "seconds" else f"{sampling.steps} steps"
+        scales = {name: getattr(sampling, f"guidance_{name}") for name in SCALES}
+        return ", ".join(f"{name} {scale:g}" for name, scale in scales.items() if scale != 1) or "plain"
+    return str(sampling.steps)
 
 
-def _differs(sampling: Sampling, name: str) -> bool:
-    return getattr(sampling, name) != getattr(Sampling(), name)
+@lru_cache(maxsize=1)
+def _usual() -> Sampling:
+    return Sampling()
 
 
 def more_words(request: UnitRequest) -> str:
-    """What is unlike the default: actions, edit, memory."""
-    return " · ".join(_more(request))
+    """What is unlike the default: actions, edit, memory, guidance, steps."""
+    found = {by: value_words(request, by) for by in ("actions", "edit")}
+    found |= {by: _sampling_words(request.sampling, by) for by in ("memory", "guidance", "steps")}
+    usual = {"actions": "policy", "edit": "none"} | {
+        by: _sampling_words(_usual(), by) for by in ("memory", "guidance", "steps")
+    }
+    return " · ".join(f"{by} {words}" for by, words in found.items() if words != usual[by])
 
 
-def _more(request: UnitRequest) -> Iterator[str]:
-    usual = UnitRequest(clip=request.clip)
-    for by in BY:
-        if by not in ("text", "seconds") and value_words(request, by) != value_words(usual, by):
-            yield f"{by} {value_words(request, by)}"
+def _motion_words(actions: ActionChoice) -> str:
+    if actions.kind != "constant":
+        return actions.kind
+    speed = "" if actions.speed_mps is None else f" {actions.speed_mps:g} m/s"
+    turn = f" {actions.yaw_rate_dps:g} deg/s" if actions.yaw_rate_dps else ""
+    return f"constant{speed}{turn}"

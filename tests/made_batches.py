@@ -1,7 +1,7 @@
 """A batch's folder with finished units, made without a model: what was imagined is what followed, a little noisy."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,43 @@ OUTPUTS = ("mosaic", "cameras", "trajectory", "scores")
 NASTY = 'turn <b>"left"</b> </script> 左折'
 
 
-def requests_for(dataset: Dataset, *, texts: Sequence[str | None] = (None, NASTY), seeds: int = 2) -> list[UnitRequest]:
-    """Two recordings, two texts, two seeds; and one with an edit."""
+def requests_for(dataset: Dataset) -> list[UnitRequest]:
+    """Two recordings with two texts, the first text with another seed, too; and one with an edit."""
     clips = [
         ClipRef(dataset=str(dataset.path), episode=i, id=dataset.ids[i], at_s=2.0, digest=f"clip {i}") for i in range(2)
     ]
     asked = [
         UnitRequest(clip=clip, text=text, seed=seed, seconds=SECONDS, outputs=OUTPUTS)
+        for seed, text in ((0, None), (0, NASTY), (1, None))
         for clip in clips
-        for text in texts
-        for seed in range(seeds)
     ]
     return [*asked, replace(asked[0], edit=EditChoice())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A batch's folder: all units but two are finished, one of these failed."""
+
+    out: Path
+    dataset: Dataset
+    batch: Batch
+
+    @property
+    def folder(self) -> BatchFolder:
+        """As it stands."""
+        return BatchFolder.open(self.out)
+
+
+def made_batch(root: Path, dataset: Dataset, *, address: str = "") -> Made:
+    """Seven units; the last but one has failed, the one before it is not done."""
+    batch = batch_of(requests_for(dataset))
+    folder = BatchFolder.begin(address or str(root / "out"), batch)
+    *done, _, failed, edited = batch.units
+    with folder.lock():
+        finish(folder, [*done, edited], dataset, root / "scratch")
+        message = "'front.mp4' has <12> frames; it needs 56. Run `detour check`."
+        folder.note(Outcome(key=failed.key, number=failed.number, state="failed", kind="BadVideo", message=message))
+    return Made(out=root / "out", dataset=dataset, batch=batch)
 
 
 def batch_of(requests: Sequence[UnitRequest]) -> Batch:
