@@ -1,12 +1,17 @@
 """Workers that only pretend, in seconds that only pretend to pass: for tests of what drives them."""
 
+import functools
+import sys
 import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.engines.engine import Began, Ended, Happening, Lost, Ready
+from studio.jobs.driver import run_batch
+from studio.jobs.engines.engine import Began, Ended, EngineChoice, Happening, Lost, Ready, WorkerPlan
+from studio.jobs.engines.local import LocalEngine
 from studio.jobs.units import Batch, ClipRef, FileFact, Outcome, Setup, Unit, UnitRequest, Work, make_batch
 
 
@@ -121,3 +126,36 @@ def storing(out: str | Path) -> Callable[[Unit], tuple[FileFact, ...]]:
             return BatchFolder.open(str(out)).store(unit, Path(place), record)
 
     return store
+
+
+class SleepyWorker:
+    """A real worker process that sleeps over each unit as long as the plan's model is called, and stores a small file."""
+
+    def __init__(self, plan: WorkerPlan, name: str) -> None:
+        self.plan, self.name, self.store = plan, name, storing(plan.out)
+
+    def do(
+        self, work: Work, skip: frozenset[str] = frozenset(), on_chunk: Callable[[int, int], None] = lambda a, b: None
+    ) -> tuple[Outcome, ...]:
+        (unit,) = work.units
+        Path(self.plan.scratch, f"unfinished-{unit.key}").touch()
+        time.sleep(float(self.plan.setup.model))
+        about = {"key": unit.key, "number": unit.number, "worker": self.name}
+        return (Outcome(**about, state="done", files=self.store(unit), timings_s={"model": 1.0}),)
+
+    def close(self) -> None:
+        pass
+
+
+def main(out: str, units: str, seconds: str) -> None:
+    """Run a batch of sleepy units with two processes; ends with the summary's exit code."""
+    batch = a_batch(int(units))
+    batch = replace(batch, setup=replace(batch.setup, model=seconds))
+
+    def make(choice: EngineChoice, plan: WorkerPlan) -> LocalEngine:
+        return LocalEngine(plan, choice.workers, make=SleepyWorker)
+
+    told = functools.partial(print, file=sys.stderr, flush=True)
+    summary = run_batch(batch, out, EngineChoice(workers=2), make=make, on_progress=told)
+    print("\n".join(summary.lines()))
+    sys.exit(summary.exit_code)

@@ -52,7 +52,7 @@ class Tally:
     timings_s: dict[str, float] = field(default_factory=dict)
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     failures: list[Named] = field(default_factory=list)
-    _slowest: list[tuple[float, int, Named]] = field(default_factory=list)
+    _slowest: list[tuple[float, int, Unit]] = field(default_factory=list)
 
     def add(self, outcome: Outcome, unit: Unit) -> None:
         """A unit is over."""
@@ -78,14 +78,15 @@ class Tally:
             text for text in outcome.warnings if text in self.warnings or len(self.warnings) < MOST_WARNINGS
         )
         self.buckets[bisect.bisect_left(BOUNDS_S, seconds)] += 1
-        heapq.heappush(self._slowest, (seconds, -unit.number, _named(unit, seconds)))
+        heapq.heappush(self._slowest, (seconds, -unit.number, unit))
         if len(self._slowest) > MOST_NAMED:
             heapq.heappop(self._slowest)
 
     @property
     def slowest(self) -> list[Named]:
         """Units that took longest, the slowest first."""
-        return [named for _, _, named in sorted(self._slowest, key=lambda one: one[:2], reverse=True)]
+        ordered = sorted(self._slowest, key=lambda one: one[:2], reverse=True)
+        return [_named(unit, seconds) for seconds, _, unit in ordered]
 
 
 def seconds_of(timings_s: Mapping[str, float]) -> float:
