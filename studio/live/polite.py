@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from studio.web.turns import WAIT_S, Ticket, Turns
+from studio.web.turns import Ticket, Turns
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -43,11 +43,11 @@ class Relay(AbstractContextManager["Relay"]):
         if self._stopped():
             raise Stopped
         ticket = self._ticket = self._turns.draw(self._visitor)
-        while not ticket.ready(WAIT_S):
-            if self._stopped():
-                ticket.leave()
-                raise Stopped
-            self._on_wait(ticket.ahead)
+        for ahead in ticket.waiting(self._stopped):
+            self._on_wait(ahead)
+        if not ticket.ready():
+            ticket.leave()
+            raise Stopped
         return self
 
     def pass_on(self) -> None:

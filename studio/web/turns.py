@@ -55,11 +55,9 @@ class Turns:
         """
         ticket = self.draw(visitor)
         try:
-            while not ticket.ready(WAIT_S):
-                if stopped():
-                    yield False
-                    return
-            yield True
+            for _ in ticket.waiting(stopped):
+                pass
+            yield ticket.ready()
         finally:
             ticket.leave()
 
@@ -102,6 +100,11 @@ class Ticket:
                 self._turns._changed.wait(left)
             return True
 
+    def waiting(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        """How many are before it, now and then, until it is its turn or `stopped()` says so."""
+        while not self.ready(WAIT_S) and not stopped():
+            yield self.ahead
+
     def leave(self) -> None:
         """Give the place up; harmless when it was left before."""
         with self._turns._changed:
@@ -110,7 +113,7 @@ class Ticket:
                 self._turns._changed.notify_all()
 
     def __enter__(self) -> "Ticket":
-        while not self.ready(WAIT_S):
+        for _ in self.waiting():
             pass
         return self
 

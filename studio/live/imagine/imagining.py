@@ -16,7 +16,7 @@ from studio.live.imagine.results import Made, ScoreRows, from_above, joined, joi
 from studio.live.imagine.wishes import ImagineWish
 from studio.web.components.tiles import tiles_of
 from studio.web.films import Track
-from studio.web.turns import WAIT_S, Ticket
+from studio.web.turns import Ticket
 from worldmodel.errors import Diverged
 from worldmodel.geometry import Array, Trajectory
 from worldmodel.plans import Plan
@@ -123,10 +123,8 @@ def _turn(
     """Wait for the model, do one piece of work with it, and show it once the model is free for others."""
     ticket = draw()
     try:
-        while not ticket.ready(WAIT_S):
-            if stopped():
-                return
-            yield run.waiting(kind, ticket.ahead)
+        for ahead in ticket.waiting(stopped):
+            yield run.waiting(kind, ahead)
         if stopped():
             return
         show = work()

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from studio.live.imagine.imagining import Opening
 from studio.live.what_if.answers import Answer
-from studio.web.turns import WAIT_S, Ticket
+from studio.web.turns import Ticket
 from worldmodel.geometry import Array, Rig
 
 
@@ -53,11 +53,9 @@ def turn(
     """
     ticket = draw()
     try:
-        while not ticket.ready(WAIT_S):
-            if stopped():
-                return
-            yield WhatIfView(status=f"Waiting for the model: {ticket.ahead} before you …")
-        if doing is not None:
+        for ahead in ticket.waiting(stopped):
+            yield WhatIfView(status=f"Waiting for the model: {ahead} before you …")
+        if doing is not None and not stopped():
             yield WhatIfView(status=doing)
         if not stopped():
             work()
