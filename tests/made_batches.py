@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from studio.jobs.batch_folder import BatchFolder
+from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.outputs import Result
 from studio.jobs.units import Batch, ClipRef, EditChoice, Outcome, Setup, Unit, UnitRequest, make_batch
 from studio.overlays import mosaic
@@ -23,9 +25,8 @@ NASTY = 'turn <b>"left"</b> </script> 左折'
 
 def requests_for(dataset: Dataset) -> list[UnitRequest]:
     """Two recordings with two texts, the first text with another seed, too; and one with an edit."""
-    clips = [
-        ClipRef(dataset=str(dataset.path), episode=i, id=dataset.ids[i], at_s=2.0, digest=f"clip {i}") for i in range(2)
-    ]
+    digests, where = ClipDigests(dataset), str(dataset.path)
+    clips = [ClipRef(dataset=where, episode=i, id=dataset.ids[i], at_s=2.0, digest=digests.of(i)) for i in range(2)]
     asked = [
         UnitRequest(clip=clip, text=text, seed=seed, seconds=SECONDS, outputs=OUTPUTS)
         for seed, text in ((0, None), (0, NASTY), (1, None))
@@ -46,6 +47,16 @@ class Made:
     def folder(self) -> BatchFolder:
         """As it stands."""
         return BatchFolder.open(self.out)
+
+
+_SHARED: dict[Path, Made] = {}
+
+
+def shared_batch(dataset: Dataset, factory: pytest.TempPathFactory) -> Made:
+    """One made batch for all tests that leave its units, failures and plan as they are."""
+    if dataset.path not in _SHARED:
+        _SHARED[dataset.path] = made_batch(factory.mktemp("made"), dataset)
+    return _SHARED[dataset.path]
 
 
 def made_batch(root: Path, dataset: Dataset, *, address: str = "") -> Made:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from jaxtyping import UInt8
 
+from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.exports.finished import Finished
 from worldmodel.errors import BadDataset
 from worldmodel.geometry import Array, Rig
@@ -63,22 +64,28 @@ class Recordings:
     """
 
     def __init__(self, local: Local) -> None:
-        self._local, self._open = local, dict[str, Dataset]()
+        self._local, self._open = local, dict[str, ClipDigests]()
 
     def after(self, unit: Finished) -> Followed:
         """What followed a unit's moment.
 
         Raises:
-            BadDataset: if the recording is not there any more.
+            BadDataset: if the recording is not there any more, or is another one.
             BadRequest: if its rate is no whole multiple of the unit's.
         """
         clip = unit.request.clip
         if clip.dataset not in self._open:
-            self._open[clip.dataset] = Dataset.open(self._local(clip.dataset))
-        dataset = self._open[clip.dataset]
+            self._open[clip.dataset] = ClipDigests(Dataset.open(self._local(clip.dataset)))
+        digests = self._open[clip.dataset]
+        dataset = digests.dataset
         if clip.id not in dataset.ids:
             raise BadDataset(f"'{clip.dataset}' has no recording '{clip.id}' any more. Bring it back, and score again.")
         episode = dataset.ids.index(clip.id)
+        if digests.of(episode) != clip.digest:
+            raise BadDataset(
+                f"recording '{clip.id}' of '{clip.dataset}' is not the one that the unit goes on from: it was changed. "
+                "Bring that one back, or run the job file again."
+            )
         now = min(round(clip.at_s * dataset.frequency_hz), dataset.length(episode) - 1)
         every = frames_between(dataset.frequency_hz, unit.frequency_hz)
         return Followed(dataset=dataset, episode=episode, now=now, every=every)

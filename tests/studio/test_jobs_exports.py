@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_batches import NASTY, Made, finish, made_batch, pictures
+from made_batches import NASTY, Made, finish, made_batch, pictures, shared_batch
 
 from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.exports import export_batch
@@ -23,7 +23,7 @@ from worldmodel.io.lerobot import Dataset
 
 @pytest.fixture(scope="module")
 def made(drives: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_batch(tmp_path_factory.mktemp("made"), drives)
+    return shared_batch(drives, tmp_path_factory)
 
 
 def test_a_lerobot_export_holds_the_films_motion_and_texts_and_says_they_are_imagined(made, tmp_path):
@@ -114,6 +114,9 @@ def test_units_are_chosen_by_text_recording_and_score(made, tmp_path):
     found = export_batch(str(made.out), tmp_path / "set", "webdataset", selection=some)
     assert (found.units, found.missing, found.filtered) == (1, 2, 4)
     assert "4 finished units were not asked for" in found.lines()[-1]
+    planned = replace(made.batch.units[0], request=replace(made.batch.units[0].request, seconds=0.0))
+    assert Selection().takes(planned, {})
+    assert not Selection(imagining=True).takes(planned, {})
     assert not ScoreLimit.parse("lpips<1").holds({"psnr": 3})  # what was not measured is not chosen
     with pytest.raises(BadRequest, match=r"'psnr=20' is no limit of a score.*psnr>=20"):
         Selection.parse(scores=["psnr=20"])

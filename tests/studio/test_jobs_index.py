@@ -4,7 +4,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
-from made_batches import NASTY, Made, made_batch
+from made_batches import NASTY, Made, shared_batch
 from PIL import Image
 
 from studio.jobs.contact_sheets import PER_SHEET, write_sheets
@@ -20,7 +20,7 @@ from worldmodel.sampling import Sampling
 
 @pytest.fixture(scope="module")
 def made(drives: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    made = made_batch(tmp_path_factory.mktemp("made"), drives)
+    made = shared_batch(drives, tmp_path_factory)
     write_sheets(made.folder)
     write_index(made.folder)
     return made

@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from made_batches import NASTY, Made, made_batch
+from made_batches import NASTY, Made, shared_batch
 
+from studio.jobs.exports.finished import Finished
 from studio.jobs.exports.selection import Selection
+from studio.jobs.score_sides import Recordings
 from studio.jobs.scores import score_batch, sweeps_of
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.io.lerobot import Dataset
@@ -11,7 +15,7 @@ from worldmodel.io.lerobot import Dataset
 
 @pytest.fixture(scope="module")
 def made(drives: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_batch(tmp_path_factory.mktemp("made"), drives)
+    return shared_batch(drives, tmp_path_factory)
 
 
 def test_a_batch_is_scored_against_what_followed_in_all_and_by_text(made):
@@ -69,3 +73,11 @@ def test_nothing_to_compare_is_refused_with_a_way_out(made):
         sweeps_of("text, memori")
     with pytest.raises(UnknownName, match="psn"):
         score_batch(str(made.out), ("psn",))
+
+
+def test_a_recording_that_was_changed_since_is_not_compared_with(made):
+    unit = Finished(unit=made.batch.units[0], record={"frequency_hz": 8.0, "frames": 8}, store=made.folder.storage)
+    assert Recordings(Path).after(unit).frames == 39
+    other = replace(unit.request, clip=replace(unit.request.clip, digest="of another recording"))
+    with pytest.raises(BadDataset, match=r"recording 'one' of .* was changed. Bring that one back"):
+        Recordings(Path).after(replace(unit, unit=replace(unit.unit, request=other)))

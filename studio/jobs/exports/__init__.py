@@ -1,7 +1,7 @@
 """The generated set of a batch in the formats that others train from."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class Exported:
         path: The folder.
         units: How many units are in it.
         missing: Units of the batch that are not finished: not yet done, or failed.
-        filtered: Finished ones that were not asked for.
+        filtered: Finished ones that were not asked for; for 'lerobot' also those that imagine nothing.
         files: How many, and `bytes` in all.
     """
 
@@ -97,7 +97,8 @@ def export_batch(
     batch = folder.batch
     by_key = format == "webdataset"
     wanted = sorted(batch.units, key=lambda unit: unit.key) if by_key else batch.units
-    units = FinishedUnits(store=folder.storage, units=wanted, selection=selection)
+    asked = selection if by_key else replace(selection, imagining=True)
+    units = FinishedUnits(store=folder.storage, units=wanted, selection=asked)
     with new_folder(to) as partial:
         found = _told(units, len(batch.units), on_unit)
         if by_key:

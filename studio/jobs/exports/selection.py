@@ -51,11 +51,13 @@ class Selection:
         text: Part of what the driver is told, in upper or lower case.
         episodes: Names of recordings, their numbers, or ranges of numbers such as '0-3'.
         scores: All must hold.
+        imagining: Only units that imagine something; others ask planners alone.
     """
 
     text: str = ""
     episodes: tuple[str, ...] = ()
     scores: tuple[ScoreLimit, ...] = ()
+    imagining: bool = False
 
     @staticmethod
     def parse(text: str = "", episodes: str = "", scores: Iterable[str] = ()) -> "Selection":
@@ -73,6 +75,8 @@ class Selection:
     def takes(self, unit: Unit, scores: Mapping[str, float]) -> bool:
         """Whether this unit, whose own scores these are, is meant."""
         request = unit.request
+        if self.imagining and not request.seconds:
+            return False
         told = f"{request.text or ''} {request.schedule}".casefold()
         if self.text.casefold() not in told:
             return False
@@ -83,7 +87,8 @@ class Selection:
     @property
     def words(self) -> str:
         """For records: 'all', or what is asked of a unit."""
-        parts = [f"text '{self.text}'"] if self.text else []
+        parts = ["imagined"] if self.imagining else []
+        parts += [f"text '{self.text}'"] if self.text else []
         parts += [f"episodes {', '.join(self.episodes)}"] if self.episodes else []
         parts += [f"{limit.name} {limit.comparison} {limit.value:g}" for limit in self.scores]
         return " and ".join(parts) or "all"
