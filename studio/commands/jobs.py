@@ -42,6 +42,12 @@ Storage = Annotated[
     str, typer.Option(help='JSON object of fsspec options for OUT and clips, e.g. \'{"endpoint_url": "..."}\'.')
 ]
 
+OnlyText = Annotated[str, typer.Option(help="Only units whose text holds this.")]
+OnlyEpisodes = Annotated[str, typer.Option(help="Only units of these recordings: names, numbers, or ranges as 0-3.")]
+OnlyScores = Annotated[
+    list[str] | None, typer.Option(help="Only units whose own score is so: psnr>=20, ade<1.5; may be given again.")
+]
+
 
 @jobs.callback()
 def _jobs() -> None:
@@ -185,13 +191,25 @@ def export(
     to: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
     form: Annotated[str, typer.Option("--format", help="lerobot: one dataset. webdataset: tar shards.")] = "lerobot",
     shard_mb: Annotated[int, typer.Option(help="Of webdataset: bytes of a tar shard, MB.")] = 256,
+    text: OnlyText = "",
+    episodes: OnlyEpisodes = "",
+    where: OnlyScores = None,
     storage: Storage = "",
     as_json: Json = False,
 ) -> None:
     """The generated clips as a set for training other models, marked as imagined."""
     from studio.jobs.exports import export_batch
+    from studio.jobs.exports.selection import Selection
 
-    found = export_batch(out, to, form, shard_mb=shard_mb, options=_options(storage), on_unit=counter("units"))
+    found = export_batch(
+        out,
+        to,
+        form,
+        selection=Selection.parse(text, episodes, where or ()),
+        shard_mb=shard_mb,
+        options=_options(storage),
+        on_unit=counter("units"),
+    )
     emit(found.to_json(), as_json, "\n".join(found.lines()))
 
 
@@ -202,13 +220,18 @@ def score(
     features: Annotated[str, typer.Option(help="town, tokenizer, or a folder.")] = "town",
     weights: Annotated[list[Path] | None, typer.Option(help="Published weights, known by their hash.")] = None,
     by: Annotated[
-        str, typer.Option(help="Also for each value of: text, memory, guidance, seconds, edit, actions.")
+        str, typer.Option(help="Also for each value of: text, actions, edit, memory, guidance, seconds, steps.")
     ] = "",
+    seconds: Annotated[float | None, typer.Option(help="Compare only the first seconds of each future.")] = None,
+    text: OnlyText = "",
+    episodes: OnlyEpisodes = "",
+    where: OnlyScores = None,
     cache: Cache = None,
     storage: Storage = "",
     as_json: Json = False,
 ) -> None:
     """Scores of the whole batch against what followed in the recordings, with metric cards."""
+    from studio.jobs.exports.selection import Selection
     from studio.jobs.scores import score_batch
 
     found = score_batch(
@@ -217,6 +240,8 @@ def score(
         features=features,
         weights=tuple(weights or ()),
         by=by,
+        selection=Selection.parse(text, episodes, where or ()),
+        seconds=seconds,
         cache=cache,
         options=_options(storage),
         on_clip=counter("clips"),

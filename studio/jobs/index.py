@@ -40,7 +40,7 @@ def index_content(folder: "BatchFolder") -> IndexContent:
     sections = [*_scores(folder), *_means(cards), *_failed(failures, units), *_slowest(cards, rows)]
     sheets = [f"{SHEETS}/{name}" for name in folder.storage.names(SHEETS) if name.endswith(".jpg")]
     return IndexContent(
-        title=f"Batch {batch.digest[:12]}",
+        title=str(batch.job.get("name") or f"Batch {batch.digest[:12]}"),
         lead=_lead(batch, rows, len(failures)),
         cards=cards,
         sections=sections,

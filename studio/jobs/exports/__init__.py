@@ -105,7 +105,7 @@ def export_batch(
             shards = write_shards(found, partial, shard_bytes=shard_mb * MB)
             write_index_file(partial, shards, _facts(units, batch))
         else:
-            write_lerobot(found, partial, name=f"imagined, batch {batch.digest[:12]}")
+            write_lerobot(found, partial, name=f"imagined: {batch.job.get('name') or 'batch'} {batch.digest[:12]}")
         _check_some(units)
         files = [file for file in partial.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
