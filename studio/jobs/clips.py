@@ -5,7 +5,8 @@ import glob
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -19,6 +20,7 @@ from worldmodel.errors import BadDataset, DiskFull, OutputExists, Unreachable
 MAX_FETCHED_BYTES = 200 * 10**9  # of one dataset
 MAX_FETCHED_FILES = 1_000_000
 RESERVE_BYTES = 1 << 30  # of the disk that is left to others
+AT_ONCE = 8  # files; a store's answers take their time
 _PARTS = ("meta", "data", "videos")  # a folder with one of these was meant as a dataset, even if it is broken
 
 
@@ -117,7 +119,7 @@ def _listed(store: Storage) -> dict[str, tuple[int, str]]:
 
 def _marks_folder(name: str, size: int) -> bool:
     """Consoles of object stores leave empty objects where people make folders."""
-    return name.endswith("/") and size == 0
+    return size == 0 and (not name or name.endswith("/"))
 
 
 def _check_room(address: str, size: int, folder: Path) -> None:
@@ -153,9 +155,7 @@ def _copy(store: Storage, listed: Mapping[str, tuple[int, str]], copy: Path) -> 
     _clear_abandoned(copy.parent)
     partial = Path(mkdtemp(prefix=f".{socket.gethostname()}.{os.getpid()}.", dir=copy.parent))
     try:
-        for name in sorted(listed):
-            store.get(name, partial / name)
-        if _listed(store) != listed:
+        if not _get_all(store, sorted(listed), partial) or _listed(store) != listed:
             raise Unreachable(f"'{store.address}' was changed while it was copied. Try again when nobody writes there.")
         try:
             partial.rename(copy)
@@ -164,3 +164,17 @@ def _copy(store: Storage, listed: Mapping[str, tuple[int, str]], copy: Path) -> 
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _get_all(store: Storage, names: Sequence[str], folder: Path) -> bool:
+    """Copy some files at a time; False if one of them is not there any more."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        copying = [pool.submit(store.get, name, folder / name) for name in names]
+        try:
+            for one in copying:
+                one.result()
+        except FileNotFoundError:
+            return False
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return True

@@ -36,10 +36,10 @@ def open_store(kind: str, address: str, options: Mapping[str, Any], patience: Pa
     try:
         if kind in EXTRAS:
             importlib.import_module(EXTRAS[kind][0])
-        settings: dict[str, Any] = {"use_listings_cache": False} if kind in EXTRAS else {}
+        settings: dict[str, Any] = {**options, "use_listings_cache": False} if kind in EXTRAS else {**options}
         if kind == "s3":
-            settings["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
-        files = fsspec.filesystem(kind, skip_instance_cache=kind in EXTRAS, **{**settings, **options})
+            settings["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **settings.get("config_kwargs", {})}
+        files = fsspec.filesystem(kind, skip_instance_cache=kind in EXTRAS, **settings)
         if kind == "s3":
             files.connect()  # nothing is sent; wrong options are found
             files.retries = OWN_TRIES
@@ -137,7 +137,10 @@ class ObjectStore(Storage):
 
     def tags(self) -> dict[str, str]:
         """What the store says that changes with each object's content, by name; '' where it says nothing."""
-        found = self._try("look at", "", lambda: self.files.find(self.root, detail=True))
+        try:
+            found = self._try("look at", "", lambda: self.files.find(self.root, detail=True))
+        except FileNotFoundError:
+            return {}
         return {
             self._name(path): next((str(facts[name]) for name in TAGS if facts.get(name)), "")
             for path, facts in sorted(found.items())
