@@ -27,6 +27,7 @@ PASSING_CODES = frozenset(  # of object stores; those that say 'try again', and 
         *("ConditionalRequestConflict", "XAmzContentSHA256Mismatch", "408", "409", "429", "500", "502", "503", "504"),
     }
 )
+NEVER = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "ParamValidationError"})
 
 
 def _own_dice() -> random.Random:
@@ -88,20 +89,18 @@ def may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, FileNotFoundError | FileExistsError | PermissionError):
         return False
-    codes = {_code(error), _code(error.__cause__)}
-    if codes & PASSING_CODES:
-        return True
     if isinstance(error, OSError):
-        return error.errno in PASSING_ERRORS
-    return codes == {""} and type(error).__name__ not in ("NoCredentialsError", "ParamValidationError")
+        return error.errno in PASSING_ERRORS or _code(error.__cause__) in PASSING_CODES
+    code = _code(error)
+    return code in PASSING_CODES if code else type(error).__name__ not in NEVER
 
 
 def _code(error: BaseException | None) -> str:
-    """What an object store answered: 'SlowDown', '503'; '' if it did not answer at all."""
+    """What an object store answered: 'SlowDown', '503'; '' if it did not answer, or not to the end."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
-    return str(getattr(error, "code", None) or getattr(error, "status", None) or "")
+    return str(getattr(error, "code", "")) if type(error).__name__ == "HttpError" else ""
 
 
 def _words(error: BaseException) -> str:

@@ -109,8 +109,7 @@ def store_unit(storage: Storage, unit: Unit, folder: Path, record: Mapping[str, 
     data = (json.dumps(whole | {"digest": record_digest(whole)}, indent=1, ensure_ascii=False) + "\n").encode()
     if isinstance(storage, Disk):
         return _on_disk(storage, unit.key, folder, files, data)
-    for file in files:
-        storage.put(folder / file.name, f"{place_of(unit.key)}/{file.name}")
+    in_threads(storage, lambda file: storage.put(folder / file.name, f"{place_of(unit.key)}/{file.name}"), list(files))
     fault = fault_of_sizes(files, sizes_of(storage, unit.key))
     if fault:
         raise Unreachable(
@@ -128,11 +127,12 @@ def is_stored(storage: Storage, key: str) -> bool:
 
 def stored_files(storage: Storage, key: str) -> tuple[FileFact, ...] | None:
     """Files of a unit that is there and looks whole, else None; a damaged one is set aside."""
-    if not is_stored(storage, key):
+    sizes = sizes_of(storage, key)
+    if RECORD not in sizes:
         return None
     try:
         files = facts_of(read_record(storage, key))
-        if not fault_of_sizes(files, sizes_of(storage, key)):
+        if not fault_of_sizes(files, sizes):
             return files
     except (ValueError, KeyError, TypeError):
         pass

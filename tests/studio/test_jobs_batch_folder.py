@@ -155,8 +155,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize(("how", "noted"), [(how, number % 2 == 0) for number, how in enumerate(DAMAGE)])
 def test_damage_is_found_moved_away_and_done_again(address, tmp_path, how, noted):
     batch = a_batch(3)
     folder, unit = begin(address, batch), batch.units[1]

@@ -87,12 +87,6 @@ def test_addresses_that_mean_nothing_are_refused():
         Storage.at("memory://a/../b")
 
 
-@pytest.mark.slow  # imports the client of S3
-def test_options_that_mean_nothing_are_refused():
-    with pytest.raises(BadRequest, match="options of"):
-        Storage.at("s3://bucket/x", {"no_such_option": 1})
-
-
 def test_a_missing_package_is_named():
     with pytest.raises(BadRequest, match=r"detour\[gcs\]"):
         Storage.at("gs://bucket/x")
