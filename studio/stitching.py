@@ -3,10 +3,12 @@
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from studio.counterfactual import EditedClip, Pair, apply_edit, pair_of, response_row
 from studio.demo import DEFAULT_MODEL, wish_of
@@ -25,10 +27,12 @@ from studio.town_scene import roadside_m, town_depth, town_scene
 from studio.town_sprites import lookalike_of, sized_sprite, sprite_of
 from worldmodel.edits import StitchSprite
 from worldmodel.errors import BadRequest, ClipTooShort, Diverged, MissingMotion, PolicyError
+from worldmodel.geometry import Array
 from worldmodel.plans import Plan
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
+    from worldmodel.town.scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +144,21 @@ def stitched_for(request: StitchRequest, moment: Moment, sprite: Sprite | None) 
             raise BadRequest("a click and a place in metres are given; one of them says where. Leave the other out.")
         x, y = clicked_place(moment.clip, request.click)
         edit = replace(edit, x_m=x, y_m=y)
-    scene = town_scene(moment)
-    if scene is None:
+    known = _town_of(moment)
+    if known is None:
         return edit, apply_edit(moment.clip, edit, sprite=sprite)
+    scene, depth_m = known
     if edit.variant == "lookalike" and edit.y_m is None:
         frame = round(moment.start_s * scene.frequency_hz) + moment.now
         edit = replace(edit, y_m=roadside_m(scene, frame, lookalike_of(sprite or sprite_of(edit.kind))))
-    return edit, apply_edit(moment.clip, edit, sprite=sprite, depth_m=town_depth(scene, moment))
+    return edit, apply_edit(moment.clip, edit, sprite=sprite, depth_m=depth_m)
+
+
+@lru_cache(maxsize=1)
+def _town_of(moment: Moment) -> "tuple[Scene, Float[Array, 'time camera height width']] | None":
+    """The scene of a town clip and its depth, of the last moment that was asked about: several edits need the same."""
+    scene = town_scene(moment)
+    return None if scene is None else (scene, town_depth(scene, moment))
 
 
 def _pairs(

@@ -20,7 +20,7 @@ from worldmodel.io.lerobot import Dataset
 from worldmodel.observing import frames_between
 from worldmodel.pictures import resize_video
 
-MAX_DATASETS, MAX_SEEN, MAX_EDITED = 8, 2, 2  # kept open or in memory; a sweep asks for the same ones in a row
+MAX_DATASETS, MAX_SEEN, MAX_EDITED = 8, 1, 1  # kept open or in memory; a batch asks moment after moment
 
 Value = TypeVar("Value")
 

@@ -203,6 +203,7 @@ class GroupRun:
         if "ade" in request.metrics:
             imagined = None if rollout is None or edited else rollout.trajectory
             scores |= path_scores(imagined, recording.driven, sample.plans.factual)
+        scores |= sample.plans.response_scores()
         covered_s = recording.followed / recording.moment.clip.frequency_hz
         said = missing_scores(request.metrics, scores, edited=edited, covered_s=covered_s, seconds=request.seconds)
         return scores, said, 0 if sample.pictures is None else sample.pictures.pictures()

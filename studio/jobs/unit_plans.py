@@ -34,6 +34,11 @@ class UnitPlans:
             name: response_row(Response(factual=self.factual[name], edited=plan)) for name, plan in self.edited.items()
         }
 
+    def response_scores(self) -> dict[str, float]:
+        """The same as numbers: 'endpoint_shift_m:NAME' and so on; what does not happen is absent."""
+        moved = self.responses().items()
+        return {f"{what}:{name}": value for name, row in moved for what, value in row.items() if value is not None}
+
 
 def ask_planners(
     request: UnitRequest, planners: Mapping[str, Planner], moment: Moment, edited: EditedMoment | None

@@ -170,6 +170,10 @@ def test_an_edit_is_the_one_of_detour_stitch_and_planners_answer_with_and_withou
     assert "ade" not in outcome.scores
     assert any("does not show what was put into the clip" in warning for warning in outcome.warnings)
     assert small.record()["edit"]["sprite"] == "car"
+    assert (outcome.scores["endpoint_shift_m:constant-velocity"], "braking_onset_s:joint" in outcome.scores) == (
+        0,
+        False,
+    )
     clip, wish = small.batch.units[0].request.clip, worker.wish(0.5)
     seen = worker.reader.edited(clip, wish, edit).moment
     from studio.moments import moment_of
