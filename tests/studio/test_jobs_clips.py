@@ -256,4 +256,36 @@ def test_copies_that_fail_leave_nothing(bucket: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr(clips_module, "_listed", lambda _: next(listings))
     with pytest.raises(Unreachable, match="was changed while it was copied"):
         fetched(bucket, tmp_path)
+    monkeypatch.setattr(clips_module, "_listed", lambda _: {"gone": (1, "")})
+    with pytest.raises(Unreachable, match="was changed while it was copied"):
+        fetched(bucket, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_clips_on_a_server_that_speaks_s3_are_the_same_clips(
+    drives: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "for-tests")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        options = {"endpoint_url": "http://{}:{}".format(*server.get_host_and_port())}
+        client = boto3.client("s3", region_name="us-east-1", **options)
+        client.create_bucket(Bucket="lager")
+        client.put_object(Bucket="lager", Key="früh am tag/", Body=b"")  # as consoles mark folders
+        for path in drives.path.rglob("*"):
+            if path.is_file():
+                client.upload_file(str(path), "lager", f"früh am tag/{path.relative_to(drives.path)}")
+        assert matching("s3://lager/fr*", options) == ("s3://lager/früh am tag",)
+        folder = fetched("s3://lager/früh am tag", tmp_path, options)
+        assert ClipDigests(Dataset.open(folder)).of(1) == ClipDigests(drives).of(1)
+        assert fetched("s3://lager/früh am tag", tmp_path, options) == folder
+        client.put_object(Bucket="lager", Key="früh am tag/meta/stats.json", Body=b"{}")
+        assert fetched("s3://lager/früh am tag", tmp_path, options) != folder
+        with pytest.raises(BadDataset, match="holds no files"):
+            fetched("s3://no-such-bucket/x", tmp_path, options)
+    finally:
+        server.stop()
