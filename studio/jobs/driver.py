@@ -188,7 +188,8 @@ class _Run:
                 course.run()
                 whole = True
             except DetourError as error:
-                self.events.write("warned", message=str(error))
+                seconds = round(self.asked.clock() - began, 3)
+                self.events.write("run_ended", seconds=seconds, stopped=str(error), exit_code=1)
                 raise
             finally:
                 facts = engine.facts()

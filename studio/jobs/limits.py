@@ -22,7 +22,7 @@ class Limits:
 
     Attributes:
         seconds_per_unit: A unit that takes longer is ended and has failed.
-        bytes: Of all outputs in the folder, those that were there counted.
+        bytes: Of all outputs of the shard, those that were there counted.
         hours: After which no more work is given.
     """
 

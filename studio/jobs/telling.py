@@ -30,6 +30,8 @@ class Telling:
     prometheus: Path | None
     clock: Clock
     problem: str = ""
+    _line: str = ""
+    _said: float = float("-inf")
     _line_due: float = float("-inf")
     _metrics_due: float = float("-inf")
 
@@ -46,12 +48,19 @@ class Telling:
         """Where the work stands: a line and the text file when their time has come, and at the end."""
         now = self.clock()
         if last or now >= self._line_due:
-            self._line_due = now + min(LATEST_S, max(SOONEST_S, progress.elapsed_s / 60))
-            self.say(progress.line())
+            self._say_line(progress, now)
         if self.prometheus is not None and (last or now >= self._metrics_due):
             self._write(self.prometheus, metrics_of(progress, tally, labels))
         if now >= self._metrics_due:
             self._metrics_due = now + METRICS_EVERY_S
+
+    def _say_line(self, progress: Progress, now: float) -> None:
+        """The line, unless it is the one that was said a moment ago."""
+        line = progress.line()
+        self._line_due = now + min(LATEST_S, max(SOONEST_S, progress.elapsed_s / 60))
+        if line != self._line or now >= self._said + LATEST_S:
+            self._line, self._said = line, now
+            self.say(line)
 
     def _write(self, path: Path, metrics: list[Metric]) -> None:
         """A full disk or a moved folder ends no batch: the first time is the only one that is an error.
@@ -65,6 +74,8 @@ class Telling:
         except OutputExists as error:
             if self._metrics_due == float("-inf"):
                 raise
+            if not self.problem:
+                self.say(f"  warning: {error}")
             self.problem = str(error)
 
 

@@ -187,17 +187,19 @@ def test_numbers_that_are_not_finite_are_written_as_the_format_wants() -> None:
 
 
 def test_a_text_file_that_cannot_be_written_is_told_at_once_and_later_stops_nothing(tmp_path: Path) -> None:
-    clock = Clock()
+    clock, said = Clock(), []
     telling = Telling(on_progress=None, prometheus=tmp_path / "no folder" / "a.prom", clock=clock)
     with pytest.raises(OutputExists, match="--prometheus"):
         telling.tell(Progress(total=1), Tally(), {})
     (tmp_path / "folder").mkdir()
-    telling = Telling(on_progress=None, prometheus=tmp_path / "folder" / "a.prom", clock=clock)
+    telling = Telling(on_progress=said.append, prometheus=tmp_path / "folder" / "a.prom", clock=clock)
     telling.tell(Progress(total=1), Tally(), {})
     (tmp_path / "folder").rename(tmp_path / "moved")
-    clock.now += 60.0
-    telling.tell(Progress(total=1), Tally(), {})
+    for _ in range(2):
+        clock.now += 60.0
+        telling.tell(Progress(total=1), Tally(), {})
     assert "cannot write" in telling.problem
+    assert sum("warning: cannot write" in line for line in said) == 1
 
 
 def test_lines_become_rare_in_a_long_night() -> None:
@@ -205,8 +207,13 @@ def test_lines_become_rare_in_a_long_night() -> None:
     telling = Telling(on_progress=said.append, prometheus=None, clock=clock)
     for second in range(3600):
         clock.now += 1.0
-        telling.tell(Progress(total=9, elapsed_s=float(second)), Tally(), {})
+        telling.tell(Progress(total=9, elapsed_s=float(second), left_s=3600.0 - second), Tally(), {})
     assert 150 < len(said) < 400
+    said.clear()
+    for _ in range(60):
+        clock.now += 1.0
+        telling.tell(Progress(total=9), Tally(), {})
+    assert len(said) == 2  # the same again is said every half minute
 
 
 def test_policies_and_limits_are_read_from_the_job() -> None:
