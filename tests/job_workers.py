@@ -12,7 +12,7 @@ from studio.jobs.engines.hands import NO_UNITS, OnChunk
 from studio.jobs.units import ClipRef, Outcome, Setup, Unit, UnitRequest, Work
 from worldmodel.errors import DetourError
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 A_CLIP = ClipRef(dataset="drives", episode=0, id="one", at_s=2.0, digest="ab")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,14 @@ from studio.jobs.engines.engine import Advanced, Began, Ended, EngineChoice, Hap
 from studio.jobs.engines.local import LocalEngine
 from studio.jobs.engines.scratch import own_scratch
 from worldmodel.errors import DetourError
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    """Until it is so."""
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def lives(process: psutil.Process) -> bool:
@@ -141,20 +148,17 @@ def test_workers_ignore_ctrl_c_and_end_when_the_driver_is_killed(tmp_path):
         "engine.give(a_work(0, 'wait'))\nwhile True: engine.next(1.0)"
     )
     tests = str(Path(__file__).parents[1])
-    driver = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": tests})
-    end = time.monotonic() + PATIENCE_S
-    while not (tmp_path / "died-0").exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    [worker] = psutil.Process(driver.pid).children()
-    worker.send_signal(signal.SIGINT)
-    worker.send_signal(signal.SIGTERM)
-    assert psutil.wait_procs([worker], timeout=0.2)[1]
-    driver.kill()
-    driver.wait()
-    while lives(worker):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    driver = psutil.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": tests})
+    try:
+        wait_for((tmp_path / "died-0").exists)
+        [worker] = driver.children()
+        worker.send_signal(signal.SIGINT)
+        worker.send_signal(signal.SIGTERM)
+        assert psutil.wait_procs([worker], timeout=0.2)[1]
+    finally:
+        driver.kill()
+        driver.wait()
+    wait_for(lambda: not lives(worker))
     with own_scratch(str(tmp_path / "scratch")) as mine:  # and removes what the killed worker left
         assert sorted(path.stem for path in mine.parent.iterdir()) == [mine.name, mine.name]
 

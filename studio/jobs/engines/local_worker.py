@@ -49,3 +49,6 @@ def _end_with_driver() -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # taking the libraries down one by one would take seconds, and nothing is left to save
