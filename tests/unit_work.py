@@ -62,7 +62,9 @@ class Small:
         return self.out / place_of(self.batch.units[number].key) / name
 
 
-def small_batch(folder: Path, model: Path, requests: Sequence[UnitRequest], batch: int = 1, **setup: Any) -> Small:
+def small_batch(
+    folder: Path, model: Path | str, requests: Sequence[UnitRequest], batch: int = 1, **setup: Any
+) -> Small:
     """Begin a batch of these requests in a new folder."""
     shared = Setup(model=str(model), model_digest="", batch=batch, **setup)
     planned = make_batch(shared, requests, {})

@@ -119,7 +119,7 @@ class GroupRun:
                 sample.sinks.append(camera_sink(folder / file, number, config.frequency_hz))
                 sample.video[file] = {"cameras": [name]}
         if "latents" in request.outputs:
-            facts = {"tokenizer": self.model.tokenizer.hash, "model": self.model.hash}
+            facts = {"model": self.model.hash}
             sample.sinks.append(LatentsSink(out=folder / "latents.safetensors", facts=facts))
         metrics = tuple(metric for metric in PICTURE_METRICS if metric in request.metrics)
         if metrics and request.edit is None:

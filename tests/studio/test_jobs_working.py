@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
+from tiny_wan import write_tiny_wan
 from unit_work import QUICK, Small, asked, same_threads, small_batch
 
 from studio.imagine import ImagineRequest, run_imagine
@@ -324,3 +325,14 @@ def test_the_mosaic_plays_and_has_a_picture_per_frame(begin: Callable[..., Small
     done(small)
     frames = read_frames(small.path("mosaic.mp4"))
     assert (len(frames), frames.std() > 0) == (8, True)
+
+
+@pytest.mark.slow
+def test_a_pretrained_backbone_does_units_too_and_a_sweep_shares_its_reading(drives: Dataset, tmp_path: Path) -> None:
+    model = f"wan:{write_tiny_wan(tmp_path / 'wan')}@32x64"
+    requests = [asked(drives, seed=seed, seconds=1.0, outputs=OUTPUTS) for seed in (0, 1)]
+    swept, alone = (small_batch(tmp_path / name, model, requests) for name in ("swept", "alone"))
+    done(swept)
+    done(alone, 1)
+    assert swept.files(1) == alone.files(1)
+    assert load_file(swept.path("latents.safetensors"))["latents"].ndim == 5
