@@ -83,7 +83,7 @@ def plan(
     from studio.jobs.batch_folder import BatchFolder
     from studio.jobs.estimates import estimate
 
-    expanded = _expanded(file, model, batch, threads, device, cache, storage)
+    expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
     folder = BatchFolder.open(out, _options(storage)) if out else None
     found = estimate(expanded, workers, folder=folder, measure=measure)
     content = {
@@ -125,7 +125,7 @@ def run(
     from studio.jobs.engines.engine import EngineChoice
 
     choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
-    expanded = _expanded(file, model, batch, threads, device, cache, storage)
+    expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
     _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=False, as_json=as_json)
 
 
@@ -257,6 +257,7 @@ def _expanded(
     device: str | None,
     cache: Path | None,
     storage: str,
+    out: str,
 ) -> "Batch":
     from studio.jobs.expansion import expand
     from studio.jobs.job_file import read_job
@@ -269,6 +270,7 @@ def _expanded(
         device=device,
         cache=cache,
         options=_options(storage),
+        out=out,
     )
 
 

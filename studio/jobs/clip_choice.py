@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from studio.jobs.clip_digests import ClipDigests
-from studio.jobs.clips import fetched, matching
+from studio.jobs.clips import fetched, matching, options_for
 from studio.jobs.job_clips import Clips, Every, Filter
 from studio.moments import Wish, now_frame
 from worldmodel.errors import BadInput, BadRequest
@@ -90,11 +90,13 @@ class Library:
 
     Attributes:
         cache: Where datasets from elsewhere are copied to; None for the user's cache folder.
-        options: Of object stores.
+        options: Of the batch's storage.
+        out: Where the batch lies, which says for which datasets these are; '' for here.
     """
 
     cache: Path | None = None
     options: Mapping[str, Any] | None = None
+    out: str = ""
     _open: dict[str, Dataset | BadInput] = field(default_factory=dict)
     _digests: dict[str, ClipDigests] = field(default_factory=dict)
 
@@ -106,13 +108,24 @@ class Library:
         """
         if address not in self._open:
             try:
-                self._open[address] = Dataset.open(fetched(address, self.cache, self.options))
+                self._open[address] = Dataset.open(fetched(address, self.cache, self._options(address)))
             except BadInput as error:
                 self._open[address] = error
         found = self._open[address]
         if isinstance(found, BadInput):
             raise found
         return found
+
+    def matching(self, pattern: str) -> tuple[str, ...]:
+        """Datasets that a pattern names.
+
+        Raises:
+            BadDataset: if there is none.
+        """
+        return matching(pattern, self._options(pattern))
+
+    def _options(self, address: str) -> Mapping[str, Any] | None:
+        return options_for(address, self.out, self.options)
 
     def digest(self, chosen: Chosen) -> str:
         """Of the moment's recording.
@@ -135,7 +148,7 @@ def chosen_moments(clips: Clips, wish: Wish, library: Library, problems: Problem
     before = len(problems.found)
     found: list[Chosen] = []
     try:
-        addresses = matching(clips.dataset, library.options)
+        addresses = library.matching(clips.dataset)
     except BadInput as error:
         problems.note(str(error))
         return []

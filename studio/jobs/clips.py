@@ -29,6 +29,12 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detour" / "clips"
 
 
+def options_for(address: str, out: str, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Of a batch's storage options those for a dataset: all where it lies in a store like the batch's, or the batch lies here."""
+    kinds = {protocol_of(address), protocol_of(out) if out else "file"} - {"file"}
+    return options if len(kinds) == 1 and protocol_of(address) != "file" else None
+
+
 def matching(pattern: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Folders or addresses of the datasets that a pattern names, sorted; what holds nothing of a dataset is left out.
 

@@ -35,6 +35,7 @@ def expand(
     device: str | None = None,
     cache: Path | None = None,
     options: Mapping[str, Any] | None = None,
+    out: str = "",
     on_clip: OnClip = lambda *_: None,
 ) -> Batch:
     """All units of a job, in the order of clips, moments and the sweep's lists; equal requests become one.
@@ -42,7 +43,8 @@ def expand(
     Args:
         model, batch, threads, device: Instead of those of the job; None keeps them.
         cache: Where datasets from elsewhere are copied to; None for the user's cache folder.
-        options: Of the object stores that datasets lie in.
+        options: Of the object store that the batch and its datasets lie in.
+        out: Where the batch will lie; '' for here.
         on_clip: Called with recordings looked at so far, and all.
     Raises:
         BadRequest: if there are more units than the job's limit (with the number), or clips that cannot be used (all named).
@@ -52,7 +54,7 @@ def expand(
     _check_count(job, [max(1, _fewest(part)) for part in job.parts()])
     files = model_files(job.model)
     config = files.config
-    library, problems = Library(cache=cache, options=options), Problems()
+    library, problems = Library(cache=cache, options=options, out=out), Problems()
     found = [
         [one for clips in part.clips for one in chosen_moments(clips, wish_for(config, horizon), library, problems)]
         for part in job.parts()

@@ -120,11 +120,10 @@ def score_batch(
 
 
 def _local(out: str, cache: Path | None, options: Mapping[str, Any] | None, dataset: str) -> Path:
-    """The folder of a dataset; what lies elsewhere is fetched, with the options of OUT where that lies there, too."""
-    from studio.jobs.clips import fetched
-    from studio.jobs.storage import protocol_of
+    """The folder of a dataset; what lies elsewhere is fetched."""
+    from studio.jobs.clips import fetched, options_for
 
-    return fetched(dataset, cache, options if protocol_of(dataset) == protocol_of(out) else None)
+    return fetched(dataset, cache, options_for(dataset, out, options))
 
 
 def sweeps_of(by: str) -> tuple[str, ...]:

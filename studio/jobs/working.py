@@ -17,13 +17,12 @@ from torch import OutOfMemoryError
 from studio.demo import wish_of
 from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.clip_reader import ClipReader
-from studio.jobs.clips import fetched
+from studio.jobs.clips import fetched, options_for
 from studio.jobs.group_run import GroupRun
 from studio.jobs.installation import check_installation, check_planner
 from studio.jobs.outputs import Result, peak_bytes
 from studio.jobs.pasts import KeptPast
 from studio.jobs.questions import group_of
-from studio.jobs.storage import protocol_of
 from studio.jobs.timer import Timer
 from studio.jobs.units import Outcome, Unit, Work
 from studio.moments import Wish
@@ -183,9 +182,8 @@ def partial_key(work: Work) -> str:
 
 
 def _local(plan: "WorkerPlan", address: str) -> Path:
-    """The folder of a dataset; what lies elsewhere is fetched once, with the options of OUT where that lies there, too."""
-    alike = protocol_of(address) == protocol_of(plan.out)
-    return fetched(address, plan.cache, plan.options if alike else None)
+    """The folder of a dataset; what lies elsewhere is fetched once."""
+    return fetched(address, plan.cache, options_for(address, plan.out, plan.options))
 
 
 def _in_words(error: Exception) -> str:

@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFile  # type: ignore[import-unty
 from studio.jobs import clips as clips_module
 from studio.jobs.clip_choice import Chosen, Library, Problems, chosen_moments
 from studio.jobs.clip_digests import ClipDigests
-from studio.jobs.clips import fetched, matching
+from studio.jobs.clips import fetched, matching, options_for
 from studio.jobs.job_file import job_of
 from studio.moments import Wish
 from worldmodel.errors import BadDataset, BadInput, BadRequest, BadVideo, DiskFull, Unreachable
@@ -230,6 +230,18 @@ def test_what_a_killed_copy_left_is_removed(bucket: str, tmp_path: Path) -> None
     fetched(bucket, tmp_path)
     assert not left.exists()
     assert other.exists()
+
+
+def test_options_of_the_batch_are_for_datasets_in_a_store_like_its_own() -> None:
+    options = {"endpoint_url": "http://store"}
+    for address, out, meant in (
+        ("s3://a/b", "s3://c/d", True),
+        ("s3://a/b", "runs/x", True),
+        ("s3://a/b", "", True),
+        ("s3://a/b", "gs://c/d", False),
+        ("/data/x", "s3://c/d", False),
+    ):
+        assert (options_for(address, out, options) is options) == meant
 
 
 def test_names_in_a_store_never_lead_out_of_the_cache(tmp_path: Path) -> None:
