@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_engine import Clock, FakeEngine, a_batch, storing
 
-from studio.jobs import manifest
+from studio.jobs import driver, manifest
 from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.driver import run_batch
 from studio.jobs.engines.engine import EngineChoice, WorkerPlan
@@ -24,8 +24,12 @@ TWO = EngineChoice(workers=2)
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Folders whose pages were written; writing them takes time and is tested elsewhere."""
+    shown: list[str] = []
+    monkeypatch.setattr(driver, "show", lambda folder: shown.append(folder.storage.address))
     monkeypatch.setattr("studio.runs.commit", lambda: "a commit")
+    return shown
 
 
 class Site:
@@ -137,10 +141,12 @@ def test_damaged_outputs_are_made_again(site: Site) -> None:
     assert any("1 were damaged" in line for line in site.said)
 
 
-def test_shards_share_a_folder_and_cover_everything(site: Site) -> None:
+def test_shards_share_a_folder_cover_everything_and_the_last_one_writes_the_page(site: Site, shown: list[str]) -> None:
     batch = a_batch(5)
-    shards = [Shard(index=1, of=2), Shard(index=2, of=2)]
-    summaries = [site.run(batch, shard=shard) for shard in shards]
+    summaries = [site.run(batch, shard=Shard(index=1, of=2))]
+    assert shown == []
+    summaries.append(site.run(batch, shard=Shard(index=2, of=2)))
+    assert shown == [site.out]
     assert [one.units for one in summaries] == [3, 2]
     assert sorted(site.begun) == list(range(5))
     assert Path(site.out, "summary-shard-2-of-2.json").is_file()
@@ -160,8 +166,7 @@ def test_a_manifest_that_cannot_be_written_at_the_end_costs_nothing(
     monkeypatch.setattr(manifest, "write_part", full)
     summary = site.run(batch)
     assert (summary.stopped, summary.exit_code) == ("nothing more fits on the disk.", 1)
-    monkeypatch.undo()
-    monkeypatch.setattr("studio.runs.commit", lambda: "a commit")
+    monkeypatch.setattr(manifest, "write_part", write)
     assert site.run(batch).kept == 3
     assert len(list(BatchFolder.open(site.out).rows())) == 3
 
