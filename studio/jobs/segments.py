@@ -12,16 +12,17 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from studio.jobs.storage import Storage
-from studio.jobs.units import FileFact
+from studio.jobs.units import FileFact, digest_of
 from worldmodel.errors import BadCheckpoint
 from worldmodel.loaded import LoadedModel
 from worldmodel.past import Past
 from worldmodel.past_file import load_past, save_past
+from worldmodel.requests import RolloutRequest
 
 RECORD = "segment.json"
 PASTS_KEPT = 2
@@ -143,6 +144,17 @@ class Segments:
 
 
 _PAST = re.compile(r"past-\d{5}\.safetensors")
+
+
+def what_of(model: LoadedModel, begin: Past, asked: RolloutRequest, segment_chunks: int) -> str:
+    """Digest of what is imagined, as far as values tell it; guides are code and answered for by the caller."""
+    seen = sha256()
+    for observation in begin.newest:
+        seen.update(observation.video.tobytes())
+    for path in asked.actions or ():
+        seen.update(path.poses.tobytes() + path.times_s.tobytes())
+    facts = [model.hash, begin.frames, begin.instructions, asked.frames, asked.seeds, segment_chunks]
+    return digest_of([*facts, asked.sampling.to_json(), seen.hexdigest()])
 
 
 def forget(partial: Storage) -> None:

@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from studio.jobs.segments import Segment, Segments, Telemetry, fact_of, write_past
+from studio.jobs.segments import Segment, Segments, Telemetry, fact_of, what_of, write_past
 from studio.jobs.sinks import Piece, Sink
 from studio.jobs.storage import Storage
-from studio.jobs.units import digest_of
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Rig, Trajectory
 from worldmodel.guidance import FixedGuide, Guide
@@ -158,7 +156,8 @@ class _Stream:
 
     def run(self, on_chunk: Callable[[int, int], None]) -> Streamed:
         """All segments that are missing, then the outputs."""
-        done, past = self._found()
+        found = None if self.segments is None else self.segments.newest(self.model, self.work)
+        done, past = ((), self.begin) if found is None else found
         first, per = past.chunks, self.model.per_chunk
         commands, said = commands_of(self.model, self.begin, self.asked)
         ahead = replace(self.asked, frames=self.asked.frames - first * per)
@@ -191,11 +190,7 @@ class _Stream:
         if self.partial is None or self.count == 1:
             return None
         wanted = [_part_name(sample, sink) for sample, sinks in enumerate(self.sinks) for sink in sinks]
-        return Segments(self.partial, _what(self.model, self.begin, self.asked, self.segment_chunks), wanted)
-
-    def _found(self) -> tuple[tuple[Segment, ...], Past]:
-        found = None if self.segments is None else self.segments.newest(self.model, self.work)
-        return ((), self.begin) if found is None else found
+        return Segments(self.partial, what_of(self.model, self.begin, self.asked, self.segment_chunks), wanted)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -302,14 +297,3 @@ class _Stream:
 
 def _part_name(sample: int, sink: Sink) -> str:
     return f"{sample}-{sink.name}"
-
-
-def _what(model: LoadedModel, begin: Past, asked: RolloutRequest, segment_chunks: int) -> str:
-    """Digest of what is imagined, as far as values tell it; guides are code and answered for by the caller."""
-    seen = sha256()
-    for observation in begin.newest:
-        seen.update(observation.video.tobytes())
-    for path in asked.actions or ():
-        seen.update(path.poses.tobytes() + path.times_s.tobytes())
-    facts = [model.hash, begin.frames, begin.instructions, asked.frames, asked.seeds, segment_chunks]
-    return digest_of([*facts, asked.sampling.to_json(), seen.hexdigest()])
