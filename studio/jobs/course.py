@@ -45,7 +45,6 @@ class Course:
         disks: Local folders that fill up.
         labels: What this run is, for Prometheus.
         stopping: Why no more work is given; '' while it is.
-        working_s: From the first ready worker to the last unit.
     """
 
     engine: Engine
@@ -62,11 +61,12 @@ class Course:
     disks: Sequence[Path] = ()
     labels: dict[str, str] = field(default_factory=dict)
     stopping: str = ""
-    working_s: float = 0.0
     _began: float = 0.0
     _first_ready: float | None = None
     _look_due: float = float("-inf")
-    _up: set[str] = field(default_factory=set)
+    _up: dict[str, float] = field(default_factory=dict)  # since when
+    _last_end: dict[str, float] = field(default_factory=dict)
+    _spent: float = 0.0  # by workers that were lost
     _told: dict[int, float] = field(default_factory=dict)
     _dropped: set[int] = field(default_factory=set)
     _bad: int = 0
@@ -99,6 +99,15 @@ class Course:
     def elapsed_s(self) -> float:
         """Since the loop began."""
         return self.clock() - self._began
+
+    @property
+    def worker_s(self) -> float:
+        """Time of all workers, each from when it was up to its last unit."""
+        return self._spent + sum(self._time_of(worker) for worker in self._up)
+
+    def _time_of(self, worker: str) -> float:
+        up = self._up.get(worker, 0.0)
+        return max(0.0, self._last_end.get(worker, up) - up)
 
     def progress(self) -> Progress:
         """Where it stands."""
@@ -183,7 +192,7 @@ class Course:
     def _heed(self, happening: Happening) -> None:
         match happening:
             case Ready(worker=worker, seconds=seconds):
-                self._up.add(worker)
+                self._up[worker] = self.clock()
                 self._first_ready = self.clock() if self._first_ready is None else self._first_ready
                 self.events.write("worker_ready", worker=worker, seconds=round(seconds, 3))
             case Began(worker=worker, work=work):
@@ -209,8 +218,7 @@ class Course:
         work, now = happening.work, self.clock()
         self._dropped.discard(work)
         self._told.pop(work, None)
-        if self._first_ready is not None:
-            self.working_s = now - self._first_ready
+        self._last_end[happening.worker] = now
         if disk_full(happening.outcomes):
             self._full(happening)
             return
@@ -235,7 +243,8 @@ class Course:
 
     def _lost(self, happening: Lost) -> None:
         work, now = happening.work, self.clock()
-        self._up.discard(happening.worker)
+        self._spent += self._time_of(happening.worker)
+        self._up.pop(happening.worker, None)
         self.book.tally.lost += 1
         self.events.write("worker_lost", **vars(happening))
         if work is None or work not in self.queue.given:

@@ -251,7 +251,7 @@ class _Run:
             bytes_before=before.bytes,
             workers=asked.choice.workers,
             seconds=seconds,
-            working_s=0.0 if course is None else course.working_s,
+            worker_s=0.0 if course is None else course.worker_s,
             stopped="" if course is None else course.stopping,
             unwritten_events=self.events.unwritten,
             signal_code=asked.stops.exit_code,

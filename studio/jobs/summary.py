@@ -37,8 +37,8 @@ class Summary:
         failures, slowest: Some of them.
         warnings: How many units said what.
         timings_s: Of all workers, by part.
-        overhead: Share of the workers' time that was not spent in the model, from the first ready worker to the last unit;
-            None when nothing was computed.
+        overhead: Share of the workers' time that was not spent in the model, each worker's from when it was up to its
+            last unit; None when nothing was computed.
         seconds: Of the run.
         imagined_s: Of futures that were made.
         chunks: That were computed, those of tries that failed counted.
@@ -142,7 +142,7 @@ class RunFacts:
     bytes_before: int
     workers: int
     seconds: float
-    working_s: float
+    worker_s: float
     stopped: str = ""
     unwritten_events: int = 0
     signal_code: int = 0
@@ -152,7 +152,7 @@ def summary_of(facts: RunFacts, tally: Tally) -> Summary:
     """The summary of a run.
 
     Args:
-        facts: About the run; `working_s` is from the first ready worker to the last unit.
+        facts: About the run; `worker_s` is the workers' time, each from when it was up to its last unit.
         tally: What happened to units.
     """
     missing = facts.units - facts.kept - facts.failed_before - tally.done - tally.failed
@@ -191,10 +191,11 @@ def summary_of(facts: RunFacts, tally: Tally) -> Summary:
 
 def _overhead(facts: RunFacts, tally: Tally) -> float | None:
     """Of the workers' time; planners are models, too."""
-    available = facts.working_s * facts.workers
-    if not tally.done or available <= 0:
+    if not tally.done or facts.worker_s <= 0:
         return None
-    return round(max(0.0, 1.0 - (tally.timings_s.get("model", 0.0) + tally.timings_s.get("plan", 0.0)) / available), 4)
+    return round(
+        max(0.0, 1.0 - (tally.timings_s.get("model", 0.0) + tally.timings_s.get("plan", 0.0)) / facts.worker_s), 4
+    )
 
 
 def write_summary(storage: Storage, summary: Summary) -> None:

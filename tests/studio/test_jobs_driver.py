@@ -102,6 +102,7 @@ def test_every_unit_is_done_once(ride: Callable[..., Ride]) -> None:
     assert sorted(done.engine.begun) == list(range(7))
     assert done.notes.states() == dict.fromkeys(range(7), "done")
     assert done.course.stopping == ""
+    assert done.course.worker_s == 7.0  # four seconds of one worker, three of the other
     assert done.said[-1].startswith("  7 of 7 units, 0 s left")
 
 

@@ -76,7 +76,7 @@ def a_tally(batch: Batch, slow: int = 3) -> Tally:
 def facts(**changes: object) -> RunFacts:
     usual: dict[str, object] = {
         "batch": "b", "shard": "all", "engine": {"name": "local"}, "units": 15, "kept": 2, "failed_before": 1, "damaged": 1,
-        "bytes_before": 500, "workers": 2, "seconds": 100.0, "working_s": 60.0,
+        "bytes_before": 500, "workers": 2, "seconds": 100.0, "worker_s": 120.0,
     }  # fmt: skip
     return RunFacts(**(usual | changes))  # type: ignore[arg-type]
 
@@ -98,9 +98,9 @@ def test_the_summary_names_the_slowest_and_the_failed() -> None:
 
 
 def test_the_time_not_spent_in_the_model_is_a_share_of_all_workers_time() -> None:
-    summary = summary_of(facts(working_s=50.0), a_tally(a_batch(12)))
+    summary = summary_of(facts(worker_s=100.0), a_tally(a_batch(12)))
     assert summary.overhead == pytest.approx(1 - (10 * 1.5 + 45.0) / 100.0)
-    assert summary_of(facts(working_s=0.0), Tally()).overhead is None
+    assert summary_of(facts(worker_s=0.0), Tally()).overhead is None
 
 
 @pytest.mark.parametrize(
