@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.locks import Pace
+from studio.jobs.leases import Pace
 from studio.jobs.patience import Patience
 from studio.jobs.units import Batch, ClipRef, Outcome, Setup, Unit, UnitRequest, make_batch
 

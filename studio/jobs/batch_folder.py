@@ -18,7 +18,7 @@ from typing import Any
 
 from studio.jobs import failed, locks, manifest, plan_files
 from studio.jobs.failed import Failure
-from studio.jobs.locks import Holder, Pace
+from studio.jobs.leases import Holder, Pace
 from studio.jobs.patience import Patience
 from studio.jobs.roster import Roster
 from studio.jobs.seat import Seat

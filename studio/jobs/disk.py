@@ -114,7 +114,7 @@ class Disk(Storage):
         except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
-            raise _told(self.address, error) from error
+            raise refusal(self.address, error) from error
 
     def _try(self, verb: str, name: str, action: Callable[[], T]) -> T:
         with self.told():
@@ -201,7 +201,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _told(address: str, error: OSError) -> DetourError:
+def refusal(address: str, error: OSError) -> DetourError:
+    """What the system refuses, as a sentence."""
     if error.errno in FULL:
         return DiskFull(
             f"the disk of '{address}' is full ({error}). More space is needed there; free some and run the same command again."

@@ -391,7 +391,14 @@ def test_inputs_in_stores_are_never_written_into(tmp_path):
 
 def test_a_read_only_folder_is_said(address, monkeypatch):
     monkeypatch.setattr("pathlib.Path.mkdir", _read_only)
-    with pytest.raises(OutputExists, match="Choose a folder you may write to"):
+    with pytest.raises(OutputExists, match="must be a folder that you may read and write"):
+        begin(address, a_batch(1))
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(address, monkeypatch):
+    begin(address, a_batch(1))
+    monkeypatch.setattr("studio.jobs.leases.Holder.data", _full)
+    with pytest.raises(DiskFull, match="is full"):
         begin(address, a_batch(1))
 
 

@@ -7,7 +7,7 @@ from batch_folders import a_batch, content, failure_of, finish
 from flaky_s3 import BUCKET, FAULTS, flaky_s3, options_of
 
 from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.locks import Pace
+from studio.jobs.leases import Pace
 from studio.jobs.patience import Patience
 from studio.jobs.storage import Storage
 from worldmodel.errors import BadRequest, OutputExists, Unreachable
