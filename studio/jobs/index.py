@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from studio.html_report import Block, Note, Section, Table
 from studio.jobs.contact_sheets import FOLDER as SHEETS
 from studio.jobs.index_page import Card, IndexContent, render_index
+from studio.jobs.tally import seconds_of
 from studio.jobs.unit_words import BY, clip_words, more_words, told_words, value_words
 from studio.jobs.units import Batch, Unit
 from studio.runs import commit, versions
@@ -54,7 +55,7 @@ def _card(unit: Unit, row: Mapping[str, Any]) -> Card:
         unit=unit,
         files=tuple(sorted(file["name"] for file in row["files"])),
         scores=row["scores"],
-        computed_s=sum(row["timings_s"].values()),
+        computed_s=seconds_of(row["timings_s"]),
         warnings=len(row["warnings"]),
     )
 
@@ -127,7 +128,7 @@ def _means(cards: Sequence[Card]) -> Iterator[Section]:
         if 1 < len(values) <= MOST_VALUES:
             tables.append(_mean_table(by, values, names))
     tables.append(
-        "Means over units that could be compared with what followed; their number is in brackets. Not a unit that failed."
+        "Means over units that could be compared with what followed; their number is in brackets. Failed units are in none."
     )
     yield Section(heading="Scores of units", blocks=tables)
 
