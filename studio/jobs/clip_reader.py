@@ -21,6 +21,7 @@ from worldmodel.observing import frames_between
 from worldmodel.pictures import resize_video
 
 MAX_DATASETS, MAX_SEEN, MAX_EDITED = 8, 1, 1  # kept open or in memory; a batch asks moment after moment
+BLOCK, MAX_BLOCKS = 16, 4  # frames; blocks
 
 Value = TypeVar("Value")
 
@@ -35,6 +36,8 @@ class Recording:
             is unknown or nothing follows.
         dataset, episode: Where it lies.
         every: Of so many of its frames one is used.
+        blocks: The last pictures after now that were read; the rollouts of a sweep are compared with the same ones.
+        measured: What was measured of the recording itself, by what and where; likewise.
     """
 
     moment: Moment
@@ -42,6 +45,8 @@ class Recording:
     dataset: Dataset
     episode: int
     every: int
+    blocks: OrderedDict[Hashable, Array] = field(default_factory=OrderedDict)
+    measured: dict[Hashable, tuple[float, int]] = field(default_factory=dict)
 
     @property
     def followed(self) -> int:
@@ -52,10 +57,23 @@ class Recording:
         self, first: int, frames: int, width_px: int, height_px: int
     ) -> UInt8[Array, "time camera 3 height width"]:
         """Pictures that followed, from frame `first` after now (0 is the next one), as many of `frames` as there are."""
-        last = min(first + frames, self.followed)
-        numbers = self._now + self.every * (1 + np.arange(first, max(first, last)))
-        pictures = self.dataset.frames(self.episode, numbers)
-        return resize_video(pictures, width_px, height_px) if len(pictures) else pictures
+        last = max(first, min(first + frames, self.followed))
+        numbers = range(first // BLOCK, -(-last // BLOCK) if last > first else 0)
+        blocks = [self._block(number, width_px, height_px) for number in numbers]
+        if not blocks:
+            return np.zeros((0, len(self.moment.clip.rig), 3, height_px, width_px), np.uint8)
+        start = first - numbers[0] * BLOCK
+        return np.concatenate(blocks)[start : start + last - first]
+
+    def _block(self, number: int, width_px: int, height_px: int) -> Array:
+        """Some frames at once: opening a video takes longer than reading from it."""
+
+        def read() -> Array:
+            last = min((number + 1) * BLOCK, self.followed)
+            frames = self._now + self.every * (1 + np.arange(number * BLOCK, last))
+            return resize_video(self.dataset.frames(self.episode, frames), width_px, height_px)
+
+        return _kept(self.blocks, (number, width_px, height_px), MAX_BLOCKS, read)
 
     @property
     def _now(self) -> int:

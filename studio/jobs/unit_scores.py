@@ -75,15 +75,22 @@ class PictureScores:
         truth = self.recording.truth(piece.first, len(piece.video), width, height)
         if not len(truth):
             return {}
-        newest = resize_video(self.recording.moment.clip.video[-1], width, height)
         imagined, real = (side.reshape(-1, *side.shape[2:]) for side in (piece.video[: len(truth)], truth))
-        held = np.broadcast_to(newest, truth.shape).reshape(real.shape)
         found: Sums = {}
         for metric in self.metrics:
             if metric != "ssim" or min(height, width) >= WINDOW_PX:
                 found[metric] = _sum(metric, imagined, real)
-                found[f"{metric}:{REPEAT}"] = _sum(metric, held, real)
+                found[f"{metric}:{REPEAT}"] = self._held(metric, piece.first, truth)
         return found
+
+    def _held(self, metric: str, first: int, truth: Array) -> tuple[float, int]:
+        """The baseline's; the same for all rollouts of this moment."""
+        key = (metric, first, truth.shape)
+        if key not in self.recording.measured:
+            newest = resize_video(self.recording.moment.clip.video[-1], truth.shape[-1], truth.shape[-2])
+            held = np.broadcast_to(newest, truth.shape)
+            self.recording.measured[key] = _sum(metric, *(side.reshape(-1, *truth.shape[2:]) for side in (held, truth)))
+        return self.recording.measured[key]
 
 
 def _sum(metric: str, a: Array, b: Array) -> tuple[float, int]:
