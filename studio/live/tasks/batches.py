@@ -156,8 +156,10 @@ def units_of(view: TaskView) -> list[tuple[str, Followed]]:
 
 
 def results_of(view: TaskView) -> list[tuple[str, str]]:
-    """(label, number) of the results that can be opened: of a batch its index and finished units, else what commands wrote."""
+    """(label, name) of what can be opened: of a batch that has ended its index and finished units, else what commands wrote."""
     if view.order.kind == BATCH:
+        if not view.ended:
+            return []
         done = [(label, unit.key) for label, unit in units_of(view) if unit.state == "done"]
         index = [("All units (index)", "index")] if _has_index(view) else []
         return [*index, *done[:MOST_CHOICES]]

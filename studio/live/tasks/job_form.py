@@ -137,9 +137,10 @@ def _texts(text: str) -> list[str | None]:
 
 def _asked(form: Form) -> dict[str, Any]:
     """Who plans, what is kept and measured."""
+    outputs = ["mosaic", "cameras", "trajectory"]  # scores of the whole batch need single cameras
     if form.kind == "imagine":
-        return {"outputs": ["mosaic", "trajectory"]}
-    planners = {"planners": list(DEFAULT_PLANNERS), "outputs": ["mosaic", "trajectory"]}
+        return {"outputs": outputs}
+    planners = {"planners": list(DEFAULT_PLANNERS), "outputs": outputs}
     return planners if form.kind == "stitch" else {**planners, "metrics": ["psnr", "ssim", "ade"]}
 
 

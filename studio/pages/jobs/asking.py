@@ -1,7 +1,7 @@
 """The controls of the Jobs tab: a form, the job file that it writes, and what that would take."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def asking(site: Site) -> Parts:
     )
     return {
         "kind": kind, "clips": clips, "seeds": seeds, "seconds": seconds, "text": text, "variant": variant,
-        "thing": thing, "plan": plan, "go": go, "note": note, **more, **yaml,
+        "thing": thing, "plan": plan, "go": go, "note": note, "written": gr.State(first), **more, **yaml,
     }  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _yaml(site: Site) -> Parts:
 
 def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
     """The controls write the job file; files, links and people do, too."""
-    fields, outputs = [ask[name] for name in FIELDS], [ask["yaml"], ask["note"]]
+    fields, outputs = [ask[name] for name in FIELDS], [ask["yaml"], ask["written"], ask["note"]]
 
     def by_link(query: str) -> Any:
         import gradio as gr
@@ -108,28 +108,51 @@ def wire_asking(site: Site, wires: Wires, ask: Parts) -> None:
             if link is None:
                 return gr.skip()
             asked = job_form.asked_by(link, _most_s(site))
-            told = job_form.job_yaml(job_form.form_in(asked), shipped_name(site))
-            return {**{ask[name]: value for name, value in asked.items()}, ask["yaml"]: told, ask["note"]: no_note()}
+            controls = {ask[name]: value for name, value in asked.items()}
+            return {**controls, **_written(site, ask, job_form.form_in(asked)), ask["note"]: no_note()}
         except DetourError as error:
             return {ask["note"]: note(error)}
 
     for name in FIELDS:
-        ask[name].input(_by_form(site, ask), [ask["yaml"], *fields], outputs, trigger_mode="always_last", **QUIET)
+        ask[name].input(_by_form(site, ask), said(ask), outputs, trigger_mode="always_last", **QUIET)
     wires.address.change(by_link, wires.address, [*fields, *outputs], **QUIET)
     _wire_files(site, ask)
     ask["plan"].click(
-        _planner(site, ask), [ask["yaml"], ask["workers"]], ask["note"], show_progress="hidden",
-        concurrency_limit=2, api_visibility="private",
+        _planner(site, ask), [*said(ask), ask["workers"]], outputs, show_progress="hidden", concurrency_limit=2,
+        api_visibility="private",
     )  # fmt: skip
+
+
+def said(ask: Parts) -> list[Any]:
+    """What `job_said` needs."""
+    return [ask["yaml"], ask["written"], *(ask[name] for name in FIELDS)]
+
+
+def job_said(site: Site, ask: Parts, text: str, written: Form, values: Sequence[Any]) -> tuple[str, Parts]:
+    """The job on the page, and what to change there: controls that were moved since they were written last are written now,
+    so that nobody starts what the page does not show.
+
+    Raises:
+        BadRequest: if the controls cannot be read.
+    """
+    form = job_form.form_in(dict(zip(FIELDS, values, strict=True)))
+    if form == written:
+        return text, {}
+    changes = _written(site, ask, form, text)
+    return changes[ask["yaml"]], changes
+
+
+def _written(site: Site, ask: Parts, form: Form, before: str = "") -> Parts:
+    """The YAML after the controls."""
+    return {ask["yaml"]: job_form.job_yaml(form, shipped_name(site), before), ask["written"]: form}
 
 
 def _by_form(site: Site, ask: Parts) -> Callable[..., Parts]:
     """The YAML follows the controls."""
 
-    def followed(before: str, *values: Any) -> Parts:
+    def followed(text: str, written: Form, *values: Any) -> Parts:
         try:
-            form = job_form.form_in(dict(zip(FIELDS, values, strict=True)))
-            return {ask["yaml"]: job_form.job_yaml(form, shipped_name(site), before), ask["note"]: no_note()}
+            return {**job_said(site, ask, text, written, values)[1], ask["note"]: no_note()}
         except DetourError as error:
             return {ask["note"]: note(error)}
 
@@ -139,12 +162,15 @@ def _by_form(site: Site, ask: Parts) -> Callable[..., Parts]:
 def _planner(site: Site, ask: Parts) -> Callable[..., Parts]:
     import gradio as gr
 
-    def plan(text: str, workers: float | None, request: gr.Request) -> Parts:
+    def plan(request: gr.Request, text: str, written: Form, *values: Any) -> Parts:
+        changes: Parts = {}
         try:
-            found = batches.planned(text, site, session_of(request), int(workers or 1))
-            return {ask["note"]: gr.HTML(batch_shown.plan_of(found), visible=True)}
+            *controls, workers = values
+            job, changes = job_said(site, ask, text, written, controls)
+            found = batches.planned(job, site, session_of(request), int(workers or 1))
+            return {**changes, ask["note"]: gr.HTML(batch_shown.plan_of(found), visible=True)}
         except DetourError as error:
-            return {ask["note"]: note(error)}
+            return {**changes, ask["note"]: note(error)}
 
     return plan
 

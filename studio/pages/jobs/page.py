@@ -7,9 +7,9 @@ from studio.live.study import shown as study_shown
 from studio.live.tasks import batch_shown, batches, job_form
 from studio.live.tasks import shown as jobs_shown
 from studio.live.tasks.batches import BATCH
-from studio.live.tasks.job_form import FIELDS
+from studio.live.tasks.job_form import FIELDS, Form
 from studio.live.tasks.orders import TaskView
-from studio.pages.jobs.asking import asking, note, wire_asking
+from studio.pages.jobs.asking import asking, job_said, note, said, wire_asking
 from studio.pages.jobs.results import wire_results
 from studio.pages.wires import QUIET, Wires, session_of
 from studio.web import shown
@@ -76,14 +76,14 @@ def _results() -> Parts:
     import gradio as gr
 
     with gr.Column(visible=False) as results:
-        result = gr.Dropdown([], label="Result", interactive=True, elem_id="jobs-result")
+        result = gr.Dropdown([], label="Result", interactive=True, allow_custom_value=True, elem_id="jobs-result")
         with gr.Row():
             show = gr.Button("Show it here", size="sm", min_width=80, elem_id="jobs-show")
             pack = gr.Button("Pack all of it (zip)", size="sm", min_width=80, elem_id="jobs-pack")
             get = gr.DownloadButton("Download", size="sm", min_width=80, visible=False, elem_id="jobs-get")
             score = gr.Button("Score it", size="sm", min_width=80, elem_id="jobs-score")
         report = gr.HTML(label="Report", elem_id="jobs-report")
-        posters = gr.HTML(label="Newest units", elem_id="jobs-posters")
+    posters = gr.HTML(label="Newest units", elem_id="jobs-posters")
     return {
         "results": results, "result": result, "show": show, "pack": pack, "get": get, "score": score, "report": report,
         "posters": posters, "seen": gr.State(""),
@@ -158,22 +158,26 @@ def _kept(result: str | None, found: Sequence[tuple[str, str]]) -> str | None:
 def _wire_starting(site: Site, wires: Wires, ask: Parts, watch: Parts) -> None:
     import gradio as gr
 
-    def start(request: gr.Request, text: str, workers: float | None, keep: str | None, *values: Any) -> Parts:
+    def start(
+        request: gr.Request, keep: str | None, workers: float | None, text: str, written: Form, *values: Any
+    ) -> Parts:
         session, many = session_of(request), int(workers or 1)
+        changes: Parts = {}
         try:
-            plan = batches.planned(text, site, session, many)
-            order = batches.batch_order(text, site, session, workers=many, keep=keep or "", plan=plan)
+            job, changes = job_said(site, ask, text, written, values)
+            plan = batches.planned(job, site, session, many)
+            order = batches.batch_order(job, site, session, workers=many, keep=keep or "", plan=plan)
             task = site.tasks.start(session, order)
             link = job_form.link_of(job_form.form_in(dict(zip(FIELDS, values, strict=True))))
         except DetourError as error:
-            return {ask["note"]: note(error)}
+            return {**changes, ask["note"]: note(error)}
         told = gr.HTML(batch_shown.plan_of(plan), visible=True)
-        return {**_now(site, session, task, watch), ask["note"]: told, wires.here: link.query}
+        return {**changes, **_now(site, session, task, watch), ask["note"]: told, wires.here: link.query}
 
-    asked = [ask["yaml"], ask["workers"], ask["keep"], *(ask[name] for name in FIELDS)]
-    outputs = [*(watch[name] for name in NOW), ask["note"], wires.here]
+    outputs = [*(watch[name] for name in NOW), ask["yaml"], ask["written"], ask["note"], wires.here]
     ask["go"].click(
-        start, asked, outputs, show_progress="hidden", concurrency_limit=2, api_visibility="private"
+        start, [ask["keep"], ask["workers"], *said(ask)], outputs, show_progress="hidden", concurrency_limit=2,
+        api_visibility="private",
     )  # fmt: skip
 
 
