@@ -7,17 +7,19 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from flaky_s3 import BUCKET, FAULTS, flaky_s3, options_of
 from makers import make_observation
 from safetensors.torch import load_file
 
 from studio.jobs import streaming as streaming_module
+from studio.jobs.patience import Patience
 from studio.jobs.segments import forget
 from studio.jobs.sinks import IMAGINED, LatentsSink, Piece, Sink, camera_sink, mosaic_sink
 from studio.jobs.storage import Storage
@@ -334,15 +336,25 @@ def test_counts_that_do_not_fit_and_pasts_under_way_are_refused(tiny_model: Any,
 
 
 @pytest.mark.slow
-def test_what_is_kept_may_lie_in_an_object_store(tiny_model: Any, tmp_path: Path, whole: Reference) -> None:
-    partial = Storage.at(f"memory://stream/{tmp_path.name}")
-    for stop in (3, 6):
-        with pytest.raises(Stopped):
-            run(tiny_model, tmp_path / "out", partial, stop_after=stop)
-    assert run(tiny_model, tmp_path / "out", partial).resumed_at == 4
-    assert files_in(tmp_path / "out") == files_in(whole.folder)
-    forget(partial)
-    assert partial.sizes() == {}
+@pytest.mark.parametrize("where", ["memory", "s3 that fails at random"])
+def test_what_is_kept_may_lie_in_an_object_store(tiny_model: Any, tmp_path: Path, whole: Reference, where: str) -> None:
+    with ExitStack() as stack:
+        partial = Storage.at(f"memory://stream/{tmp_path.name}")
+        if where != "memory":
+            server = stack.enter_context(flaky_s3(seed=3))
+            partial = Storage.at(
+                f"s3://{BUCKET}/a stream ü", options_of(server), Patience(attempts=12, first_s=0.02, longest_s=0.3)
+            )
+            server.share, server.kinds = 0.15, tuple(kind for kind in FAULTS if kind != "stalled")
+        for stop in (3, 6):
+            with pytest.raises(Stopped):
+                run(tiny_model, tmp_path / "out", partial, stop_after=stop)
+        assert run(tiny_model, tmp_path / "out", partial).resumed_at == 4
+        assert files_in(tmp_path / "out") == files_in(whole.folder)
+        forget(partial)
+        assert partial.sizes() == {}
+        if where != "memory":
+            assert sum(server.faults[kind] for kind in server.kinds) > 3
 
 
 KILLED = """
