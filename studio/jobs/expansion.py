@@ -10,7 +10,8 @@ from typing import Any
 
 from studio.demo import wish_for
 from studio.imagine import read_actions
-from studio.jobs.clip_choice import Chosen, Library, Problems, chosen_moments
+from studio.jobs.clip_choice import chosen_moments
+from studio.jobs.clip_library import Chosen, Library, Problems
 from studio.jobs.identity import model_files, setup_of
 from studio.jobs.job_file import Job, Part
 from studio.jobs.job_sweep import ConstantActions, EditWish, FileActions, Schedule

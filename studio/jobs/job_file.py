@@ -8,6 +8,7 @@ Paths are seen from the job file's folder. `studio.jobs.expansion.expand` makes 
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +21,7 @@ from studio.demo import DEFAULT_MODEL
 from studio.jobs.job_clips import Clips
 from studio.jobs.job_limits import Execution, Limits, Retry
 from studio.jobs.job_sweep import FileActions, Sweep
-from studio.jobs.job_values import Strict, absolute, checked, folder_of, wrong
+from studio.jobs.job_values import Strict, absolute, checked, folder_of, place, wrong
 from studio.jobs.units import METRICS, OUTPUTS
 from studio.planners import PLANNERS, check_planner, shipped_names
 from studio.yaml_files import YamlText, read_yaml, yaml_of
@@ -30,14 +31,14 @@ MAX_PROBLEMS = 20
 
 
 def _model(text: str, info: ValidationInfo) -> str:
-    return found_model(text, folder_of(info))
-
-
-def found_model(text: str, folder: Path) -> str:
-    """A checkpoint folder as an absolute path, seen from a folder or the working one; other names stay as they are."""
-    if not text or text.startswith("wan:") or "://" in text:
+    """A checkpoint folder as an absolute path, seen from the job file's folder or the working one; other names as they are."""
+    if not text or text.startswith("wan:"):
         return text or DEFAULT_MODEL
-    return next((str(path.resolve()) for path in (folder / text, Path(text)) if path.is_dir()), text)
+    if "://" in text:
+        raise wrong(
+            f"the model '{text:.80}' is an address; a folder or a hub id is needed. Copy the checkpoint to a disk"
+        )
+    return next((path for path in (place(text, info), os.path.abspath(text)) if os.path.isdir(path)), text)
 
 
 def _planner(text: str, info: ValidationInfo) -> str:
@@ -45,7 +46,7 @@ def _planner(text: str, info: ValidationInfo) -> str:
         raise wrong("a planner's name is empty; name one such as 'joint', or leave the list empty")
     file, colon, name = text.rpartition(":")
     found = absolute(file if file.endswith(".py") else text, folder_of(info))
-    if text not in (*PLANNERS, *shipped_names()) and Path(found).exists():
+    if text not in (*PLANNERS, *shipped_names()) and os.path.exists(found):
         return f"{found}{colon}{name}" if file.endswith(".py") else found
     return checked(check_planner)(text)
 
@@ -158,7 +159,7 @@ class Job(Asked):
         content = self.to_json()
         content["execution"] |= {name: value for name, value in changes.items() if value is not None}
         if model is not None:
-            content["model"] = found_model(model, Path())
+            content["model"] = model
         return job_from(content, "the options")
 
 
@@ -255,12 +256,18 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
+def _inside(value: Any, step: int | str) -> bool:
+    if isinstance(value, list | tuple):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
+
+
 def _said(read: YamlText, error: Any) -> str:
     """One problem with its line; the places that our forms of a value add to pydantic's are left out."""
     place: tuple[str | int, ...] = ()
     value = read.content
     for step in error["loc"]:
-        if isinstance(step, int) if isinstance(value, list | tuple) else isinstance(value, dict) and step in value:
+        if _inside(value, step):
             place, value = (*place, step), value[step]
     unknown = (error.get("ctx") or {}).get("name") if error["type"] == "unknown_name" else None
     line = read.line(place if unknown is None else (*place, str(unknown)))

@@ -16,6 +16,7 @@ from studio.jobs.storage import protocol_of
 from worldmodel.errors import DetourError
 
 MAGIC = re.compile(r"[*?\[]")
+MAX_NAME_BYTES = 255
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
 _RANGE = re.compile(r"(\d{1,15})(?:\s*-\s*(\d{1,15}))?")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B")
@@ -76,6 +77,8 @@ def absolute(text: str, folder: Path) -> str:
     """
     if not text.strip():
         raise wrong("a path is empty; name a folder, a file or an address such as s3://bucket/folder")
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in text.split("/")):
+        raise wrong(f"'{text[:40]}...' is longer than the name of a file can be. Check it")
     found = _ADDRESS.fullmatch(text)
     if found is None:
         base = str(folder) if not MAGIC.search(text) or (folder / text).exists() else glob.escape(str(folder))

@@ -15,8 +15,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFile  # type: ignore[import-untyped]
 
 from studio.jobs import clips as clips_module
-from studio.jobs.clip_choice import Chosen, Library, Problems, chosen_moments
+from studio.jobs.clip_choice import chosen_moments
 from studio.jobs.clip_digests import ClipDigests
+from studio.jobs.clip_library import Chosen, Library, Problems
 from studio.jobs.clips import fetched, matching, options_for
 from studio.jobs.job_file import job_of
 from studio.moments import Wish
