@@ -3,7 +3,6 @@
 What is finished is in the folder whole, and is not done again. What the driver knows beside that it can lose.
 """
 
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -220,7 +219,7 @@ class _Run:
     def _course(self, engine: Engine) -> Course:
         asked = self.asked
         places = (self.folder.storage.local, Path(self.plan.scratch) if self.plan.scratch else None)
-        labels = {"batch": asked.batch.digest, "shard": asked.shard.name, "engine": asked.choice.name}
+        labels = {"batch": asked.batch.digest, "shard": asked.shard.name}
         return Course(
             engine=engine,
             queue=self.queue,
@@ -234,7 +233,7 @@ class _Run:
             workers=asked.choice.workers,
             limits=Limits.of(asked.batch.job),
             disks=[place for place in places if place is not None],
-            labels=labels | {"machine": platform.node()},
+            labels=labels,
         )
 
     def _end(self, course: Course | None, damaged: int, seconds: float, engine: Mapping[str, Any]) -> Summary:

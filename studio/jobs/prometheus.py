@@ -53,15 +53,22 @@ class Metric:
         assert self.kind in KINDS, self.kind
 
 
-def exposition(metrics: Sequence[Metric]) -> str:
-    """The metrics as text."""
-    return "".join(line + "\n" for metric in metrics if metric.samples for line in _lines(metric))
+def exposition(metrics: Sequence[Metric], labels: Mapping[str, str] | None = None) -> str:
+    """The metrics as text.
+
+    Args:
+        metrics: With different names.
+        labels: Of every value; what tells the values of several writers on one machine apart.
+    """
+    return "".join(line + "\n" for metric in metrics if metric.samples for line in _lines(metric, labels or {}))
 
 
-def _lines(metric: Metric) -> list[str]:
+def _lines(metric: Metric, labels: Mapping[str, str]) -> list[str]:
     told = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
     head = [f"# HELP {metric.name} {told}", f"# TYPE {metric.name} {metric.kind}"]
-    return head + [f"{metric.name}{one.suffix}{_labels(one.labels)} {_number(one.value)}" for one in metric.samples]
+    return head + [
+        f"{metric.name}{one.suffix}{_labels({**labels, **one.labels})} {_number(one.value)}" for one in metric.samples
+    ]
 
 
 def _labels(labels: Mapping[str, str]) -> str:
@@ -108,7 +115,7 @@ def histogram(name: str, help: str, bounds: Sequence[float], counts: Sequence[in
     return Metric(name=name, kind="histogram", help=help, samples=samples)
 
 
-def write_metrics(path: Path, metrics: Sequence[Metric]) -> None:
+def write_metrics(path: Path, metrics: Sequence[Metric], labels: Mapping[str, str] | None = None) -> None:
     """Replace the file in one step; readers see the old or the new one, never a half.
 
     Raises:
@@ -116,7 +123,7 @@ def write_metrics(path: Path, metrics: Sequence[Metric]) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(exposition(metrics), encoding="utf-8")
+        partial.write_text(exposition(metrics, labels), encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         raise OutputExists(

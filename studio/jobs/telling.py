@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studio.jobs.events import Clock
 from studio.jobs.progress import Progress
-from studio.jobs.prometheus import Metric, Sample, each, histogram, one, write_metrics
+from studio.jobs.prometheus import Metric, each, histogram, one, write_metrics
 from studio.jobs.tally import BOUNDS_S, Tally
 from worldmodel.errors import OutputExists
 
@@ -50,7 +50,7 @@ class Telling:
         if last or now >= self._line_due:
             self._say_line(progress, now)
         if self.prometheus is not None and (last or now >= self._metrics_due):
-            self._write(self.prometheus, metrics_of(progress, tally, labels))
+            self._write(self.prometheus, metrics_of(progress, tally), labels)
         if now >= self._metrics_due:
             self._metrics_due = now + METRICS_EVERY_S
 
@@ -62,14 +62,14 @@ class Telling:
             self._line, self._said = line, now
             self.say(line)
 
-    def _write(self, path: Path, metrics: list[Metric]) -> None:
+    def _write(self, path: Path, metrics: list[Metric], labels: dict[str, str]) -> None:
         """A full disk or a moved folder ends no batch: the first time is the only one that is an error.
 
         Raises:
             OutputExists: if the file cannot be written at all.
         """
         try:
-            write_metrics(path, metrics)
+            write_metrics(path, metrics, labels)
             self.problem = ""
         except OutputExists as error:
             if self._metrics_due == float("-inf"):
@@ -79,20 +79,14 @@ class Telling:
             self.problem = str(error)
 
 
-def metrics_of(progress: Progress, tally: Tally, labels: dict[str, str]) -> list[Metric]:
+def metrics_of(progress: Progress, tally: Tally) -> list[Metric]:
     """All numbers about a run.
 
     Args:
         progress: Where it stands.
         tally: What it has seen.
-        labels: What the run is: batch, shard, engine.
     """
-    about = Metric(
-        name="detour_jobs_info", kind="gauge", help="Which batch this is; always 1.", samples=[_info(labels)]
-    )
-    left = (
-        [] if progress.left_s is None else [("detour_jobs_left_seconds", "Seconds left, estimated.", progress.left_s)]
-    )
+    left_s = progress.left_s
     gauges = [
         ("detour_jobs_units", "Units of this driver's shard.", progress.total),
         ("detour_jobs_units_over", "Units that need nothing more.", progress.over),
@@ -104,26 +98,21 @@ def metrics_of(progress: Progress, tally: Tally, labels: dict[str, str]) -> list
         ("detour_jobs_elapsed_seconds", "Seconds since this run began.", progress.elapsed_s),
         ("detour_jobs_peak_memory_bytes", "Largest resident memory of a worker.", tally.peak_bytes),
         ("detour_jobs_written_timestamp_seconds", "When this was written, in Unix time.", time.time()),
-        *left,
+        *([] if left_s is None else [("detour_jobs_left_seconds", "Seconds left, estimated.", left_s)]),
     ]
     counters = [
         ("detour_jobs_units_done_total", "Units done in this run.", tally.done),
+        ("detour_jobs_units_failed_total", "Units that failed in this run.", tally.failed),
         ("detour_jobs_tries_again_total", "Tries that failed and were made again.", tally.again),
         ("detour_jobs_workers_lost_total", "Workers that were lost.", tally.lost),
         ("detour_jobs_output_bytes_total", "Bytes of finished units.", tally.bytes),
         ("detour_jobs_imagined_seconds_total", "Seconds of futures made.", tally.imagined_s),
         ("detour_jobs_chunks_total", "Chunks computed.", tally.chunks),
     ]
-    failed = dict(tally.kinds) or {"none": 0}
     return [
-        about,
         *(one(name, "gauge", told, value) for name, told, value in gauges),
         *(one(name, "counter", told, value) for name, told, value in counters),
-        each("detour_jobs_units_failed_total", "counter", "Units that failed in this run.", "kind", failed),
+        each("detour_jobs_failures_total", "counter", "Units that failed in this run, by kind.", "kind", tally.kinds),
         each("detour_jobs_worker_seconds_total", "counter", "Time of workers by part.", "part", tally.timings_s),
         histogram("detour_jobs_unit_seconds", "Time of a unit.", BOUNDS_S, tally.buckets, tally.unit_s),
     ]
-
-
-def _info(labels: dict[str, str]) -> Sample:
-    return Sample(value=1, labels=labels)

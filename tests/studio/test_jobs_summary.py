@@ -155,22 +155,26 @@ def test_a_line_of_progress_is_read_by_the_jobs_page() -> None:
 def test_the_text_file_keeps_to_the_format(tmp_path: Path) -> None:
     batch, file = a_batch(12), tmp_path / "detour.prom"
     progress = Progress(total=15, kept=2, done=11, failed=1, left_s=12.5, elapsed_s=100.0)
-    labels = {"batch": "b", "shard": "all", "machine": 'a "quoted"\\name\n'}
-    write_metrics(file, metrics_of(progress, a_tally(batch), labels))
+    write_metrics(file, metrics_of(progress, a_tally(batch)))
     found = parsed(file.read_text(encoding="utf-8"))
     assert found["detour_jobs_units"] == {(): 15.0}
     assert found["detour_jobs_left_seconds"] == {(): 12.5}
-    assert found["detour_jobs_units_failed_total"] == {(("kind", "MissingMotion"),): 1.0}
+    assert found["detour_jobs_units_failed_total"] == {(): 1.0}
+    assert found["detour_jobs_failures_total"] == {(("kind", "MissingMotion"),): 1.0}
     assert found["detour_jobs_worker_seconds_total"][(("part", "model"),)] == pytest.approx(60.0)
-    ((labelled, one),) = found["detour_jobs_info"].items()
-    assert one == 1.0
-    assert labelled[2] == ("machine", 'a \\"quoted\\"\\\\name\\n')
     buckets = found["detour_jobs_unit_seconds_bucket"]
     values = list(buckets.values())
     assert values == sorted(values)
     assert buckets[(("le", "2"),)] == 10.0
     assert buckets[(("le", "+Inf"),)] == found["detour_jobs_unit_seconds_count"][()] == 11.0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["detour.prom"]
+
+
+def test_drivers_on_one_machine_are_told_apart_by_labels() -> None:
+    texts = [exposition(metrics_of(Progress(total=1), Tally()), {"shard": f'1/2 "a"\\b\n{n}'}) for n in range(2)]
+    first, second = (set(parsed(text)["detour_jobs_units"]) for text in texts)
+    assert first == {(("shard", '1/2 \\"a\\"\\\\b\\n0'),)}
+    assert not first & second
 
 
 def test_numbers_that_are_not_finite_are_written_as_the_format_wants() -> None:
