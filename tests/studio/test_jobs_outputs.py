@@ -63,7 +63,10 @@ def test_a_recording_is_read_as_detour_imagine_reads_it_and_what_followed_when_i
     whole = moment_of(dataset, 0, 1.5, WISH)
     assert len(found.moment.clip) == found.moment.now + 1
     assert np.array_equal(found.moment.clip.video, whole.clip.video[: whole.now + 1])
-    assert np.array_equal(found.moment.observation().motion.deltas, whole.observation().motion.deltas)
+    ours, theirs = found.moment.observation().motion, whole.observation().motion
+    assert ours is not None
+    assert theirs is not None
+    assert np.array_equal(ours.deltas, theirs.deltas)
     assert found.moment.notes == whole.notes
     driven = whole.driven()
     assert driven is not None

@@ -101,7 +101,13 @@ def test_a_sweep_reads_its_moment_once_and_nobody_sees_it(
     begin: Callable[..., Small], drives: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     selective = replace(QUICK, memory="selective", recent=1, video_budget=1)
-    changes = [{}, {"seed": 1}, {"text": "turn right"}, {"sampling": selective}, {"sampling": selective, "seed": 1}]
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"text": "turn right"},
+        {"sampling": selective},
+        {"sampling": selective, "seed": 1},
+    ]
     requests = [asked(drives, seconds=1.0, outputs=("latents", "trajectory"), **change) for change in changes]
     swept, single = begin(*requests, name="swept"), begin(*requests, name="single")
     for work in single.batch.works:
