@@ -5,16 +5,22 @@ import threading
 import pytest
 from batch_folders import a_batch, content, failure_of, finish
 from flaky_s3 import BUCKET, FAULTS, flaky_s3, options_of
+from unit_work import asked, same_threads
 
 from studio.jobs.batch_folder import BatchFolder
+from studio.jobs.driver import run_batch
+from studio.jobs.engines.engine import Ended, EngineChoice
+from studio.jobs.events import read_events
 from studio.jobs.leases import Pace
 from studio.jobs.patience import Patience
 from studio.jobs.storage import Storage
+from studio.jobs.units import Setup, make_batch
+from studio.jobs.working import Worker
 from worldmodel.errors import BadRequest, OutputExists, Unreachable
 
 pytestmark = pytest.mark.slow
 
-UNITS = 8
+UNITS, ONE = 8, EngineChoice(workers=1)
 PACE = Pace(beat_s=0.3, dead_s=20.0, look_s=0.1, settle_s=0.1, turn_s=60.0)
 
 
@@ -28,6 +34,47 @@ def server():
 def sound(server):
     yield
     server.share, server.kinds = 0.0, FAULTS
+
+
+class HereEngine:
+    """One worker in this process.
+
+    Attributes:
+        left: Works until somebody pulls the plug.
+    """
+
+    def __init__(self, plan, left=1000):
+        self.worker, self.left, self.given = Worker(plan, "here"), left, []
+
+    @property
+    def free(self):
+        return 2 - len(self.given)
+
+    def give(self, work, skip=frozenset()):
+        self.given.append((work, skip))
+
+    def next(self, patience_s):
+        if not self.given:
+            return None
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        work, skip = self.given.pop(0)
+        return Ended(worker="here", work=work.number, outcomes=self.worker.do(work, skip))
+
+    def drop(self, work):
+        raise AssertionError("nothing takes too long")
+
+    def take_back(self):
+        numbers = tuple(work.number for work, _ in self.given)
+        self.given.clear()
+        return numbers
+
+    def close(self, *, now=False):
+        self.worker.close()
+
+    def facts(self):
+        return {"name": "here", "workers": 1}
 
 
 def patient():
@@ -66,6 +113,32 @@ def test_a_batch_is_complete_although_the_store_fails_at_random(server, tmp_path
     assert all(
         faults.get(kind, 0) > 0 for kind in ("refused", "dropped after all", "cut", "stalled", "failed after all")
     )
+
+
+def test_a_real_batch_in_a_failing_store_equals_one_on_a_disk(server, tmp_path, drives, checkpoint):
+    requests = [asked(drives, seed=seed, outputs=("mosaic", "latents", "trajectory")) for seed in range(4)]
+    batch = make_batch(
+        Setup(model=str(checkpoint), model_digest=""), requests, {"retry": {"attempts": 5, "wait_s": 0.1}}
+    )
+    address, options = f"s3://{BUCKET}/real", options_of(server)
+    server.share = 0.05
+    with same_threads():
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(
+                batch, address, ONE, options=options, scratch=str(tmp_path), make=lambda _, plan: HereEngine(plan, 2)
+            )
+        summary = run_batch(
+            batch, address, ONE, options=options, scratch=str(tmp_path), make=lambda _, plan: HereEngine(plan)
+        )
+        server.share = 0.0
+        run_batch(batch, str(tmp_path / "disk"), ONE, make=lambda _, plan: HereEngine(plan))
+    folder = BatchFolder.open(address, options)
+    assert (summary.exit_code, summary.failed) == (0, 0)
+    assert content(folder) == content(BatchFolder.open(tmp_path / "disk"))
+    assert [row["number"] for row in folder.rows()] == [0, 1, 2, 3]
+    events = list(read_events(folder.storage))
+    assert sum(event["event"] == "unit_done" for event in events) == 4
+    assert {"summary.json", "index.html"} <= set(folder.storage.names())
 
 
 def test_two_drivers_and_a_killed_one(server):
