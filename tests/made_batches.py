@@ -1,6 +1,6 @@
 """A batch's folder with finished units, made without a model: what was imagined is what followed, a little noisy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,10 @@ def shared_batch(dataset: Dataset, factory: pytest.TempPathFactory) -> Made:
     return _SHARED[dataset.path]
 
 
-def made_batch(root: Path, dataset: Dataset, *, address: str = "") -> Made:
+def made_batch(root: Path, dataset: Dataset, *, address: str = "", options: Mapping[str, Any] | None = None) -> Made:
     """Seven units; the last but one has failed, the one before it is not done."""
     batch = batch_of(requests_for(dataset))
-    folder = BatchFolder.begin(address or str(root / "out"), batch)
+    folder = BatchFolder.begin(address or str(root / "out"), batch, options)
     *done, _, failed, edited = batch.units
     with folder.lock():
         finish(folder, [*done, edited], dataset, root / "scratch")
@@ -95,7 +95,7 @@ def write_unit(unit: Unit, folder: Path, dataset: Dataset, rig: Rig) -> dict[str
     for number, camera in enumerate(rig.names):
         write_video(folder / "cameras" / f"{camera_file_name(camera)}.mp4", video[:, number], 8.0)
     write_video(folder / "mosaic.mp4", mosaic(video, rig), 8.0)
-    row = np.concatenate([video[i, 1].transpose(1, 2, 0) for i in (0, 3, 7)], axis=1)
+    row = np.concatenate([video[i, 1].transpose(1, 2, 0) for i in (0, len(video) // 2, -1)], axis=1)
     Image.fromarray(row).resize((576, 96)).save(folder / "poster.jpg")
     times = np.arange(len(video) + 1) / 8
     path = Trajectory(poses=np.stack([8 * times, 0 * times, 0 * times], axis=-1), times_s=times)
@@ -116,9 +116,10 @@ def write_unit(unit: Unit, folder: Path, dataset: Dataset, rig: Rig) -> dict[str
 
 
 def pictures(unit: Unit, dataset: Dataset) -> Array:
-    """What followed, noisy: uint8 [8, camera, 3, h, w]."""
+    """What followed, noisy: uint8 [time, camera, 3, h, w] at 8 Hz."""
     clip = unit.request.clip
     now = round(clip.at_s * 8)
-    frames = dataset.frames(clip.episode, np.arange(now + 1, now + 9)).astype(int)
+    last = now + round(unit.request.seconds * 8)
+    frames = dataset.frames(clip.episode, np.arange(now + 1, last + 1)).astype(int)
     noise = np.random.default_rng(unit.number).integers(-6, 7, frames.shape)
     return np.clip(frames + noise, 0, 255).astype(np.uint8)

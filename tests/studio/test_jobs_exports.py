@@ -172,6 +172,34 @@ def test_an_export_from_an_object_store_equals_one_from_a_disk(made, drives, tmp
         assert file.read_bytes() == (tmp_path / "memory" / file.name).read_bytes()
 
 
+@pytest.mark.slow
+def test_exports_sheets_index_and_scores_come_whole_out_of_an_object_store_that_fails_now_and_then(
+    made, drives, tmp_path
+):
+    from flaky_s3 import BUCKET, flaky_s3, options_of
+
+    from studio.jobs.contact_sheets import write_sheets
+    from studio.jobs.index import write_index
+    from studio.jobs.scores import score_batch
+
+    with flaky_s3(seed=11) as server:
+        address, options = f"s3://{BUCKET}/a batch", options_of(server)
+        made_batch(tmp_path, drives, address=address, options=options)
+        server.share = 0.1
+        export_batch(address, tmp_path / "s3", "webdataset", options=options)
+        folder = BatchFolder.open(address, options)
+        assert write_sheets(folder) == ("sheets/sheet-001.jpg",)
+        write_index(folder)
+        found = score_batch(address, ("psnr",), options=options)
+        assert sum(server.faults.values()) - server.faults[""] > 3
+        server.share = 0.0
+        assert len(folder.storage.read("index.html")) > 10_000
+    export_batch(str(made.out), tmp_path / "disk", "webdataset")
+    for file in (tmp_path / "disk").iterdir():
+        assert file.read_bytes() == (tmp_path / "s3" / file.name).read_bytes()
+    assert found.groups[0].scores.clips == 4
+
+
 def test_endings_in_shards_are_plain_and_differ():
     names = ["cameras/Vorn links ü.mp4", "cameras/vorn_links__.mp4", "cameras/json.mp4", "mosaic.mp4", "cameras/.mp4"]
     endings = member_endings(names)

@@ -3,8 +3,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_batches import NASTY, Made, shared_batch
+from made_batches import NASTY, Made, batch_of, finish, shared_batch
 
+from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.exports.finished import Finished
 from studio.jobs.exports.selection import Selection
 from studio.jobs.score_sides import Recordings
@@ -62,6 +63,21 @@ def test_a_metric_with_too_few_clips_or_frames_is_missing_with_its_reason(made):
     assert [score.name for score in group.scores.scores] == ["PSNR"]
     assert "1 frames are compared, but its network needs" in group.lacks["fvd"]
     assert any(line.startswith("  no fvd: ") for line in group.lines())
+
+
+def test_futures_are_compared_over_the_shortest_horizon_and_by_seconds_over_their_own(made, tmp_path):
+    first = made.batch.units[0].request
+    batch = batch_of([replace(first, seconds=seconds) for seconds in (0.5, 1.0, 6.0)])
+    folder = BatchFolder.begin(str(tmp_path / "out"), batch)
+    with folder.lock():
+        finish(folder, batch.units[:2], made.dataset, tmp_path / "scratch")
+    found = score_batch(str(tmp_path / "out"), ("psnr",), by="seconds")
+    assert [(group.title, group.units, group.frames) for group in found.groups] == [
+        ("all units", 2, 4),
+        ("seconds: 0.5 s", 1, 4),
+        ("seconds: 1 s", 1, 8),
+    ]
+    assert [one.why for one in found.left_out] == ["not done yet"]
 
 
 def test_nothing_to_compare_is_refused_with_a_way_out(made):

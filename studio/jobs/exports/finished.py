@@ -104,21 +104,21 @@ class Finished:
                 f"{self.title} has no '{name}', only {', '.join(facts) or 'nothing'}. Name it among the job's outputs and "
                 "run the batch again."
             )
-        try:
-            self.store.get(f"{place_of(self.key)}/{name}", to)
-        except FileNotFoundError as error:
-            raise self._damaged(name, "missing") from error
-        with to.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != facts[name].sha256:
-                raise self._damaged(name, "not what was written")
+        fault = self._copy(name, to, facts[name])
+        if fault and self.store.local is None:  # it may have been changed on its way
+            fault = self._copy(name, to, facts[name])
+        if fault:
+            raise BadDataset(
+                f"'{name}' of {self.title} is {fault}. Run the batch again; it checks what is there and does that unit again."
+            )
         return to
 
     @cached_property
     def _cameras(self) -> dict[str, str]:
         """Files by camera, as a unit with the output 'cameras' has them."""
-        from studio.runs import camera_file_name
+        from studio.jobs.outputs import camera_files
 
-        return {camera: f"cameras/{camera_file_name(camera)}.mp4" for camera in self.rig.names}
+        return dict(zip(self.rig.names, camera_files(self.rig), strict=True))
 
     @property
     def has_camera_videos(self) -> bool:
@@ -165,10 +165,15 @@ class Finished:
                 "Leave it out, or have it done again."
             ) from error
 
-    def _damaged(self, name: str, what: str) -> BadDataset:
-        return BadDataset(
-            f"'{name}' of {self.title} is {what}. Run the batch again; it checks what is there and does that unit again."
-        )
+    def _copy(self, name: str, to: Path, fact: FileFact) -> str:
+        """Copy a file; says what is wrong with it, '' for nothing."""
+        try:
+            self.store.get(f"{place_of(self.key)}/{name}", to)
+        except FileNotFoundError:
+            return "missing"
+        with to.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == fact.sha256
+        return "" if same else "not what was written"
 
 
 @dataclass(eq=False)

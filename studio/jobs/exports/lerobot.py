@@ -6,6 +6,7 @@ only; their motion is the one that was imagined, or commanded, between these.
 
 import math
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def unit_part(unit: Finished, folder: Path) -> Part:
         frequency_hz=unit.frequency_hz,
         has_motion=motion is not None,
         entry=_entry(unit, moves=motion is not None),
-        texts=tuple(_text_at(unit, frame / unit.frequency_hz) for frame in range(frames)),
+        texts=_texts(unit, frames),
         pictures={name: _statistics(file, infos[name]) for name, file in videos.items()},
     )
     columns = {} if motion is None else motion_columns(motion)
@@ -127,8 +128,15 @@ def _entry(unit: Finished, *, moves: bool) -> dict[str, Any]:
     }
 
 
-def _text_at(unit: Finished, time_s: float) -> str:
-    return next((text for start, end, text in unit.spoken if start <= time_s + 1e-9 < end), "")
+def _texts(unit: Finished, frames: int) -> tuple[str, ...]:
+    """What is said at every frame; '' for nothing."""
+    starts = [start for start, _, _ in unit.spoken]
+    found = []
+    for frame in range(frames):
+        time_s = frame / unit.frequency_hz + 1e-9
+        place = bisect_right(starts, time_s) - 1
+        found.append(unit.spoken[place][2] if place >= 0 and time_s < unit.spoken[place][1] else "")
+    return tuple(found)
 
 
 def _check_alike(first: Finished, kept: Part, unit: Finished, part: Part) -> None:
