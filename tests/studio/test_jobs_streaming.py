@@ -17,6 +17,7 @@ import pytest
 from flaky_s3 import BUCKET, FAULTS, flaky_s3, options_of
 from makers import make_observation
 from safetensors.torch import load_file
+from tiny_wan import write_tiny_wan
 
 from studio.jobs import streaming as streaming_module
 from studio.jobs.patience import Patience
@@ -29,6 +30,7 @@ from worldmodel.errors import BadRequest, Diverged
 from worldmodel.geometry import Motion, Trajectory
 from worldmodel.guidance import ScheduleGuide
 from worldmodel.io.video import read_frames, write_video
+from worldmodel.model import WorldModel
 from worldmodel.sampling import Sampling
 
 FRAMES, CHUNKS, SEGMENT = 26, 7, 2
@@ -355,6 +357,30 @@ def test_what_is_kept_may_lie_in_an_object_store(tiny_model: Any, tmp_path: Path
         assert partial.sizes() == {}
         if where != "memory":
             assert sum(server.faults[kind] for kind in server.kinds) > 3
+
+
+@pytest.mark.slow
+def test_a_tokenizer_with_a_memory_goes_on_alike(tmp_path: Path) -> None:
+    model = WorldModel.from_pretrained(f"wan:{write_tiny_wan(tmp_path / 'wan')}@32x64")
+
+    def streamed(out: Path, partial: Storage | None, until: int) -> Streamed:
+        def on_chunk(chunk: int, _: int) -> None:
+            if chunk == until:
+                raise Stopped
+
+        out.mkdir(exist_ok=True)
+        sinks = [[LatentsSink(out=out / "latents.safetensors"), camera_sink(out / "a.mp4", 0, 8.0)]]
+        given: dict[str, Any] = {"frames": 18, "seeds": [3], "sampling": ONE, "segment_chunks": 2, "sinks": sinks}
+        past = model.remember([make_observation(12, cameras=1)], ONE.empty_memory(4))
+        return stream(model, past, scratch=tmp_path, partial=partial, on_chunk=on_chunk, **given)
+
+    streamed(tmp_path / "whole", None, until=-1)
+    partial = Storage.at(tmp_path / "partial")
+    with pytest.raises(Stopped):
+        streamed(tmp_path / "out", partial, until=4)
+    assert streamed(tmp_path / "out", partial, until=-1).resumed_at == 2
+    assert files_in(tmp_path / "out") == files_in(tmp_path / "whole")
+    assert len(load_file(tmp_path / "out/latents.safetensors")["latents"]) == 5
 
 
 KILLED = """
