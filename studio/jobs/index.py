@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from studio.html_report import Block, Note, Section, Table
 from studio.jobs.contact_sheets import FOLDER as SHEETS
 from studio.jobs.index_page import Card, IndexContent, render_index
-from studio.jobs.tally import seconds_of
 from studio.jobs.unit_words import BY, clip_words, more_words, told_words, value_words
 from studio.jobs.units import Batch, Unit
 from studio.runs import commit, versions
@@ -36,13 +35,12 @@ def index_content(folder: "BatchFolder") -> IndexContent:
     """What the page shows."""
     batch, failures = folder.batch, folder.failures()
     units = {unit.key: unit for unit in batch.units}
-    rows = [row for row in folder.rows() if row["key"] in units]
-    cards = [_card(units[row["key"]], row) for row in rows]
-    sections = [*_scores(folder), *_means(cards), *_failed(failures, units), *_slowest(cards, rows)]
+    cards = [_card(units[row["key"]], row) for row in folder.rows()]
+    sections = [*_scores(folder), *_means(cards), *_failed(failures, units), *_slowest(cards)]
     sheets = [f"{SHEETS}/{name}" for name in folder.storage.names(SHEETS) if name.endswith(".jpg")]
     return IndexContent(
         title=str(batch.job.get("name") or f"Batch {batch.digest[:12]}"),
-        lead=_lead(batch, rows, len(failures)),
+        lead=_lead(batch, cards, len(failures)),
         cards=cards,
         sections=sections,
         sheets=sheets,
@@ -51,20 +49,22 @@ def index_content(folder: "BatchFolder") -> IndexContent:
 
 
 def _card(unit: Unit, row: Mapping[str, Any]) -> Card:
+    """What the page needs of a row of the manifest; the rest of it is let go."""
     return Card(
         unit=unit,
         files=tuple(sorted(file["name"] for file in row["files"])),
         scores=row["scores"],
-        computed_s=seconds_of(row["timings_s"]),
+        timings_s=row["timings_s"],
         warnings=len(row["warnings"]),
+        imagined_s=row["frames"] / row["frequency_hz"] if row["frequency_hz"] else 0.0,
+        bytes=row["bytes"],
     )
 
 
-def _lead(batch: Batch, rows: Sequence[Mapping[str, Any]], failed: int) -> str:
-    seconds = sum(row["frames"] / row["frequency_hz"] for row in rows if row["frequency_hz"])
-    size = sum(row["bytes"] for row in rows) / MB
-    open_units = len(batch.units) - len(rows) - failed
-    states = [f"{len(rows)} of {len(batch.units)} units are done"]
+def _lead(batch: Batch, cards: Sequence[Card], failed: int) -> str:
+    seconds, size = sum(card.imagined_s for card in cards), sum(card.bytes for card in cards) / MB
+    open_units = len(batch.units) - len(cards) - failed
+    states = [f"{len(cards)} of {len(batch.units)} units are done"]
     states += [f"{failed} failed"] if failed else []
     states += [f"{open_units} not done yet"] if open_units > 0 else []
     return f"{', '.join(states)}. {seconds:,.0f} s were imagined; {size:,.1f} MB."
@@ -96,20 +96,19 @@ def _failed(failures: "Sequence[Failure]", units: Mapping[str, Unit]) -> Iterato
     yield Section(heading="Failures", blocks=blocks)
 
 
-def _slowest(cards: Sequence[Card], rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
-    pairs = sorted(zip(cards, rows, strict=True), key=lambda pair: -pair[0].computed_s)[:SLOWEST]
-    if not pairs:
+def _slowest(cards: Sequence[Card]) -> Iterator[Section]:
+    some = sorted(cards, key=lambda card: -card.computed_s)[:SLOWEST]
+    if not some:
         return
-    table = [
-        (f"unit {card.unit.number}", f"{card.computed_s:.2f} s", _parts(row["timings_s"]), _words(card.unit))
-        for card, row in pairs
+    rows = [
+        (f"unit {card.unit.number}", f"{card.computed_s:.2f} s", _parts(card.timings_s), _words(card.unit))
+        for card in some
     ]
-    head = ("unit", "seconds", "of these", "asked for")
-    yield Section(heading="Slowest", blocks=[Table(head=head, rows=table)])
+    yield Section(heading="Slowest", blocks=[Table(head=("unit", "seconds", "of these", "asked for"), rows=rows)])
 
 
 def _parts(timings_s: Mapping[str, float]) -> str:
-    """Where the time went, most first."""
+    """Where the time went, most first; 'load' is the model's, which the worker's first unit waited for."""
     return ", ".join(
         f"{part} {value:.2f}" for part, value in sorted(timings_s.items(), key=lambda one: -one[1]) if value >= 0.005
     )

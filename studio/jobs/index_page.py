@@ -4,12 +4,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from studio.html_report import CSS, Section, Table, render_section
+from studio.jobs.tally import seconds_of
 from studio.jobs.unit_words import clip_words, more_words, told_words
 from studio.jobs.units import Unit
 from studio.runs import NOTICE
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 MORE_CSS, SCRIPT = ((HERE / f"index_page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
 SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 POLICY = (
-    "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src 'self' file:; media-src 'self' file:; style-src 'unsafe-inline'; "
     f"script-src 'sha256-{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'"
 )
 
@@ -31,15 +32,24 @@ class Card:
         unit: Its request.
         files: Names of its files.
         scores: Its own numbers.
-        computed_s: How long it took.
+        timings_s: Seconds by part, as in its Outcome.
         warnings: How many.
+        imagined_s: Seconds of its future.
+        bytes: Of its files.
     """
 
     unit: Unit
     files: tuple[str, ...]
     scores: Mapping[str, float]
-    computed_s: float = 0.0
+    timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: int = 0
+    imagined_s: float = 0.0
+    bytes: int = 0
+
+    @property
+    def computed_s(self) -> float:
+        """How long it took, without loading the model."""
+        return seconds_of(self.timings_s)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
