@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.jobs.engines.engine import EngineChoice
 from studio.jobs.storage import Storage
-from studio.jobs.units import Shard
+from studio.jobs.units import Shard, digest_of
 from worldmodel.errors import OutputExists
 
 FOLDER = "scratch"
@@ -18,9 +18,9 @@ FOLDER = "scratch"
 def scratch_of(storage: Storage, shard: Shard, wanted: str, choice: EngineChoice) -> Iterator[str]:
     """The address of a folder of this driver alone, which must hold the shard's lock.
 
-    With outputs on a disk it is OUT/scratch/NAME, on the same disk, so that finishing a unit moves nothing; whoever
-    works on this shard next finds and removes what a killed driver left. Otherwise it is below `wanted` or the
-    system's folder. On a cluster with outputs elsewhere it is '': every machine has its own.
+    With outputs on a disk it is OUT/scratch/NAME, on the same disk, so that finishing a unit moves nothing. Otherwise
+    it is in `wanted` or the system's folder. Whoever works on this shard next removes what a killed driver left. On a
+    cluster with outputs elsewhere it is `wanted` itself: every machine has its own.
 
     Raises:
         OutputExists: if it cannot be made.
@@ -38,17 +38,29 @@ def scratch_of(storage: Storage, shard: Shard, wanted: str, choice: EngineChoice
         yield str(place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-        if storage.local is not None and place.parent == storage.local / FOLDER and shard.of == 1:
-            with suppress(OSError):
+        if storage.local is not None and place.parent == storage.local / FOLDER:
+            with suppress(OSError):  # other shards' are in it
                 place.parent.rmdir()
 
 
 def _made(storage: Storage, shard: Shard, wanted: str) -> Path:
     if wanted or storage.local is None:
-        if wanted:
-            Path(wanted).mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"detour-jobs-{shard.name}-", dir=wanted or None))
+        return _elsewhere(Path(wanted or tempfile.gettempdir()), digest_of([storage.address, shard.name])[:12])
     place = storage.local / FOLDER / shard.name
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True, exist_ok=True)
+    while not place.is_dir():
+        with suppress(FileNotFoundError):  # another shard's driver has just removed the folder around it
+            place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _elsewhere(base: Path, name: str) -> Path:
+    """A folder that is found again by the next driver of the shard; another one if somebody else's has its name."""
+    base.mkdir(parents=True, exist_ok=True)
+    place = base / f"detour-jobs-{name}"
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        place.mkdir(mode=0o700)
+    except FileExistsError:
+        return Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=base))
     return place

@@ -14,6 +14,7 @@ from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.driver import run_batch
 from studio.jobs.engines.engine import EngineChoice, WorkerPlan
 from studio.jobs.events import read_events
+from studio.jobs.scratch import scratch_of
 from studio.jobs.stops import Stops
 from studio.jobs.storage import Storage
 from studio.jobs.summary import Summary, standing_lines, standing_of
@@ -87,6 +88,18 @@ def test_scratch_is_on_the_disk_of_the_outputs_and_gone_afterwards(site: Site) -
     assert Path(site.plans[0].scratch).parent == Path(site.out, "scratch").resolve()
     assert not Path(site.out, "scratch").exists()
     assert not left.exists()
+
+
+def test_scratch_elsewhere_is_cleared_by_the_next_driver_and_never_somebody_elses(tmp_path: Path) -> None:
+    storage = Storage.at("memory://scratch elsewhere")
+    with scratch_of(storage, Shard(), str(tmp_path), TWO) as first:
+        Path(first, "unfinished").touch()
+        with scratch_of(storage, Shard(), str(tmp_path), TWO) as second:  # as if the first had been killed
+            assert (first, list(Path(second).iterdir())) == (second, [])
+    Path(first).symlink_to(tmp_path)
+    with scratch_of(storage, Shard(), str(tmp_path), TWO) as other:
+        assert other != first
+    assert [path.name for path in tmp_path.iterdir()] == [Path(first).name]
 
 
 def test_what_was_interrupted_goes_on_and_nothing_is_done_twice(site: Site) -> None:
