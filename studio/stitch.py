@@ -72,6 +72,12 @@ class StitchedClip:
     placements: tuple[Placement, ...]
     provenance: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before trusting it."""
+        notes = self.provenance.get("notes")
+        return tuple(notes) if isinstance(notes, list) else ()
+
 
 def stitch(
     clip: Clip,

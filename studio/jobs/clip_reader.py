@@ -13,7 +13,6 @@ from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.units import ClipRef, EditChoice
 from studio.moments import Moment, Wish, editable, moment_of, path_ahead
 from studio.stitching import StitchRequest, sprite_for, stitched_for
-from worldmodel.clips import Clip
 from worldmodel.errors import BadDataset
 from worldmodel.geometry import Array, Trajectory
 from worldmodel.io.lerobot import Dataset
@@ -89,11 +88,13 @@ class EditedMoment:
         moment: The edited one.
         factual: The same frames without; of a recording without motion only the newest one.
         facts: What was done, for the unit's record.
+        notes: What to know of it.
     """
 
     moment: Moment
     factual: Moment
     facts: dict[str, object]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -200,5 +201,7 @@ def _stitched(clip: ClipRef, moment: Moment, edit: EditChoice) -> EditedMoment:
     factual = editable(moment)
     _, edited = stitched_for(request, factual, sprite_for(request))
     assert edited.stitched is not None
-    seen: Clip = edited.clip
-    return EditedMoment(moment=replace(factual, clip=seen), factual=factual, facts=dict(edited.stitched.provenance))
+    done = edited.stitched
+    return EditedMoment(
+        moment=replace(factual, clip=edited.clip), factual=factual, facts=dict(done.provenance), notes=done.notes
+    )

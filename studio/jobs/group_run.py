@@ -167,17 +167,18 @@ class GroupRun:
         recording, config = self.group.recording, self.model.config
         with self.timer.measure("score"):
             scores, warnings, compared = self._scores(sample, rollout)
-        moment = self.group.moment
+        moment, edited = self.group.moment, self.group.edited
+        notes = moment.notes if edited is None else (*moment.notes, *edited.notes)
         result = Result(
             unit=sample.unit,
             rig=sample.poster.rig,
             frequency_hz=config.frequency_hz if rollout else moment.clip.frequency_hz,
             driven=recording.driven,
             plans=sample.plans,
-            edit=None if self.group.edited is None else self.group.edited.facts,
+            edit=None if edited is None else edited.facts,
             scores=scores,
             compared=compared,
-            warnings=tuple(dict.fromkeys((*moment.notes, *sample.plans.warnings, *warnings))),
+            warnings=tuple(dict.fromkeys((*notes, *sample.plans.warnings, *warnings))),
         )
         if rollout is not None:
             result = replace(

@@ -67,9 +67,15 @@ def group_of(work: Work, reader: ClipReader, model: "LoadedModel", wish: Wish) -
         wish: How much is seen, and how far the driven path is wanted.
     Raises:
         BadInput: if the clip, the edit, the texts or the actions of a unit cannot be used.
+        MissingMotion: if a future with an edit is asked for, and the recording has no ego motion.
     """
     request = work.units[0].request
     recording = reader.read(request.clip, wish)
+    if request.edit is not None and request.seconds and recording.moment.clip.motion is None:
+        raise MissingMotion(
+            f"clip '{request.clip.id}' has no ego motion, so an edit cannot be kept at its place while the past goes by, and a "
+            "future goes on from several frames. Choose a clip with motion, or ask planners alone with seconds: 0."
+        )
     edited = None if request.edit is None else reader.edited(request.clip, wish, request.edit)
     seen = (recording.moment if edited is None else edited.moment).observation()
     driven = recording.driven

@@ -219,6 +219,7 @@ def test_what_fails_is_an_outcome_and_says_whether_to_try_again(
         replace(good, clip=replace(good.clip, at_s=0.1)),
         replace(good, actions=ActionChoice(kind="recorded"), seconds=9.0),
         asked(silent_drives, actions=ActionChoice(kind="constant")),
+        asked(silent_drives, edit=EditChoice()),
         replace(good, clip=replace(good.clip, digest="another")),
         replace(good, clip=replace(good.clip, id="gone")),
         replace(good, seed=1, clip=replace(good.clip, dataset=str(drives.path / "nowhere"))),
@@ -232,13 +233,15 @@ def test_what_fails_is_an_outcome_and_says_whether_to_try_again(
             "ClipTooShort",
             "BadMotion",
             "MissingMotion",
+            "MissingMotion",
             "BadDataset",
             "BadDataset",
             "BadDataset",
             "UnknownName",
         )
     ]
-    assert "run the job file again" in failed[3].message
+    assert "seconds: 0" in failed[3].message
+    assert "run the job file again" in failed[4].message
     [work] = small.batch.works[:1]
     for error in (Unreachable("the store is away."), OSError(28, "No space left on device")):
         monkeypatch.setattr(type(worker._folder), "store", _raising(error))
