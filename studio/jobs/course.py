@@ -126,8 +126,13 @@ class Course:
             elapsed_s=now - self._began,
             working_s=0.0 if self._first_ready is None else now - self._first_ready,
             imagined_s=tally.imagined_s,
-            left_s=self.pace.left(now, len(self._up) or self.workers),
+            left_s=self._left_s(now),
         )
+
+    def _left_s(self, now: float) -> float | None:
+        if self.stopping:
+            return self.pace.left_of_running(now)
+        return self.pace.left(now, len(self._up) or self.workers)
 
     def _tell(self, *, last: bool = False) -> None:
         self.telling.tell(self.progress(), self.book.tally, self.labels, last=last)
@@ -157,10 +162,10 @@ class Course:
         for number in self.engine.take_back():
             self.queue.put_back(number)
         count, left = len(self.queue.given), self.pace.left_of_running(self.clock())
-        self.events.write("stopping", why=reason, running=count, seconds_left=left)
+        self.events.write("stopping", why=reason, running=count, seconds_left=None if left is None else round(left, 1))
         self.telling.say(f"  stopping: {reason}")
         if count:
-            time = "for how long is not known" if left is None else f"about {duration(left)}"
+            time = "how long is not known" if left is None else f"about {duration(left)}"
             self.telling.say(
                 f"  {count} under way are finished first ({time}); Ctrl-C {self._once_more()} ends them now"
             )

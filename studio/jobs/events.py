@@ -17,7 +17,7 @@ may cost the last ones. NAME is the shard's. Every line has
     unit_failed      worker, work, key, number, kind, message, attempts, timings_s
     unit_again       worker, work, key, number, kind, message, attempt, wait_s
     worker_lost      worker, work, why
-    work_dropped     worker, work, seconds, limit_s
+    work_dropped     work, seconds, limit_s
     warned           message
     stopping         why, running, seconds_left
     run_ended        done, failed, missing, seconds, exit_code, stopped
