@@ -1,13 +1,13 @@
 """Scores of a batch's units, all together and in groups that share a value, from one reading of every clip."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from studio.jobs.comparisons import Group, LeftOut, all_of, frames_compared, groups_of, long_enough
 from studio.jobs.score_sides import Compared, Imagined, Recorded
-from studio.jobs.unit_words import value_words
 from studio.scoring import ScoreRequest, networks_for
-from worldmodel.errors import BadDataset, BadInput, BadRequest
+from worldmodel.errors import BadInput
 
 if TYPE_CHECKING:
     from eval_fid_fvd.cards import Score
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from eval_fid_fvd.results import Scores, Unreadable
 
 OnClip = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """A unit that is in no score, and why."""
-
-    number: int
-    key: str
-    why: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,19 +60,11 @@ class GroupScores:
         return [head, *table, *(f"  no {name}: {why}" for name, why in self.lacks.items())]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Group:
-    by: str
-    value: str
-    pairs: Sequence[Compared]
-    frames: int
-
-
 @dataclass(eq=False, kw_only=True)
 class _Gathering:
     """A group while clips are read: a collector for each metric, so that one that lacks clips takes nothing from others."""
 
-    group: _Group
+    group: Group
     collectors: dict[str, "Collector"]
     lacks: dict[str, str]
     keys: frozenset[str] = field(init=False)
@@ -138,78 +121,22 @@ def scored(
     Raises:
         BadDataset: if no unit is left, or units have unlike cameras or rates.
     """
-    frames = _frames(pairs, seconds)
-    whole, left_out = _long_enough(pairs, frames)
-    groups = [_Group(by="", value="", pairs=whole, frames=frames), *_groups(whole, sweeps, frames, seconds)]
+    frames = frames_compared(pairs, seconds)
+    whole, left_out = long_enough(pairs, frames)
+    groups = [Group(by="", value="", pairs=whole, frames=frames), *groups_of(whole, sweeps, frames, seconds)]
     networks = networks_for(request.metrics, request)
     passes = {
         length: [group for group in groups if group.frames == length]
         for length in dict.fromkeys(group.frames for group in groups)
     }
     read = _Reading(
-        request=request, networks=networks, on_clip=on_clip, count=sum(len(_all(some)) for some in passes.values())
+        request=request, networks=networks, on_clip=on_clip, count=sum(len(all_of(some)) for some in passes.values())
     )
     found: dict[int, GroupScores] = {}
     for some in passes.values():
         for group, scores in zip(some, read.scores(some), strict=True):
             found[id(group)] = scores
     return tuple(found[id(group)] for group in groups), (*left_out, *read.unreadable.values())
-
-
-def _frames(pairs: Sequence[Compared], seconds: float | None) -> int:
-    if not pairs:
-        raise BadDataset(
-            "no unit can be compared: none is finished, imagines, has single cameras and no edit. `detour jobs status` says "
-            "how the batch stands; add 'cameras' to the job's outputs."
-        )
-    shortest = min(pair.frames for pair in pairs)
-    if seconds is None:
-        return shortest
-    wanted = round(seconds * pairs[0].unit.frequency_hz)
-    if not 1 <= wanted <= shortest:
-        most = shortest / pairs[0].unit.frequency_hz
-        raise BadRequest(
-            f"{seconds:g} s are to be compared; units have {most:g} s. Ask for more than 0 and at most that."
-        )
-    return wanted
-
-
-def _long_enough(pairs: Sequence[Compared], frames: int) -> tuple[list[Compared], list[LeftOut]]:
-    kept = [pair for pair in pairs if pair.followed.frames >= frames]
-    left = [
-        LeftOut(
-            number=pair.unit.unit.number,
-            key=pair.unit.key,
-            why=f"its recording has {pair.followed.frames} frames after the moment, {frames} are compared",
-        )
-        for pair in pairs
-        if pair.followed.frames < frames
-    ]
-    if not kept:
-        most = max(pair.followed.frames for pair in pairs)
-        raise BadDataset(
-            f"no recording has {frames} frames after the moment that a unit goes on from, at most {most}. Compare less "
-            f"with --seconds {most / pairs[0].unit.frequency_hz:g}, or choose earlier moments."
-        )
-    return kept, left
-
-
-def _groups(pairs: Sequence[Compared], sweeps: Sequence[str], frames: int, seconds: float | None) -> Iterator[_Group]:
-    """Groups by value, in the order of the units; what all have in common makes none."""
-    for by in sweeps:
-        values: dict[str, list[Compared]] = {}
-        for pair in pairs:
-            values.setdefault(value_words(pair.unit.request, by), []).append(pair)
-        for value, some in values.items() if len(values) > 1 else ():
-            own = by == "seconds" and seconds is None
-            length = min(pair.frames for pair in some) if own else frames
-            kept = [pair for pair in some if pair.followed.frames >= length]
-            yield _Group(by=by, value=value, pairs=kept, frames=length)
-
-
-def _all(groups: Sequence[_Group]) -> list[Compared]:
-    """Units of any of the groups, each once."""
-    return list({pair.unit.key: pair for group in groups for pair in group.pairs}.values())
 
 
 @dataclass(eq=False, kw_only=True)
@@ -223,13 +150,13 @@ class _Reading:
     done: int = 0
     unreadable: dict[str, LeftOut] = field(default_factory=dict)
 
-    def scores(self, groups: Sequence[_Group]) -> list[GroupScores]:
+    def scores(self, groups: Sequence[Group]) -> list[GroupScores]:
         """Of groups with the same number of frames."""
         from eval_fid_fvd.conversion import ConvertedClips
         from eval_fid_fvd.extraction import FrameWindow, extracted
         from eval_fid_fvd.results import Unreadable
 
-        pairs, frames = _all(groups), groups[0].frames
+        pairs, frames = all_of(groups), groups[0].frames
         if not pairs:
             return [_nothing(group) for group in groups]
         a, b = Imagined(pairs), Recorded(pairs)
@@ -258,7 +185,7 @@ class _Reading:
         size = Resize(width_px=a.rig.width_px, height_px=a.rig.height_px)
         return ScoreOptions(frames=frames, steps=(size,), device=self.request.device, seed=self.request.seed)
 
-    def _gathering(self, group: _Group, sides: "tuple[ConvertedClips, ...]", options: "ScoreOptions") -> _Gathering:
+    def _gathering(self, group: Group, sides: "tuple[ConvertedClips, ...]", options: "ScoreOptions") -> _Gathering:
         from eval_fid_fvd.collector import Collector
         from eval_fid_fvd.metrics import metrics_of
 
@@ -280,7 +207,7 @@ class _Reading:
         )
 
 
-def _nothing(group: _Group) -> GroupScores:
+def _nothing(group: Group) -> GroupScores:
     lacks = {"everything": "no recording is long enough"}
     return GroupScores(
         by=group.by, value=group.value, units=0, moments=0, frames=group.frames, scores=None, lacks=lacks

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.jobs.comparisons import LeftOut
 from studio.jobs.exports.finished import Finished, FinishedUnits
 from studio.jobs.exports.selection import ALL, Selection
-from studio.jobs.score_groups import GroupScores, LeftOut, scored
+from studio.jobs.score_groups import GroupScores, scored
 from studio.jobs.score_sides import Compared, Recordings
 from studio.jobs.unit_words import BY
 from studio.runs import NOTICE
