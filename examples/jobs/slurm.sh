@@ -30,16 +30,29 @@ detour jobs run "$job" --out "$out" --shard "$shard" \
     --scratch "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}" "$@" &
 driver=$!
 
-# Slurm asks this script to end 300 s before the time is over (B:TERM@300). The driver then finishes what its workers are at, or
-# keeps their checkpoints, and ends with 143; the task goes back into the queue and goes on where it was.
-trap 'kill -TERM "$driver" 2>/dev/null' TERM
-wait "$driver"
-code=$?
-while kill -0 "$driver" 2>/dev/null; do # the first `wait` ends with the signal, the driver a little later
+# Slurm asks this script to end 300 s before the time is over (B:TERM@300). The driver then finishes what its workers are at. What
+# is not finished after PATIENCE seconds is ended: long rollouts keep their checkpoints. The task goes back into the queue and goes on.
+patience=${PATIENCE:-240}
+asked=
+stop() {
+    asked=yes
+    kill -TERM "$driver" 2>/dev/null
+    (
+        sleep "$patience"
+        kill -TERM "$driver" 2>/dev/null
+    ) >/dev/null 2>&1 &
+    killer=$!
+}
+trap stop TERM
+
+code=0
+while :; do # a signal ends `wait` before the driver has ended
     wait "$driver"
     code=$?
+    kill -0 "$driver" 2>/dev/null || break
 done
-if [ "$code" -eq 143 ]; then
+[ -n "$asked" ] && kill "$killer" 2>/dev/null
+if [ -n "$asked" ] && [ "$code" -ne 0 ]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 fi
 exit "$code"

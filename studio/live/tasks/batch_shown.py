@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 
 from studio.html_report import Table
@@ -20,7 +20,6 @@ MOST_ROWS = 200
 MOST_POSTERS = 24
 POSTER_BYTES = 400_000
 KEY = re.compile(r"[0-9a-f]{8,64}")
-POSTER = re.compile(r'src="(?P<path>[^"]{1,200}\.jpg)"')
 ORDER = ("running", "again", "failed", "waiting", "done")  # in which units are listed
 
 
@@ -95,20 +94,12 @@ def _picture(path: Path) -> str:
 
 
 def index_of(view: TaskView) -> str:
-    """The batch's own page in a frame without scripts, with its posters in it."""
+    """The batch's own page in a frame without scripts; downloaded with its units it lists and filters them."""
     out = folder_of(view)
     path = None if out is None else out / "index.html"
-    if out is None or path is None or not path.is_file() or path.stat().st_size > MOST_BYTES:
+    if path is None or not path.is_file() or path.stat().st_size > MOST_BYTES:
         return shown.problem("this batch has no page that can be shown here. Download it instead.")
-    left = [MOST_POSTERS]
-
-    def within(found: re.Match[str]) -> str:
-        inside = (out / unescape(found["path"])).resolve()
-        left[0] -= 1
-        picture = _picture(inside) if left[0] >= 0 and inside.is_relative_to(out.resolve()) else ""
-        return f'src="{picture}"' if picture else found[0]
-
-    return framed(POSTER.sub(within, path.read_text(encoding="utf-8")), "All units of the batch")
+    return framed(path.read_text(encoding="utf-8"), "The batch's page")
 
 
 def unit_of(view: TaskView, key: str) -> str:

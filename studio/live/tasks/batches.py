@@ -53,7 +53,7 @@ def planned(text: str, site: "Site", session: str, workers: int = 1) -> Planned:
         raise BadTable(f"{HERE} holds no `field: value` lines. Use the controls above, or write e.g. `clips:`.")
     ready = guarded(content, site, session)
     job = _checked(text, ready, site)
-    batch = expand(job, cache=site.visitors.folder(session) / "cache")
+    batch = expand(job)
     return Planned(text=dumped(ready), batch=batch, estimate=estimate(batch, workers))
 
 
