@@ -17,6 +17,7 @@ from studio.jobs.job_file import Job, Part
 from studio.jobs.job_sweep import ConstantActions, EditWish, FileActions, Schedule
 from studio.jobs.job_values import Numbers
 from studio.jobs.units import ActionChoice, Batch, ClipRef, EditChoice, UnitRequest, make_batch
+from worldmodel.config import WorldModelConfig
 from worldmodel.errors import BadInput, BadRequest
 from worldmodel.guidance import parse_schedule
 from worldmodel.io.lerobot import Dataset
@@ -54,31 +55,30 @@ def expand(
     job = job.with_execution(model=model, batch=batch, threads=threads, device=device)
     _check_count(job, [max(1, _fewest(part)) for part in job.parts()])
     files = model_files(job.model)
-    config = files.config
     library, problems = Library(cache=cache, options=options, out=out), Problems()
-    found = [
-        [one for clips in part.clips for one in chosen_moments(clips, wish_for(config, horizon), library, problems)]
-        for part in job.parts()
-        for horizon in (max(part.sweep.seconds),)
-    ]
-    _check_count(job, list(map(len, found)))
-    actions = [_actions(part, config.frequency_hz) for part in job.parts()]
-    for part, moments, driven in zip(job.parts(), found, actions, strict=True):
-        _check_recorded(part, moments, driven, problems)
-    refs = _references([one for moments in found for one in moments], library, problems, on_clip)
+    moments = [_moments(part, files.config, library, problems) for part in job.parts()]
+    _check_count(job, list(map(len, moments)))
+    actions = [_actions(part, files.config.frequency_hz) for part in job.parts()]
+    parts = list(zip(job.parts(), moments, actions, strict=True))
+    for part, found, driven in parts:
+        _check_recorded(part, found, driven, problems)
+    everything = [one for found in moments for one in found]
+    refs = _references(everything, library, problems, on_clip)
     if job.one_rig:
-        _check_rigs([one for moments in found for one in moments], problems)
+        _check_rigs(everything, problems)
     problems.raise_any()
     requests = [
-        request
-        for part, moments, driven in zip(job.parts(), found, actions, strict=True)
-        for request in _requests(part, [refs[_name(one)] for one in moments], driven)
+        one for part, found, driven in parts for one in _requests(part, [refs[_name(one)] for one in found], driven)
     ]
-    if not requests:
-        raise BadRequest("the job comes to no unit at all. Name clips that have moments, and leave no list empty.")
     planners = sorted({name for part in job.parts() for name in part.planners})
     setup = setup_of(job.model, planners, files=files, **job.execution.model_dump())
     return make_batch(setup, requests, job.to_json())
+
+
+def _moments(part: Part, config: WorldModelConfig, library: Library, problems: Problems) -> list[Chosen]:
+    """The moments of all entries; where no times are named, those that suit the longest horizon, for all horizons."""
+    wish = wish_for(config, max(part.sweep.seconds))
+    return [one for clips in part.clips for one in chosen_moments(clips, wish, library, problems)]
 
 
 def _fewest(part: Part) -> int:
