@@ -271,6 +271,7 @@ def _expanded(
         cache=cache,
         options=_options(storage),
         out=out,
+        on_clip=counter("recordings looked at"),
     )
 
 
