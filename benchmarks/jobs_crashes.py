@@ -36,6 +36,7 @@ FPS, SECONDS_OF_CLIP, MOMENTS = 8, 6, (2.0, 2.5, 3.0, 3.5)
 TEXTS = (None, "turn left", "turn right", "stop", "keep going")
 VARYING = ("timings_s", "peak_bytes", "made")  # of unit.json
 OUTPUTS = ["mosaic", "cameras", "latents", "trajectory", "scores"]
+WORKERS = ("engines.local_worker", "ray::RayWorker")  # in the command lines of workers
 PATIENCE_S = 1800.0
 
 
@@ -150,13 +151,13 @@ def _write_recording(folder: Path) -> None:
 def kills_of(seed: int, kills: int, units: int, workers: int, unit_s: float) -> list[Kill]:
     """When who is killed: one in five while workers come up, the others spread over the batch; the same for the same seed."""
     draw = random.Random(seed)
-    moments = sorted(draw.sample(range(units - workers), kills))
+    moments = sorted(draw.sample(range(units * 4 // 5 - workers), kills))  # some are left for the last delays
     early = set(draw.sample(range(kills), kills // 5))
     return [
         Kill(
             victim="driver" if number in early else draw.choice(("worker", "driver")),
             after=-1 if number in early else moments[number],
-            delay_s=draw.uniform(0, 4.0 if number in early else 2 * unit_s),
+            delay_s=draw.uniform(0, 4.0 if number in early else min(2 * unit_s, 1.0)),
         )
         for number in range(kills)
     ]
@@ -190,6 +191,11 @@ class Run:
         return self.process is not None and self.process.poll() is None
 
     @property
+    def over(self) -> bool:
+        """Whether the driver ended by itself."""
+        return self.process is not None and (self.process.poll() or 0) >= 0 and not self.running
+
+    @property
     def finished(self) -> int:
         """Units whose output is there."""
         return sum(1 for _ in self.out.glob("units/*/*/unit.json"))
@@ -215,8 +221,14 @@ class Run:
     def _workers(self) -> list[psutil.Process]:
         assert self.process is not None
         found = psutil.Process(self.process.pid).children(recursive=True)
-        names = [(child, " ".join(child.cmdline())) for child in found if child.is_running()]
-        return [child for child, name in names if "local_worker" in name or "ray::RayWorker" in name]
+        return [child for child in found if any(name in _command(child) for name in WORKERS)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def crash(run: Run, kills: Sequence[Kill], seed: int) -> list[Kill]:
@@ -227,10 +239,11 @@ def crash(run: Run, kills: Sequence[Kill], seed: int) -> list[Kill]:
         while run.running and run.finished < kill.after:
             time.sleep(0.02)
         time.sleep(kill.delay_s)
-        if not run.running:
+        while run.running and not run.kill(kill.victim, draw):
+            time.sleep(0.05)  # until a worker is up
+        if run.over:
             break
-        if run.kill(kill.victim, draw):
-            happened.append(kill)
+        happened.append(kill)
         if not run.running:
             run.start()
     for _ in range(3):  # a unit whose worker was killed too often is done by the next run

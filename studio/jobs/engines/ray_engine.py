@@ -5,7 +5,9 @@ folder itself. So that folder, the model and the recordings must have the same a
 """
 
 import os
+import secrets
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +213,8 @@ def _connected(address: str, cores: int) -> tuple[Any, bool]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a late call must not start Ray again
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not address and "ray" not in sys.modules:
+        _protect()
     try:
         import ray
     except ImportError as error:
@@ -227,10 +231,17 @@ def _connected(address: str, cores: int) -> tuple[Any, bool]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             what = f"no Ray cluster answers at '{address}'" if address else "Ray does not start on this machine"
             raise DetourError(
-                f"{what}: {_short(error)}. A cluster that runs the same Ray ({ray.__version__}) is needed. "
-                "Check --address and `ray status`, or use --engine local."
+                f"{what}: {_short(error)}. A cluster that runs the same Ray ({ray.__version__}) is needed. Check --address and "
+                "`ray status`, set RAY_AUTH_MODE=token if the cluster asks for its token, or use --engine local."
             ) from error
     return ray, True
+
+
+def _protect() -> None:
+    """A token of its own for the Ray that will start here, before it is imported; else Ray would leave one in the home folder."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @contextmanager
