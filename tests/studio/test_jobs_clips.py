@@ -139,6 +139,13 @@ def test_everything_that_is_wrong_with_clips_is_said_at_once(copied: Callable[[s
         problems.raise_any()
 
 
+def test_a_rate_that_is_no_number_is_a_problem_of_its_dataset(copied: Callable[[str], Path]) -> None:
+    info = copied("endless") / "meta" / "info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fps": float("inf")}))
+    with pytest.raises(BadRequest, match="fps is inf"):
+        _chosen({"dataset": str(info.parent.parent), "at_s": "every 1"})
+
+
 def test_a_digest_names_what_is_read_and_not_where_it_lies(drives: Dataset, copied: Callable[[str], Path]) -> None:
     path = copied("moved")
     before, moved = ClipDigests(drives), ClipDigests(Dataset.open(path))

@@ -55,7 +55,7 @@ def checked_info(path: Path) -> dict[str, Any]:
             f"'{path}' has format version {version}; we read LeRobot {VERSION}. Convert it with lerobot's own converter."
         )
     features, rate = info.get("features"), info.get("fps")
-    if not isinstance(features, Mapping) or not isinstance(rate, int | float) or not rate > 0:
+    if not isinstance(features, Mapping) or not isinstance(rate, int | float) or not 0 < rate < np.inf:
         raise BadDataset(f"'{path}/meta/info.json' needs 'features' and a positive 'fps'; fps is {rate!r}. Repair it.")
     if not video_keys(info):
         raise BadDataset(
