@@ -9,7 +9,7 @@ OUT/partial/KEY/                           checkpoints of a long unit that is un
 OUT/locks/                                 who is at work
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -22,11 +22,16 @@ from studio.jobs.leases import Holder, Pace
 from studio.jobs.patience import Patience
 from studio.jobs.roster import Roster
 from studio.jobs.seat import Seat
-from studio.jobs.standing import Standing, look, present
+from studio.jobs.standing import Standing, complete, look
 from studio.jobs.storage import Storage
 from studio.jobs.unit_folder import in_threads, is_stored, read_record, store_unit, stored_files
 from studio.jobs.units import Batch, FileFact, Outcome, Shard, Unit
 from worldmodel.errors import BadDataset, BadRequest, DetourError, OutputExists
+
+
+def _nobody(line: str) -> None:
+    """Tell nobody."""
+    del line
 
 
 class BatchFolder:
@@ -96,13 +101,22 @@ class BatchFolder:
         return plan_files.read_plan(self.storage, self.facts)
 
     @contextmanager
-    def lock(self, shard: Shard | None = None) -> Iterator[None]:
+    def lock(self, shard: Shard | None = None, tell: Callable[[str], None] = _nobody) -> Iterator[None]:
         """Be the driver of a shard while the block runs; its manifest is written at the end, however it ends.
+
+        Args:
+            shard: Which; None for all.
+            tell: Gets a line if one must wait.
 
         Raises:
             OutputExists: if somebody else is; the message names who and since when.
         """
         shard = shard or Shard()
+        if any(name.endswith(locks.LEASE) for name in self.storage.names(locks.FOLDER)):
+            tell(
+                f"another driver was at work on '{self.storage.address}' or still is; it is watched for a sign of life, "
+                f"for {self._pace.dead_s:.0f} s at most"
+            )
         with locks.turn(self.storage, self._pace):
             seat = self._sit_down(shard)
         self._seat = seat
@@ -199,7 +213,7 @@ class BatchFolder:
 
         Rows that a crash kept out of the manifest are read from the units.
         """
-        yield from manifest.rows_of(self._complete())
+        yield from manifest.rows_of(complete(self.storage, self._roster))
 
     def failures(self) -> tuple[Failure, ...]:
         """Units of the plan that could not be done, in order of their numbers."""
@@ -242,22 +256,6 @@ class BatchFolder:
         table = manifest.read_parts(self.storage) if self._seat is None else self._seat.table
         roster = self._roster
         return look(self.storage, roster.of(shard or Shard()), table, set(roster.numbers), check)
-
-    def _complete(self) -> Any:
-        """All rows that can be had."""
-        import pyarrow as pa
-
-        stored = manifest.planned(manifest.read_parts(self.storage), self._roster.numbers)
-        known, there = set(stored["key"].to_pylist()), present(self.storage, sizes=False)
-        fresh = [key for key in there if key in self._roster.numbers and key not in known]
-        rows = [row for row in in_threads(self.storage, self._row_of, fresh) if row is not None]
-        kept = stored.filter(pa.array([key in there for key in stored["key"].to_pylist()], pa.bool_()))
-        return pa.concat_tables([kept, manifest.table_of(rows)])
-
-    def _row_of(self, key: str) -> dict[str, Any] | None:
-        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            return manifest.row_of(self._roster.units[key], read_record(self.storage, key))
-        return None
 
     def _write_history(self, shard: Shard) -> None:
         driver = asdict(Holder.here(shard)) | plan_files.made_with()

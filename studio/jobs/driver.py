@@ -102,7 +102,7 @@ def run_batch(
     )
     folder, summary = BatchFolder.begin(out, batch, options), None
     try:
-        with folder.lock(shard), EventLog(folder.storage, shard.name, clock) as events:
+        with folder.lock(shard, asked.telling.say), EventLog(folder.storage, shard.name, clock) as events:
             standing = folder.look(shard, check)
             with scratch_of(folder.storage, shard, scratch, engine) as place:
                 plan = WorkerPlan(setup=batch.setup, out=out, scratch=place, cache=cache or "", options=options)

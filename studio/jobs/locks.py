@@ -18,6 +18,7 @@ from studio.jobs.units import Shard
 from worldmodel.errors import OutputExists
 
 FOLDER = "locks"
+LEASE = ".lease"
 TURN = "turn"  # held for a moment by whoever begins, so that beginners do so one after the other
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 
@@ -105,9 +106,9 @@ def _looked(storage: Storage, pace: Pace) -> tuple[tuple[Holder, ...], list[str]
     """Drivers that live, and names of leases whose holders do not."""
     names = [name for name in storage.names(FOLDER) if name.rpartition(".")[0] != TURN]
     held = [_read(storage, name) for name in names if name.endswith(".lock") and _flocked(_path(storage, name))]
-    leases = [f"{FOLDER}/{name}" for name in names if name.endswith(".lease")]
+    leases = [f"{FOLDER}/{name}" for name in names if name.endswith(LEASE)]
     alive_ones = living(storage, leases, pace)
-    alive = {f"{FOLDER}/{one.shard}.lease" for one in alive_ones}
+    alive = {f"{FOLDER}/{one.shard}{LEASE}" for one in alive_ones}
     found = sorted([*held, *alive_ones], key=lambda one: (one.of, one.index))
     return tuple(found), [name for name in leases if name not in alive]
 
@@ -122,7 +123,7 @@ def _take(storage: Storage, name: str, holder: Holder, pace: Pace) -> Hold | Non
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise refusal(storage.address, error) from error
-    return take_lease(storage, f"{FOLDER}/{name}.lease", holder, pace)
+    return take_lease(storage, f"{FOLDER}/{name}{LEASE}", holder, pace)
 
 
 def _flock(storage: Storage, name: str, holder: Holder) -> Hold | None:

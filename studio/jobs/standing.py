@@ -3,11 +3,13 @@
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studio.jobs.manifest import row_of, rows_of
+from studio.jobs.manifest import planned, read_parts, row_of, rows_of, table_of
+from studio.jobs.roster import Roster
 from studio.jobs.storage import Storage
 from studio.jobs.unit_folder import RECORD, facts_of, fault_of_content, fault_of_sizes, in_threads, read_record
 from studio.jobs.units import FileFact, Unit
@@ -44,14 +46,14 @@ class Standing:
         return sum(self.done.values())
 
 
-def look(storage: Storage, units: Iterable[Unit], table: Any, planned: set[str], check: str) -> Standing:
+def look(storage: Storage, units: Iterable[Unit], table: Any, keys: set[str], check: str) -> Standing:
     """How units stand; nothing is changed.
 
     Args:
         storage: The batch's folder.
         units: To look at.
         table: The manifest, as far as it is known.
-        planned: Keys of all units of the plan.
+        keys: Of all units of the plan.
         check: 'checksum' reads all bytes, 'size' compares sizes, 'none' believes that a unit with a record is whole.
 
     Raises:
@@ -70,9 +72,27 @@ def look(storage: Storage, units: Iterable[Unit], table: Any, planned: set[str],
         done=done,
         missing=tuple(unit for unit in units if unit.key not in done),
         damaged=damaged,
-        stale=sum(key not in planned for key in there),
+        stale=sum(key not in keys for key in there),
         found=tuple(row for _, row, fault in looked if row is not None and not fault),
     )
+
+
+def complete(storage: Storage, roster: Roster) -> Any:
+    """Rows of all finished units of a plan: those of the manifest, and those that a crash kept out of it, from the units."""
+    import pyarrow as pa
+
+    stored, there = planned(read_parts(storage), roster.numbers), present(storage, sizes=False)
+    known = set(stored["key"].to_pylist())
+    fresh = [roster.units[key] for key in there if key in roster.numbers and key not in known]
+    rows = [row for row in in_threads(storage, lambda unit: _row(storage, unit), fresh) if row is not None]
+    kept = stored.filter(pa.array([key in there for key in stored["key"].to_pylist()], pa.bool_()))
+    return pa.concat_tables([kept, table_of(rows)])
+
+
+def _row(storage: Storage, unit: Unit) -> dict[str, Any] | None:
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return row_of(unit, read_record(storage, unit.key))
+    return None
 
 
 def present(storage: Storage, *, sizes: bool) -> dict[str, dict[str, int]]:

@@ -283,8 +283,10 @@ def test_a_lease_that_stands_still_is_taken_over(tmp_path, monkeypatch):
         lease = folder.storage.read("locks/all.lease")
     folder.storage.write("locks/all.lease", lease)  # its driver was killed
     folder.storage.write("locks/turn.lease", lease)  # while another one began
-    with reopen(address).lock():
+    said: list[str] = []
+    with reopen(address).lock(tell=said.append):
         assert folder.storage.read("locks/all.lease") != lease
+    assert "watched for a sign of life" in said[0]
     assert folder.storage.names("locks") == []
 
 
