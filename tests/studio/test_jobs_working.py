@@ -194,8 +194,13 @@ def test_an_edit_is_the_one_of_detour_stitch_and_planners_answer_with_and_withou
 
 def test_planners_alone_need_no_future(begin: Callable[..., Small], drives: Dataset) -> None:
     outputs = ("trajectory", "scores")
-    small = begin(asked(drives, seconds=0.0, planners=("constant-velocity",), metrics=("ade",), outputs=outputs))
-    [outcome] = done(small)
+    request = asked(drives, seconds=0.0, planners=("constant-velocity",), metrics=("ade",), outputs=outputs)
+    small = begin(
+        request, replace(request, edit=EditChoice(variant="empty")), replace(request, edit=EditChoice(x_m=-40.0))
+    )
+    outcome, _ = done(small, 0, 1)
+    unseen = small.worker().do(small.batch.works[2])[0]
+    assert (unseen.kind, unseen.again) == ("BadEdit", False)
     assert set(small.files()) == {"unit.json", "poster.jpg", "scores.json", "trajectory.parquet"}
     assert (small.record()["imagined"], outcome.chunks) == (False, 0)
     assert set(json.loads(small.path("scores.json").read_text())["scores"]) == {
