@@ -1,4 +1,4 @@
-"""Clips brought to one size and one rate before they are scored; what was done is written on the card."""
+"""Clips brought to one size, one rate and one order of cameras before they are scored; what changes them is on the card."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,25 @@ class ConvertedClips:
         source: Where the frames come from.
         steps: How pictures are resized and cropped, in this order.
         frequency_hz: Of frame k the nearest in time is taken; None leaves the rate.
+        cameras: The order that cameras are wanted in; where their names are others, they stay as they are.
     Raises:
         BadRequest: if the rate is unknown or lower than wanted: frames are never invented.
     """
 
-    def __init__(self, source: ClipSource, steps: Sequence[PictureStep], frequency_hz: float | None) -> None:
+    def __init__(
+        self,
+        source: ClipSource,
+        steps: Sequence[PictureStep],
+        frequency_hz: float | None,
+        cameras: Sequence[str] | None = None,
+    ) -> None:
         self._source, self._steps, self._done = source, tuple(steps), set[str]()
         self._every = self._thinning(source, frequency_hz)
         self.label, self.names, self.codec = source.label, source.names, source.codec
-        self.cameras, self.rig = source.cameras, source.rig
+        named_alike = cameras is not None and sorted(cameras) == sorted(source.cameras)
+        self.cameras = tuple(cameras) if named_alike and cameras else source.cameras
+        self._order = [source.cameras.index(camera) for camera in self.cameras]
+        self.rig = source.rig
         self.frequency_hz = source.frequency_hz if frequency_hz is None else frequency_hz
 
     def length(self, name: str) -> int:
@@ -39,6 +49,8 @@ class ConvertedClips:
     def read(self, name: str, indices: Array) -> UInt8[Array, "time camera 3 h w"]:
         """Frames of one clip by their numbers at the new rate."""
         video = self._source.read(name, np.floor(np.asarray(indices) * self._every + 0.5).astype(np.int64))
+        if self.cameras != tuple(self._source.cameras):
+            video = video[:, self._order]
         for step in self._steps:
             before, video = video, step(video)
             if video is not before:

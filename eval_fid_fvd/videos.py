@@ -94,7 +94,8 @@ def score_sources(
     _check_rates(a, b, options)
     if options.paired:
         _check_names(a, b)
-    sides = tuple(ConvertedClips(side, options.steps, options.frequency_hz) for side in (a, b))
+    order = (a if b.rig is None else b).cameras  # files come by name, cameras of a dataset as its rig has them
+    sides = tuple(ConvertedClips(side, options.steps, options.frequency_hz, order) for side in (a, b))
     collector = Collector(sides, chosen, networks, options)
     count = len(a.names) + (0 if options.paired else len(b.names))
     for done, clip in enumerate(_clips(sides, collector.needed, options), start=1):

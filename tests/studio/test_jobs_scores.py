@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from made_batches import NASTY, Made, batch_of, finish, shared_batch
 from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.exports.finished import Finished
 from studio.jobs.exports.selection import Selection
+from studio.jobs.manifest import place_of
 from studio.jobs.score_sides import Recordings
 from studio.jobs.scores import score_batch, sweeps_of
+from studio.scoring import ScoreRequest, run_score
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.io.lerobot import Dataset
 
@@ -97,3 +100,16 @@ def test_a_recording_that_was_changed_since_is_not_compared_with(made):
     other = replace(unit.request, clip=replace(unit.request.clip, digest="of another recording"))
     with pytest.raises(BadDataset, match=r"recording 'one' of .* was changed. Bring that one back"):
         Recordings(Path).after(replace(unit, unit=replace(unit.unit, request=other)))
+
+
+def test_a_unit_scores_as_detour_score_scores_its_films_against_the_same_moment(made, tmp_path):
+    unit = made.batch.units[0]
+    (tmp_path / "run" / "videos").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
+    shutil.copytree(made.out / place_of(unit.key) / "cameras", tmp_path / "run" / "videos" / "imagined")
+    request = ScoreRequest(a=str(tmp_path / "run"), b=f"{made.dataset.path}:one@2", metrics=("psnr", "ssim"))
+    expected = run_score(request)
+    assert made.dataset.rig.names != tuple(sorted(made.dataset.rig.names))  # files have another order than cameras
+    found = score_batch(str(made.out), ("psnr", "ssim"), selection=Selection.parse(scores=["psnr<20.5"])).groups[0]
+    for name in ("PSNR", "SSIM"):
+        assert found.scores[name].value == expected[name].value
