@@ -30,6 +30,8 @@ UNIT_BYTES = 23_000  # unit.json and the poster
 WORKER_BYTES = 1_200_000_000  # resident, of a worker with the model that ships
 FEW = 5  # units, below which their spread says little
 SHIPPED_WORK = 6 * 192**2 * 96  # layers x width^2 x tokens of a chunk
+SHIPPED_KEPT = 6 * 192 * 96  # layers x width x tokens of a chunk
+REMEMBERED_BYTES = 900_000  # keys and values of a chunk of the model that ships
 SHIPPED_PIXELS = 128 * 64 * 3
 
 
@@ -40,6 +42,7 @@ class ModelShape:
     Attributes:
         frequency_hz, frames_per_chunk: Of its rollouts.
         work: Of a chunk in the network, against the one that ships.
+        kept: What memory holds of a chunk, against the one that ships.
         pixels: Of a multi-view frame, against the one that ships.
         known: Whether it was read from the checkpoint.
     """
@@ -47,6 +50,7 @@ class ModelShape:
     frequency_hz: float = 8.0
     frames_per_chunk: int = 4
     work: float = 1.0
+    kept: float = 1.0
     pixels: float = 1.0
     known: bool = True
 
@@ -116,11 +120,13 @@ def shape_of(model: str) -> ModelShape:
         frames, cameras = int(network["frames_per_chunk"]), int(config["cameras"])
         cells = int(network["latent_height"]) * int(network["latent_width"])
         stride = int(config["tokenizer"]["stride"])
+        layers, width = int(network["layers"]), int(network["width"])
         tokens = frames * cameras * cells / int(network["patch"]) ** 2
         return ModelShape(
             frequency_hz=float(config["frequency_hz"]),
             frames_per_chunk=frames,
-            work=int(network["layers"]) * int(network["width"]) ** 2 * tokens / SHIPPED_WORK,
+            work=layers * width**2 * tokens / SHIPPED_WORK,
+            kept=layers * width * tokens / SHIPPED_KEPT,
             pixels=cells * stride**2 * cameras / SHIPPED_PIXELS,
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -176,6 +182,14 @@ def _spread(shares: Sequence[float]) -> tuple[float, float]:
     ordered = sorted(shares)
     low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
     return min(0.9, low), max(1.1, high)
+
+
+def remembered_bytes(request: UnitRequest, setup: Setup, shape: ModelShape) -> float:
+    """Of a memory that forgets nothing, at the end of the horizon; 0 for bounded ones, which hold less than the model."""
+    if request.sampling.memory != "full":
+        return 0.0
+    chunks = math.ceil(request.seconds * shape.frequency_hz / shape.frames_per_chunk)
+    return chunks * REMEMBERED_BYTES * shape.kept * setup.batch * _passes(request)
 
 
 def _model_s(request: UnitRequest, shape: ModelShape, frames: int) -> float:

@@ -16,6 +16,7 @@ from studio.jobs.costs import (
     Sample,
     correction_of,
     cost_of,
+    remembered_bytes,
     shape_of,
 )
 from studio.jobs.estimate_words import lines_of, warnings_of
@@ -120,6 +121,8 @@ def estimate(
     wall = _makespan(works, together) + (basis.load_s if works else 0.0)
     low, high = basis.correction.spread
     todo = [unit for unit in batch.units if unit.key not in done]
+    remembered = 0 if basis.source == "folder" else _remembered(todo, batch, shape)  # seen there already
+    worker_bytes = basis.worker_bytes + remembered
     found = Estimate(
         units=len(batch.units),
         done=len(batch.units) - len(todo),
@@ -138,10 +141,15 @@ def estimate(
         parts_s=_summed(costs, basis.load_s * workers * bool(works)),
         longest_s=max(works.values(), default=0.0),
         bytes=_bytes(costs),
-        worker_bytes=basis.worker_bytes,
-        memory_bytes=basis.worker_bytes * workers,
+        worker_bytes=worker_bytes,
+        memory_bytes=worker_bytes * workers,
     )
     return replace(found, warnings=tuple(warnings_of(found, batch, folder, shape, local)))
+
+
+def _remembered(units: Sequence[Unit], batch: Batch, shape: ModelShape) -> int:
+    """What the longest memory adds to a worker; nothing where all are bounded."""
+    return round(max((remembered_bytes(unit.request, batch.setup, shape) for unit in units), default=0.0))
 
 
 def expansion_of(units: Sequence[Unit]) -> dict[str, int]:

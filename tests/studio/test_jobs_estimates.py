@@ -55,6 +55,12 @@ def test_time_goes_with_chunks_passes_and_what_is_kept() -> None:
     assert edited.seconds["plan"] == 2 * rich.seconds["plan"], "with the edit and without"
 
 
+def test_a_memory_that_forgets_nothing_is_counted_for_an_hour() -> None:
+    hour = [ask(seconds=3600.0, sampling=Sampling(memory=name)) for name in ("window", "full")]
+    bounded, full = (estimate(batch_of([one])).worker_bytes for one in hour)
+    assert full - bounded == pytest.approx(6.5e9, rel=0.1), "7,200 chunks"
+
+
 def test_the_reference_is_that_of_the_checkpoint_that_ships() -> None:
     shape = shape_of(str(SHIPPED))
     assert (shape.work, shape.pixels, shape.known) == (1.0, 1.0, True)

@@ -263,6 +263,8 @@ def test_units_posters_and_the_index_are_shown_and_nothing_else_is(done: Path) -
     assert batches.results_of(view) == []
     assert batches.results_of(replace(view, state="stopped")) == [("All units (index)", "index"), (f"one {BAD}", KEY)]
     assert "not there any more" in batch_shown.unit_of(view, "../../../etc")
+    assert "1 of 3 units failed" in batch_shown.status_of(replace(view, state="failed"))
+    assert "<td>1 of 3</td>" in jobs_shown.list_of([view])
     assert "not done" in batch_shown.units_table(replace(view, state="stopped"))
     assert batch_shown.posters_of(view_of(done.parent / "nowhere")) == ""
 

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from studio.html_report import Table
+from studio.live.study import shown as study_shown
 from studio.live.study.shown import clock, framed, html_of
 from studio.live.study.studies import MOST_BYTES
 from studio.live.tasks.batches import Planned, folder_of, units_of
@@ -31,6 +32,18 @@ def plan_of(plan: Planned) -> str:
     told = "".join(shown.status(f"Note: {text}") for text in plan.estimate.warnings)
     table = Table(head=("what", "about"), rows=[row for row in rows if row[0] != "warning"])
     return shown.status(f"{count} unit{'s' * (count != 1)} in all.") + html_of(table) + told
+
+
+def status_of(view: TaskView) -> str:
+    """A line and a bar about a batch; of one that has ended with failures, how many."""
+    failed = sum(unit.state == "failed" for _, unit in units_of(view))
+    if view.state != "failed" or not failed:
+        return study_shown.status_of(view)
+    count = len(view.order.parts)
+    return shown.problem(
+        f"{failed} of {count} unit{'s' * (count != 1)} failed; the reasons stand below, and what is done is kept. 'Go on' tries "
+        "those again whose cause may have passed."
+    )
 
 
 def units_table(view: TaskView) -> str:

@@ -9,7 +9,8 @@ from studio.commands.options import default_model
 from studio.html_report import Table
 from studio.live.study.shown import clock, framed, html_of
 from studio.live.study.studies import MOST_BYTES, ROOT
-from studio.live.tasks.batches import JOB_FILE
+from studio.live.tasks.batches import BATCH, JOB_FILE
+from studio.live.tasks.batches import units_of as units_of_batch
 from studio.live.tasks.orders import TaskView, Unit, UnitView
 from studio.web import shown
 
@@ -23,8 +24,15 @@ def list_of(views: Sequence[TaskView]) -> str:
     """All tasks of a visitor, the newest first."""
     if not views:
         return '<p class="empty-note">Nothing runs. What you start here, and on the page Study, is listed here.</p>'
-    rows = [(name_of(view), _state(view), f"{view.done} of {len(view.units)}", clock(view.seconds)) for view in views]
+    rows = [(name_of(view), _state(view), _done(view), clock(view.seconds)) for view in views]
     return shown.table(("task", "state", "done", "time"), rows, "Your tasks, the newest first")
+
+
+def _done(view: TaskView) -> str:
+    """How many of how many; of a batch, its units."""
+    if view.order.kind == BATCH:
+        return f"{sum(unit.state == 'done' for _, unit in units_of_batch(view))} of {len(view.order.parts)}"
+    return f"{view.done} of {len(view.units)}"
 
 
 def _state(view: TaskView) -> str:

@@ -116,7 +116,7 @@ def _now(
         watch["stop"]: _stop_button(view),
         watch["on"]: gr.Button(interactive=view.state in ("stopped", "failed")),
         watch["forget"]: gr.Button(interactive=view.ended),
-        watch["status"]: gr.HTML(study_shown.status_of(view) + batch_shown.notes_of(view), visible=True),
+        watch["status"]: gr.HTML(_status(view), visible=True),
         watch["units"]: gr.HTML(_units(view), visible=True),
         watch["said"]: gr.Accordion(visible=True),
         watch["log"]: study_shown.log_of(view),
@@ -127,6 +127,12 @@ def _now(
         **_posters(view, watch, seen),
         watch["timer"]: gr.Timer(active=any(not one.ended for one in views)),
     }  # fmt: skip
+
+
+def _status(view: TaskView) -> str:
+    if view.order.kind != BATCH:
+        return study_shown.status_of(view)
+    return batch_shown.status_of(view) + batch_shown.notes_of(view)
 
 
 def _units(view: TaskView) -> str:
