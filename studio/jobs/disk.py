@@ -126,6 +126,22 @@ def unfinished(place: Path) -> Path:
     return place.with_name(f".{place.name[:80]}.{platform.node()[:40]}.{os.getpid()}.{next(_numbers)}{UNFINISHED}")
 
 
+def abandoned(path: Path) -> bool:
+    """Whether something unfinished was left by a process of this machine that is no more."""
+    if _whole(path.name) or f".{platform.node()[:40]}." not in path.name:
+        return False
+    number = path.name.split(".")[-3]
+    if not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)  # asks whether it is there
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        return False
+    return False
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:

@@ -20,11 +20,12 @@ from studio.jobs.retrying import RetryPolicy, WorkQueue
 from studio.jobs.scratch import scratch_of
 from studio.jobs.standing import Standing
 from studio.jobs.stops import Stops
+from studio.jobs.storage import protocol_of
 from studio.jobs.summary import RunFacts, Summary, summary_of, write_summary
 from studio.jobs.tally import Tally
 from studio.jobs.telling import Telling
 from studio.jobs.units import Batch, Shard, Unit
-from worldmodel.errors import DetourError
+from worldmodel.errors import BadRequest, DetourError
 
 Make = Callable[[EngineChoice, WorkerPlan], Engine]
 
@@ -138,6 +139,11 @@ def show(folder: BatchFolder) -> None:
 def _make_engine(choice: EngineChoice, plan: WorkerPlan) -> Engine:
     from studio.jobs.engines import make_engine
 
+    if protocol_of(plan.out) == "memory":
+        raise BadRequest(
+            f"'{plan.out}' exists in this process alone, and workers are processes of their own. They must reach it, too; "
+            "use a folder, or s3://bucket/folder."
+        )
     return make_engine(choice, plan)
 
 

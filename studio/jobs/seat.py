@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from studio.jobs import failed, manifest
-from studio.jobs.disk import UNFINISHED
+from studio.jobs.disk import UNFINISHED, abandoned
 from studio.jobs.locks import Hold
 from studio.jobs.roster import Roster
 from studio.jobs.standing import Standing
@@ -15,6 +14,8 @@ from studio.jobs.storage import Storage
 from studio.jobs.unit_folder import in_threads, read_record, set_aside
 from studio.jobs.units import Outcome, Shard, Unit
 from worldmodel.errors import DiskFull, OutputExists, Unreachable
+
+SWEPT = (manifest.FOLDER, failed.FOLDER)
 
 
 class Seat:
@@ -108,9 +109,12 @@ class Seat:
         for key in set(self._storage.names("partial")) & done:
             self._storage.remove(f"partial/{key}")
         top, keys = self._storage.local, {unit.key for unit in units}
-        for left in () if top is None else list((top / "units").glob(f"*/.*{UNFINISHED}")):
-            if left.name.split(".")[1] in keys:
-                self._storage.remove(left.relative_to(top or Path()).as_posix())
+        if top is None:
+            return
+        mine = [left for left in (top / "units").glob(f"*/.*{UNFINISHED}") if left.name.split(".")[1] in keys]
+        others = [left for folder in ("", *SWEPT) for left in (top / folder).glob(f".*{UNFINISHED}") if abandoned(left)]
+        for left in mine + others:
+            self._storage.remove(left.relative_to(top).as_posix())
 
     def _flush(self, *, part: bool) -> None:
         if part:

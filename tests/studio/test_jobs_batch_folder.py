@@ -118,6 +118,18 @@ def test_a_killed_worker_leaves_no_unit(address, tmp_path, monkeypatch):
     assert os.listdir(place) == []
 
 
+def test_what_a_killed_driver_left_is_removed(address):
+    folder = begin(address, a_batch(1))
+    living = disk.unfinished(address / "job.yaml")
+    dead = living.with_name(living.name.replace(f".{os.getpid()}.", ".999999999."))
+    with folder.lock():
+        left = [dead, address / "manifest" / dead.name, living, dead.with_name(f"elsewhere{dead.name}")]
+        for file in left:
+            file.touch()
+        folder.look()
+    assert [file.exists() for file in left] == [False, False, True, True]
+
+
 def test_a_failed_upload_leaves_no_unit(tmp_path, monkeypatch):
     batch = a_batch(2)
     folder, unit = begin(f"memory://{tmp_path.name}/out", batch), batch.units[0]
