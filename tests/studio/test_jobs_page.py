@@ -271,7 +271,7 @@ def test_units_posters_and_the_index_are_shown_and_nothing_else_is(done: Path) -
 
 def test_scores_and_a_zip_of_a_batch_need_one_that_has_ended(done: Path, tmp_path: Path) -> None:
     view = view_of(done, **{KEY: "one"})
-    assert batches.score_order(view).units[0].words == ("jobs", "score", "--json", "--", str(done))
+    assert batches.score_order(view).units[0].words == ("jobs", "score", "--", str(done))
     with pytest.raises(BadRequest, match="wrote no batch"):
         batches.score_order(view_of(tmp_path / "nowhere"))
     with pytest.raises(BadRequest, match="or stop it"):

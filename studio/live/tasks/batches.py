@@ -135,7 +135,7 @@ def score_order(view: TaskView) -> Order:
     out = folder_of(view)
     if out is None:
         raise BadRequest("this task wrote no batch. Choose a finished one.")
-    unit = Unit(label="scores", words=("jobs", "score", "--json", "--", str(out)), out=out / "scores.json")
+    unit = Unit(label="scores", words=("jobs", "score", "--", str(out)), out=out / "scores.json")
     return Order(kind="score", title=f"Scores of task {view.id}", units=(unit,), keeps=True, limit_s=LONGEST_S)
 
 

@@ -88,7 +88,7 @@ def _yaml(site: Site) -> Parts:
 
     text = gr.Code(
         job_form.job_yaml(Form(), shipped_name(site)), language="yaml", elem_id="jobs-yaml",
-        label="The job file; edit freely. A control above writes its part anew when it is changed.",
+        label="The job file; edit freely",
     )  # fmt: skip
     with gr.Row():
         load = gr.UploadButton("Load YAML", file_types=[".yaml", ".yml"], size="sm")
