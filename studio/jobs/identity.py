@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
+from platform import python_version_tuple
 from typing import TYPE_CHECKING
 
 from studio.jobs.units import KEY_LETTERS, Setup, digest_of
@@ -159,7 +159,7 @@ def file_digest(path: Path) -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results; absent those that are not installed."""
-    found = {"python": python_version()}
+    found = {"python": ".".join(python_version_tuple()[:2])}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -95,11 +95,13 @@ class Part(Asked):
 
     @model_validator(mode="after")
     def _there_is_work(self) -> Self:
-        if 0 in self.sweep.seconds and not self.planners:
-            raise wrong(
-                "a horizon of 0 s imagines nothing, and no planner is asked. Name planners, or a longer horizon"
-            )
+        _check_work(self)
         return self
+
+
+def _check_work(part: Part) -> None:
+    if 0 in part.sweep.seconds and not part.planners:
+        raise wrong("a horizon of 0 s imagines nothing, and no planner is asked. Name planners, or a longer horizon")
 
 
 class Job(Asked):
@@ -135,7 +137,8 @@ class Job(Asked):
             )
         if not self.jobs and not self.clips:
             raise wrong("the file names no clips. Add e.g. `clips: [{dataset: town}]`")
-        self.parts()
+        for part in () if self.jobs else self.parts():
+            _check_work(part)
         return self
 
     def parts(self) -> tuple[Part, ...]:
@@ -143,7 +146,7 @@ class Job(Asked):
         if self.jobs:
             return self.jobs
         asked = {name: getattr(self, name) for name in Asked.model_fields}
-        return (Part(clips=self.clips, sweep=self.sweep or Sweep(), **asked),)
+        return (Part.model_construct(name="", clips=self.clips, sweep=self.sweep or Sweep(), **asked),)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with every default written out, paths absolute; `job_from` reads it back."""

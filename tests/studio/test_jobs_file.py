@@ -2,6 +2,7 @@
 
 import glob
 import json
+import re
 import time
 from pathlib import Path
 
@@ -241,6 +242,14 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for name, said in (("latin", "cannot be read"), ("large", "at most"), ("none", "cannot be read"), (".", "cannot")):
         with pytest.raises(BadTable, match=said):
             read_yaml(tmp_path / name, "a job file")
+
+
+def test_job_files_in_the_guide_are_job_files() -> None:
+    guide = (EXAMPLES.parents[1] / "docs" / "batch.md").read_text(encoding="utf-8")
+    found = [text for text in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "clips:" in text]
+    assert found
+    for text in found:
+        assert job_of(text, "docs/batch.md", EXAMPLES).parts()[0].sweep.count > 1
 
 
 def test_examples_are_job_files() -> None:
