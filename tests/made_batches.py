@@ -12,7 +12,6 @@ from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.outputs import Result
 from studio.jobs.units import Batch, ClipRef, EditChoice, Outcome, Setup, Unit, UnitRequest, make_batch
-from studio.overlays import mosaic
 from studio.runs import camera_file_name, write_paths
 from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.io.lerobot import Dataset
@@ -94,7 +93,7 @@ def write_unit(unit: Unit, folder: Path, dataset: Dataset, rig: Rig) -> dict[str
     video = pictures(unit, dataset)
     for number, camera in enumerate(rig.names):
         write_video(folder / "cameras" / f"{camera_file_name(camera)}.mp4", video[:, number], 8.0)
-    write_video(folder / "mosaic.mp4", mosaic(video, rig), 8.0)
+    write_video(folder / "mosaic.mp4", np.concatenate(list(video.swapaxes(0, 1)), axis=-1), 8.0)
     row = np.concatenate([video[i, 1].transpose(1, 2, 0) for i in (0, len(video) // 2, -1)], axis=1)
     Image.fromarray(row).resize((576, 96)).save(folder / "poster.jpg")
     times = np.arange(len(video) + 1) / 8

@@ -34,7 +34,8 @@
   };
 
   const poster = (unit, place) => {
-    const alt = `Unit ${unit.number}, ${unit.clip}, told ${said(unit)}: the newest recorded frame, then imagined ones.`;
+    const shown = unit.seconds ? "the newest recorded frame, then imagined ones" : "the newest recorded frame with what was planned";
+    const alt = `Unit ${unit.number}, ${unit.clip}, told ${said(unit)}: ${shown}.`;
     const picture = made("img", { src: address(unit, "poster.jpg"), alt, loading: "lazy", decoding: "async" });
     if (!unit.files.includes("mosaic.mp4")) return made("div", { class: "poster" }, picture);
     const button = made("button", { class: "poster", type: "button", title: "Play the film" }, picture);
