@@ -13,7 +13,7 @@ from studio.jobs.questions import Group, Question
 from studio.jobs.sinks import LatentsSink, Sink, camera_sink, mosaic_sink
 from studio.jobs.streaming import Streamed, StreamedRollout, stream
 from studio.jobs.timer import Timer
-from studio.jobs.unit_plans import UnitPlans, ask_planners
+from studio.jobs.unit_plans import KeptPlans, UnitPlans, ask_planners
 from studio.jobs.unit_scores import PICTURE_METRICS, PictureScores, missing_scores, path_scores
 from studio.jobs.units import Unit, UnitRequest
 from worldmodel.model import check_horizon
@@ -60,6 +60,7 @@ class GroupRun:
         scratch: An empty local folder; outputs are written to SCRATCH/KEY.
         partial: Where finished segments of long rollouts are kept.
         past: Reads what was seen into a memory.
+        plans: What planners answered before.
         planner: Makes a planner by its name and number of samples.
         timer: Gets what everything takes.
         on_chunk: Called with the chunks done and their number.
@@ -72,6 +73,7 @@ class GroupRun:
     scratch: Path
     partial: "Storage | None"
     past: KeptPast
+    plans: KeptPlans
     planner: MakePlanner
     timer: Timer
     on_chunk: OnChunk
@@ -129,7 +131,7 @@ class GroupRun:
 
     def _plans(self, request: UnitRequest) -> UnitPlans:
         planners = {name: self.planner(name, request.samples) for name in request.planners}
-        return ask_planners(request, planners, self.group.recording.moment, self.group.edited)
+        return ask_planners(request, planners, self.group.recording.moment, self.group.edited, self.plans)
 
     def _imagined(self, samples: Mapping[str, _Sample]) -> Streamed:
         """All rollouts of the group, streamed to the sinks of the wanted ones."""

@@ -1,17 +1,20 @@
 """What planners answer at the moment of a unit: without its edit and with it."""
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
+from policy.foreign.sources import is_foreign
 from policy.planner import Planner
 from studio.counterfactual import response_row
 from studio.jobs.clip_reader import EditedMoment
-from studio.jobs.units import UnitRequest
+from studio.jobs.units import EditChoice, UnitRequest
 from studio.moments import Moment
 from worldmodel.errors import ClipTooShort, Diverged, MissingMotion
 from worldmodel.plans import Plan, Response
 
 EDITED = "edited"
+MAX_PLANS = 1000  # some hundred bytes each
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,8 +43,38 @@ class UnitPlans:
         return {f"{what}:{name}": value for name, row in moved for what, value in row.items() if value is not None}
 
 
+class KeptPlans:
+    """The last answers of planners that answer alike when asked alike: a sweep over edits needs each factual plan once."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+
+    def of(self, name: str, planner: Planner, request: UnitRequest, moment: Moment, edit: EditChoice | None) -> Plan:
+        """What a planner answers at a moment with an edit, or without.
+
+        Raises:
+            DetourError: as `Planner.plan`; nothing is kept then.
+        """
+        key = (name, request.samples, request.clip, moment.now, edit, request.text, request.seed)
+        if key not in self._plans:
+            seen = moment.observation()
+            told = seen if request.text is None else replace(seen, instruction=request.text)
+            plan = planner.plan(told, request.seed)
+            if is_foreign(name):
+                return plan
+            while len(self._plans) >= MAX_PLANS:
+                self._plans.popitem(last=False)
+            self._plans[key] = plan
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+
 def ask_planners(
-    request: UnitRequest, planners: Mapping[str, Planner], moment: Moment, edited: EditedMoment | None
+    request: UnitRequest,
+    planners: Mapping[str, Planner],
+    moment: Moment,
+    edited: EditedMoment | None,
+    kept: KeptPlans,
 ) -> UnitPlans:
     """Plan once per planner, or twice with the same seed where there is an edit.
 
@@ -53,6 +86,7 @@ def ask_planners(
         planners: Who is asked, by name.
         moment: As it was recorded.
         edited: With the edit.
+        kept: Answers so far.
     Raises:
         PolicyError: if a user's own policy fails; it may go well the next time.
     """
@@ -61,8 +95,9 @@ def ask_planners(
     warnings: list[str] = []
     for name, planner in planners.items():
         try:
-            plan = _plan(planner, request, moment if edited is None else edited.factual)
-            with_edit = None if edited is None else _plan(planner, request, edited.moment)
+            factual_moment = moment if edited is None else edited.factual
+            plan = kept.of(name, planner, request, factual_moment, None)
+            with_edit = None if edited is None else kept.of(name, planner, request, edited.moment, request.edit)
         except (MissingMotion, ClipTooShort, Diverged) as error:
             if not request.seconds and len(planners) == 1:
                 raise
@@ -72,8 +107,3 @@ def ask_planners(
         if with_edit is not None:
             changed[name] = with_edit
     return UnitPlans(factual=factual, edited=changed, warnings=tuple(warnings))
-
-
-def _plan(planner: Planner, request: UnitRequest, moment: Moment) -> Plan:
-    seen = moment.observation()
-    return planner.plan(seen if request.text is None else replace(seen, instruction=request.text), request.seed)

@@ -24,6 +24,7 @@ from studio.jobs.outputs import Result, peak_bytes
 from studio.jobs.pasts import KeptPast
 from studio.jobs.questions import group_of
 from studio.jobs.timer import Timer
+from studio.jobs.unit_plans import KeptPlans
 from studio.jobs.units import Outcome, Unit, Work
 from studio.moments import Wish
 from studio.planners import make_planner
@@ -65,7 +66,7 @@ class Worker:
         self._folder = BatchFolder.open(plan.out, plan.options)
         self.model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
         self.reader = ClipReader(partial(_local, plan))
-        self._past = KeptPast()
+        self._past, self._plans = KeptPast(), KeptPlans()
         self._planners: dict[tuple[str, int], Planner] = {}
         self.load_s = self._load_untold_s = time.perf_counter() - started
 
@@ -116,6 +117,7 @@ class Worker:
             scratch=scratch,
             partial=self._folder.partial(partial_key(work)),
             past=self._past,
+            plans=self._plans,
             planner=self._planner,
             timer=timer,
             on_chunk=on_chunk,

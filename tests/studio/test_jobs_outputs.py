@@ -9,20 +9,23 @@ import pytest
 import torch
 from conftest import a_clip
 from PIL import Image
-from unit_work import clip_of
+from unit_work import asked, clip_of
 
+from policy.baselines import ConstantVelocityPlanner
 from studio.demo import frame_scores
-from studio.jobs.clip_reader import ClipReader
+from studio.jobs.clip_reader import ClipReader, EditedMoment
 from studio.jobs.outputs import camera_files
 from studio.jobs.poster import IMAGINED, TILE_PX, Poster
 from studio.jobs.sinks import Piece, Sink
+from studio.jobs.unit_plans import KeptPlans, ask_planners
 from studio.jobs.unit_scores import PictureScores, missing_scores, path_scores
+from studio.jobs.units import EditChoice
 from studio.moments import Wish, moment_of
 from studio.overlays import labelled
 from worldmodel.errors import BadRig
 from worldmodel.geometry import Motion, Trajectory
 from worldmodel.io.lerobot import Dataset, write_dataset
-from worldmodel.plans import PLAN_TIMES_S, Plan
+from worldmodel.plans import PLAN_TIMES_S, Observation, Plan
 
 WISH = Wish(history=8, chunk=4, future_s=4.0, rate_hz=8.0)
 
@@ -164,3 +167,24 @@ def test_captions_look_as_pillow_draws_them(size: tuple[int, int], bottom: bool)
     draw.rectangle((0, y, right - left + 8, y + low - top + 6), fill=(0, 0, 0, 150))
     draw.text((4 - left, y + 3 - top), "front_left, gj", fill=(255, 255, 255, 255), font=font)
     assert np.array_equal(labelled(picture, "front_left, gj", bottom=bottom), np.asarray(image).transpose(2, 0, 1))
+
+
+def test_a_plan_that_was_made_is_not_made_again_unless_it_is_a_policy_of_the_user(drives: Dataset) -> None:
+    class Counting(ConstantVelocityPlanner):
+        asked = 0
+
+        def plan(self, observation: Observation, seed: int, memory: object | None = None) -> Plan:
+            self.asked += 1
+            return super().plan(observation, seed, memory)
+
+    planner, kept = Counting(), KeptPlans()
+    request = asked(drives, edit=EditChoice(), seconds=0.0)
+    moment = ClipReader().read(request.clip, WISH).moment
+    there = EditedMoment(moment=moment, factual=moment, facts={})
+    for name, times in (("planner", 3), ("module.py:Policy", 4)):
+        planner.asked = 0
+        for variant in ("near", "far"):
+            wanted = replace(request, edit=EditChoice(variant=variant))
+            found = ask_planners(wanted, {name: planner}, moment, there, kept)
+            assert set(found.edited) == set(found.factual) == {name}
+        assert planner.asked == times
