@@ -1,6 +1,7 @@
 """The Jobs page: controls write a job file, what others may not name in it, how each unit stands, how a batch is stopped."""
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -153,6 +154,10 @@ def test_what_is_no_job_passes_the_guard_and_is_told_by_the_job_file(shared: Sit
     ):
         guarded(strange, shared, "anna")
     assert guarded({"limits": {"units": 9999}}, shared, "anna")["limits"] == {"units": 24}
+    upload = shared.visitors.folder("anna") / "datasets" / "mine"
+    shutil.copytree(shared.clips, upload)
+    with pytest.raises(BadRequest, match="'mine/mine' has no episode '9'"):
+        planned("clips: [{dataset: mine/mine, episodes: '9'}]", shared, "anna")
     with pytest.raises(BadTable, match="holds no"):
         planned("- a list", shared, "anna")
     with pytest.raises(BadTable, match="Did you mean 'seeds'"):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from studio.live.study.studies import LONGEST_S, new_place
 from studio.live.tasks.followed import Followed, follower_of
 from studio.live.tasks.job_form import HERE, dumped
-from studio.live.tasks.job_guard import guarded
+from studio.live.tasks.job_guard import guarded, shipped_name
 from studio.live.tasks.orders import Order, TaskView, Unit
+from studio.web.site import DATASETS, MINE
 from studio.yaml_files import yaml_of
 from worldmodel.errors import BadRequest, BadTable
 
@@ -53,8 +54,17 @@ def planned(text: str, site: "Site", session: str, workers: int = 1) -> Planned:
         raise BadTable(f"{HERE} holds no `field: value` lines. Use the controls above, or write e.g. `clips:`.")
     ready = guarded(content, site, session)
     job = _checked(text, ready, site)
-    batch = expand(job)
+    try:
+        batch = expand(job)
+    except BadRequest as error:
+        raise BadRequest(_with_names(str(error), site, session)) from error
     return Planned(text=dumped(ready), batch=batch, estimate=estimate(batch, workers))
+
+
+def _with_names(message: str, site: "Site", session: str) -> str:
+    """What is said about clips, with the names that the page has for their folders."""
+    uploads = (site.visitors.folder(session) / DATASETS).resolve()
+    return message.replace(str(site.clips.resolve()), shipped_name(site)).replace(f"{uploads}/", MINE)
 
 
 def _checked(text: str, ready: dict[str, object], site: "Site") -> "Job":
