@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 INDEX = "index.html"
 SLOWEST, MOST_FAILURES, MOST_LEFT_OUT = 10, 500, 100
+MOST_LISTED = 50_000  # units: a page of 5 MB, which opens in under a second
 MOST_VALUES = 30  # rows per table of a sweep
 MB = 1e6
 
@@ -41,7 +42,7 @@ def index_content(folder: "BatchFolder") -> IndexContent:
     return IndexContent(
         title=str(batch.job.get("name") or f"Batch {batch.digest[:12]}"),
         lead=_lead(batch, cards, len(failures)),
-        cards=cards,
+        cards=cards[:MOST_LISTED],
         sections=sections,
         sheets=sheets,
         facts=_facts(batch),
@@ -67,7 +68,8 @@ def _lead(batch: Batch, cards: Sequence[Card], failed: int) -> str:
     states = [f"{len(cards)} of {len(batch.units)} units are done"]
     states += [f"{failed} failed"] if failed else []
     states += [f"{open_units} not done yet"] if open_units > 0 else []
-    return f"{', '.join(states)}. {seconds:,.0f} s were imagined; {size:,.1f} MB."
+    listed = f" The first {MOST_LISTED:,} are listed; the manifest has all." if len(cards) > MOST_LISTED else ""
+    return f"{', '.join(states)}. {seconds:,.0f} s were imagined; {size:,.1f} MB.{listed}"
 
 
 def _facts(batch: Batch) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.html_report import CSS, Section, Table, render_section
+from studio.jobs.contact_sheets import PER_SHEET
 from studio.jobs.tally import seconds_of
 from studio.jobs.unit_words import clip_words, more_words, told_words
 from studio.jobs.units import Unit
@@ -86,7 +87,7 @@ def render_index(content: IndexContent) -> str:
         f"<title>{escape(content.title)}</title><style>{CSS}\n{MORE_CSS}</style></head><body>"
         f'<header><h1>{escape(content.title)}</h1><p class="lead">{escape(content.lead)}</p>'
         f'<p class="notice" role="note">{escape(NOTICE)}</p><nav aria-label="Parts of this page">{links}</nav></header>'
-        f"<main>{_units(content)}{_sheets(content.sheets)}{body}</main>"
+        f"<main>{_units(content)}{_sheets(content)}{body}</main>"
         f'<script type="application/json" id="units-data">{_data(content.cards)}</script>'
         f"<script>{SCRIPT}</script></body></html>\n"
     )
@@ -110,13 +111,13 @@ def _units(content: IndexContent) -> str:
     )
 
 
-def _sheets(names: Sequence[str]) -> str:
-    if not names:
+def _sheets(content: IndexContent) -> str:
+    if not content.sheets:
         return ""
-    links = " ".join(f'<a href="{escape(name)}">{number}</a>' for number, name in enumerate(names, start=1))
-    return (
-        f'<section id="contact-sheets"><h2>Contact sheets</h2><p>Posters of all units, on pages: {links}</p></section>'
-    )
+    links = " ".join(f'<a href="{escape(name)}">{number}</a>' for number, name in enumerate(content.sheets, start=1))
+    shown = len(content.sheets) * PER_SHEET
+    which = "all units" if shown >= len(content.cards) else f"the first {shown:,} units"
+    return f'<section id="contact-sheets"><h2>Contact sheets</h2><p>Posters of {which}, on pages: {links}</p></section>'
 
 
 def _data(cards: Sequence[Card]) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from studio.jobs.contact_sheets import PER_SHEET, write_sheets
 from studio.jobs.exports.selection import ALL
-from studio.jobs.index import write_index
+from studio.jobs.index import index_content, write_index
 from studio.jobs.index_page import Card, IndexContent, render_index
 from studio.jobs.manifest import place_of
 from studio.jobs.unit_words import more_words, value_words
@@ -80,8 +80,17 @@ def test_means_of_units_leave_out_what_was_not_measured(made):
 def test_an_index_of_many_units_stays_small(made):
     units = [replace(made.batch.units[0], number=number, key=f"{number:032x}") for number in range(5000)]
     cards = [Card(unit=unit, files=("mosaic.mp4", "poster.jpg"), scores={"psnr": 20.123}) for unit in units]
-    html = render_index(IndexContent(title="t", lead="l", cards=cards, sections=(), sheets=(), facts={}))
+    html = render_index(IndexContent(title="t", lead="l", cards=cards, sections=(), sheets=("sheets/1.jpg",), facts={}))
     assert len(html) < 600_000
+    assert "Posters of the first 24 units" in html
+
+
+def test_what_the_page_cannot_list_is_said(made, monkeypatch):
+    monkeypatch.setattr("studio.jobs.index.MOST_LISTED", 3)
+    content = index_content(made.folder)
+    assert len(content.cards) == 3
+    assert content.lead.startswith("5 of 7 units are done")
+    assert content.lead.endswith("The first 3 are listed; the manifest has all.")
 
 
 def test_contact_sheets_show_posters_and_survive_a_missing_one(made, tmp_path):
