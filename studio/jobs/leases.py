@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,19 +107,19 @@ class Lease:
 
     def _keep(self) -> None:
         count, heard = 0, time.monotonic()
-        while not self._over.wait(self._pace.beat_s):
-            try:
-                if not _lease_in(self._storage, self._name, self._holder.token):
-                    self.lost = True
-                    return
-                count += 1
-                facts = asdict(self._holder) | {"count": count}
-                self._storage.write(self._name, json.dumps(facts).encode())
-                heard = time.monotonic()
-            except DetourError:
-                if time.monotonic() - heard > self._pace.dead_s:
-                    self.lost = True
-                    return
+        try:
+            while not self._over.wait(self._pace.beat_s):
+                try:
+                    if not _lease_in(self._storage, self._name, self._holder.token):
+                        return
+                    count += 1
+                    self._storage.write(self._name, replace(self._holder, count=count).data())
+                    heard = time.monotonic()
+                except DetourError:
+                    if time.monotonic() - heard > self._pace.dead_s:
+                        return
+        finally:
+            self.lost = not self._over.is_set()
 
 
 def take_lease(storage: Storage, name: str, holder: Holder, pace: Pace) -> Lease | None:
