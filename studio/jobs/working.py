@@ -18,6 +18,7 @@ from studio.demo import wish_of
 from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.clip_reader import ClipReader
 from studio.jobs.clips import fetched, options_for
+from studio.jobs.disk import FULL
 from studio.jobs.group_run import GroupRun
 from studio.jobs.installation import check_installation, check_planner
 from studio.jobs.outputs import Result, peak_bytes
@@ -152,7 +153,7 @@ class Worker:
             key=unit.key,
             number=unit.number,
             state="failed",
-            kind=type(error).__name__,
+            kind=DiskFull.__name__ if getattr(error, "errno", None) in FULL else type(error).__name__,
             message=str(error) if ours else _in_words(error),
             again=not ours or isinstance(error, PASSING),
             timings_s=timer.seconds,

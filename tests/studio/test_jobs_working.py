@@ -1,5 +1,6 @@
 """Workers: what a unit becomes depends on the unit alone, and what fails is told, never raised."""
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -248,10 +249,14 @@ def test_what_fails_is_an_outcome_and_says_whether_to_try_again(
     assert "seconds: 0" in failed[3].message
     assert "run the job file again" in failed[4].message
     [work] = small.batch.works[:1]
-    for error in (Unreachable("the store is away."), OSError(28, "No space left on device")):
+    for error, kind in (
+        (Unreachable("the store is away."), "Unreachable"),
+        (OSError(errno.EIO, "input/output error"), "OSError"),
+        (OSError(errno.ENOSPC, "No space left on device"), "DiskFull"),
+    ):
         monkeypatch.setattr(type(worker._folder), "store", _raising(error))
         [outcome] = worker.do(work)
-        assert (outcome.state, outcome.kind, outcome.again) == ("failed", type(error).__name__, True)
+        assert (outcome.state, outcome.kind, outcome.again) == ("failed", kind, True)
     monkeypatch.undo()
     assert worker.do(work)[0].state == "done"
     assert worker.do(work, skip=frozenset({work.units[0].key})) == ()
