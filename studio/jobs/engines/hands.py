@@ -62,7 +62,10 @@ class Hand(Protocol):
 
 
 def open_worker(plan: WorkerPlan, name: str) -> Does:
-    """The worker that does real works: loads the model."""
+    """The worker that does real works: loads the model, and the libraries that reading and writing would load with the first unit."""
+    import av  # noqa: F401
+    import pyarrow.dataset  # noqa: F401
+
     from studio.jobs.working import Worker
 
     return Worker(plan, name)
