@@ -274,6 +274,14 @@ def test_units_posters_and_the_index_are_shown_and_nothing_else_is(done: Path) -
     assert batch_shown.posters_of(view_of(done.parent / "nowhere")) == ""
 
 
+def test_units_that_another_driver_did_are_known_by_their_folders(done: Path) -> None:
+    (done / "events" / "all.jsonl").unlink()
+    view = view_of(done, **{KEY: "one", OTHER: "two"})
+    assert [unit.state for _, unit in batches.units_of(view)] == ["waiting", "waiting"]
+    told(done, {"event": "run_began", "kept": 1})
+    assert [unit.state for _, unit in batches.units_of(view)] == ["done", "waiting"]
+
+
 def test_scores_and_a_zip_of_a_batch_need_one_that_has_ended(done: Path, tmp_path: Path) -> None:
     view = view_of(done, **{KEY: "one"})
     assert batches.score_order(view).units[0].words == ("jobs", "score", "--", str(done))

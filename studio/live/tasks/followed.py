@@ -42,10 +42,12 @@ class Follower:
     Attributes:
         path: `OUT/events/all.jsonl`; it need not be there yet.
         notes: What the driver warned of, the newest last.
+        kept: Units that were done before the newest run began.
     """
 
     path: Path
     notes: list[str] = field(default_factory=list)
+    kept: int = 0
     _units: dict[str, Followed] = field(default_factory=dict)
     _works: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _read: int = 0
@@ -86,8 +88,7 @@ class Follower:
 
     def _run_began(self, event: dict[str, Any]) -> None:
         """What an earlier run left unfinished is not at work any more."""
-        del event
-        self._works = {}
+        self._works, self.kept = {}, int(event.get("kept") or 0)
         for key, unit in self._units.items():
             if unit.state in ("running", "again"):
                 self._units[key] = replace(unit, state="waiting", share=0.0)
