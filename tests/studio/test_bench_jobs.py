@@ -1,8 +1,10 @@
 """`detour bench jobs`: what is counted as time outside the model, and how it is said."""
 
 import pytest
+from typer.testing import CliRunner
 
 from studio.bench_jobs import JobsBench, jobs_table, ratios, row_of
+from studio.cli import main
 from studio.machine import machine_now
 from worldmodel.errors import BadRequest, UnknownName
 
@@ -41,3 +43,6 @@ def test_engines_and_numbers_that_make_no_sense_are_refused():
         JobsBench(engines=("locl",))
     with pytest.raises(BadRequest, match="1 units"):
         JobsBench(units=1)
+    refused = CliRunner().invoke(main, ["bench", "jobs", "--engine", "ry"])
+    assert refused.exit_code == 2
+    assert "Did you mean 'ray'?" in refused.output

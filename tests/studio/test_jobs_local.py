@@ -142,6 +142,7 @@ def test_closing_lets_running_works_end_and_leaves_no_process(start):
     engine.close(now=True)  # harmless
 
 
+@pytest.mark.slow  # starts a driver of its own
 def test_workers_ignore_ctrl_c_and_end_when_the_driver_is_killed(tmp_path):
     script = (
         "import sys; from pathlib import Path; from job_workers import *; from studio.jobs.engines.local import LocalEngine\n"
