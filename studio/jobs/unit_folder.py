@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from studio.jobs.disk import Disk, copied, file_digest, flush, unfinished
+from studio.jobs.disk import Disk, copied, file_digest, flush, flush_all, unfinished
 from studio.jobs.manifest import place_of
 from studio.jobs.storage import Storage
 from studio.jobs.units import FileFact, Unit, digest_of
@@ -164,15 +164,13 @@ def _on_disk(storage: Disk, key: str, folder: Path, files: tuple[FileFact, ...],
     new = unfinished(place)
     try:
         with storage.told():
+            new.mkdir(parents=True)
             for file in files:
                 (new / file.name).parent.mkdir(parents=True, exist_ok=True)
                 copied(folder / file.name, new / file.name)
-                flush(new / file.name)
-            new.mkdir(parents=True, exist_ok=True)
             (new / RECORD).write_bytes(data)
-            flush(new / RECORD)
-            for path in (*{(new / file.name).parent for file in files}, new):
-                flush(path)
+            inside = [new / file.name for file in files]
+            flush_all([*inside, new / RECORD, *{path.parent for path in inside}, new])
             return _named_so(storage, key, new, files)
     except FileNotFoundError as error:
         raise OutputExists(
