@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 OnChunk = Callable[[int, int], None]
 PASSING = (Busy, DiskFull, PolicyError, Unreachable)  # another try may go well
 
+LIBRARIES = ("av", "decord", "pyarrow.dataset", "pyarrow.parquet", "PIL.ImageFont")  # for clips and outputs
+
 
 class Worker:
     """One loaded model.
@@ -64,6 +68,7 @@ class Worker:
         self.name, self._setup, self._scratch = name, plan.setup, plan.scratch or None
         bound_threads(plan.setup.threads)
         check_installation(plan.setup)
+        _load_libraries()
         self._folder = BatchFolder.open(plan.out, plan.options)
         self.model = WorldModel.from_pretrained(plan.setup.model, plan.setup.device)
         self.reader = ClipReader(partial(_local, plan))
@@ -177,6 +182,13 @@ def bound_threads(threads: int) -> None:
     if torch.get_num_interop_threads() != 1:
         with suppress(RuntimeError):  # something ran side by side already; no operation of ours does
             torch.set_num_interop_threads(1)
+
+
+def _load_libraries() -> None:
+    """What the first unit would load otherwise, which would look slow."""
+    for name in LIBRARIES:
+        if find_spec(name.partition(".")[0]) is not None:
+            import_module(name)
 
 
 def partial_key(work: Work) -> str:
