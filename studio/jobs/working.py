@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 OnChunk = Callable[[int, int], None]
 PASSING = (Busy, DiskFull, PolicyError, Unreachable)  # another try may go well
-
 LIBRARIES = ("av", "decord", "pyarrow.dataset", "pyarrow.parquet", "PIL.ImageFont")  # for clips and outputs
 
 
