@@ -307,9 +307,9 @@ def _begun(out: Path) -> tuple[int, int]:
 
 
 def _left(out: Path) -> tuple[str, ...]:
-    """Files of what is not finished."""
-    folders = ("partial", "scratch", "damaged", "failures")
-    found = [path for name in folders for path in (out / name).rglob("*") if path.is_file()]
+    """Files of what is not finished. Notes of tries that failed may stay: those of units that are done count no more."""
+    found = [path for name in ("partial", "scratch", "damaged") for path in (out / name).rglob("*") if path.is_file()]
+    found += [path for path in (out / "failures").glob("*") if not any(out.glob(f"units/*/{path.stem}/unit.json"))]
     found += [path for path in out.rglob("*") if path.is_file() and ("tmp" in path.name or path.name.startswith("."))]
     found += [folder for folder in out.glob("units/*/*") if not (folder / "unit.json").is_file()]
     return tuple(sorted({path.relative_to(out).as_posix() for path in found}))
