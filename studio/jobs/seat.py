@@ -96,13 +96,14 @@ class Seat:
         self._hold.release()
 
     def mend(self, standing: Standing) -> None:
-        """Move damaged units out of the way, write lost rows again, and remove what killed workers left."""
+        """Move damaged units out of the way, write lost rows again, forget failures of what is done, and remove leftovers."""
         for key in standing.damaged:
             set_aside(self._storage, key)
         self._part.drop(frozenset(unit.key for unit in standing.missing))
         for row in standing.found:
             self._part.add(row)
         self._part.flush()
+        self.forget(set(standing.done))
         self._sweep(set(standing.done), self._roster.of(self.shard))
 
     def _sweep(self, done: set[str], units: Iterable[Unit]) -> None:

@@ -228,6 +228,19 @@ def test_failures_are_kept_until_done_or_forgotten(anywhere, tmp_path):
     assert failure.earlier == (("Diverged", "Diverged it was"),)
 
 
+def test_a_failure_of_what_was_done_in_the_end_is_forgotten(anywhere, tmp_path):
+    batch = a_batch(1)
+    folder = begin(anywhere, batch)
+    with folder.lock():
+        folder.note(failure_of(batch.units[0]))
+        finish(folder, batch.units[0], tmp_path)  # and the driver is killed before it hears of it
+    assert folder.storage.names("failures") == [f"{batch.units[0].key}.json"]
+    assert folder.failures() == ()
+    with folder.lock():
+        folder.look()
+    assert folder.storage.names("failures") == []
+
+
 def test_a_unit_that_is_not_there_is_a_failure(anywhere, tmp_path):
     batch = a_batch(2)
     folder, unit = begin(anywhere, batch), batch.units[0]
