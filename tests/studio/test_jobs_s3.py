@@ -20,7 +20,7 @@ from worldmodel.errors import BadRequest, OutputExists, Unreachable
 
 pytestmark = pytest.mark.slow
 
-UNITS, ONE = 8, EngineChoice(workers=1)
+UNITS, ONE = 6, EngineChoice(workers=1)
 PACE = Pace(beat_s=0.3, dead_s=20.0, look_s=0.1, settle_s=0.1, turn_s=60.0)
 
 
