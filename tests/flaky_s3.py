@@ -15,8 +15,8 @@ from typing import Any
 
 BUCKET = "a-bucket"
 FAULTS = ("refused", "failed after all", "dropped", "dropped after all", "cut", "refused", "dropped", "cut", "stalled")
-STALL_S = 0.9
-READ_TIMEOUT_S = 0.6
+STALL_S = 1.5
+READ_TIMEOUT_S = 1.0
 HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
