@@ -91,8 +91,8 @@ def roll(args: argparse.Namespace, seconds: float) -> Run:
     """Imagine so many seconds into `args.to`."""
     import torch
 
-    from studio.jobs.storage import Storage
-    from studio.jobs.streaming import stream
+    from studio.jobs.folder.storage import Storage
+    from studio.jobs.work.streaming import stream
     from worldmodel.sampling import Sampling
 
     torch.set_num_threads(1)
@@ -149,7 +149,7 @@ def _observation(model: Any) -> Any:
 
 
 def _sinks(out: Path, model: Any, past: Any) -> list[Any]:
-    from studio.jobs.sinks import LatentsSink, camera_sink, mosaic_sink
+    from studio.jobs.work.sinks import LatentsSink, camera_sink, mosaic_sink
 
     [rig], hertz = past.rigs, model.config.frequency_hz
     cameras = [camera_sink(out / "cameras" / f"{name}.mp4", i, hertz) for i, name in enumerate(rig.names)]

@@ -103,12 +103,12 @@ def bench_jobs(request: JobsBench, progress: Progress) -> list[JobsRow]:
 
 
 def _measured(request: JobsBench, engine: str, workers: int) -> JobsRow:
-    from studio.jobs.driver import run_batch
     from studio.jobs.engines.engine import EngineChoice
-    from studio.jobs.events import read_events
-    from studio.jobs.expansion import expand
-    from studio.jobs.job_file import job_from
-    from studio.jobs.storage import Storage
+    from studio.jobs.folder.storage import Storage
+    from studio.jobs.plan.expansion import expand
+    from studio.jobs.plan.job_file import job_from
+    from studio.jobs.run.driver import run_batch
+    from studio.jobs.run.events import read_events
 
     batch = expand(job_from(_job(request, workers), "the benchmark's job"))
     with tempfile.TemporaryDirectory(prefix="detour-bench-jobs-") as folder:

@@ -9,7 +9,7 @@ from studio.town_answer import recorded_scene
 from worldmodel.errors import BadRequest, UnknownName
 
 if TYPE_CHECKING:
-    from studio.jobs.streaming import StreamedRollout
+    from studio.jobs.work.streaming import StreamedRollout
     from worldmodel.guidance import Guide
     from worldmodel.rollout import Rollout
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.leases import Pace
-from studio.jobs.patience import Patience
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.leases import Pace
+from studio.jobs.folder.patience import Patience
 from studio.jobs.units import Batch, ClipRef, Outcome, Setup, Unit, UnitRequest, make_batch
 
 QUICK = Pace(beat_s=0.02, dead_s=0.2, look_s=0.01, settle_s=0.01, turn_s=2.0)

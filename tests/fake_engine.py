@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.driver import run_batch
 from studio.jobs.engines.engine import Began, Ended, EngineChoice, Happening, Lost, Ready, WorkerPlan
 from studio.jobs.engines.local import LocalEngine
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.run.driver import run_batch
 from studio.jobs.units import Batch, ClipRef, FileFact, Outcome, Setup, Unit, UnitRequest, Work, make_batch
 
 

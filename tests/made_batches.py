@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.clip_digests import ClipDigests
-from studio.jobs.outputs import Result
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.plan.clip_digests import ClipDigests
 from studio.jobs.units import Batch, ClipRef, EditChoice, Outcome, Setup, Unit, UnitRequest, make_batch
+from studio.jobs.work.outputs import Result
 from studio.runs import camera_file_name, write_paths
 from worldmodel.geometry import Array, Rig, Trajectory
 from worldmodel.io.lerobot import Dataset

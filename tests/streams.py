@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from makers import make_observation
 
-from studio.jobs.sinks import LatentsSink, Piece, Sink, camera_sink, mosaic_sink
-from studio.jobs.storage import Storage
-from studio.jobs.streaming import Streamed, stream
+from studio.jobs.folder.storage import Storage
+from studio.jobs.work.sinks import LatentsSink, Piece, Sink, camera_sink, mosaic_sink
+from studio.jobs.work.streaming import Streamed, stream
 from worldmodel.sampling import Sampling
 
 FRAMES, CHUNKS, SEGMENT = 26, 7, 2

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.clip_digests import ClipDigests
 from studio.jobs.engines.engine import WorkerPlan
-from studio.jobs.manifest import place_of
-from studio.jobs.unit_folder import PASSING
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.manifest import place_of
+from studio.jobs.folder.unit_folder import PASSING
+from studio.jobs.plan.clip_digests import ClipDigests
 from studio.jobs.units import Batch, ClipRef, Setup, UnitRequest, make_batch
-from studio.jobs.working import Worker
+from studio.jobs.work.working import Worker
 from worldmodel.io.lerobot import Dataset
 from worldmodel.sampling import Sampling
 

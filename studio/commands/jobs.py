@@ -57,7 +57,7 @@ def _jobs() -> None:
 @jobs.command("schema")
 def schema() -> None:
     """The JSON schema of job files, for editors and checks."""
-    from studio.jobs.job_file import job_schema
+    from studio.jobs.plan.job_file import job_schema
 
     typer.echo(json.dumps(job_schema(), indent=2))
 
@@ -80,8 +80,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What a job file expands to, and what it will cost in time, memory and bytes; nothing is run."""
-    from studio.jobs.batch_folder import BatchFolder
-    from studio.jobs.estimates import estimate
+    from studio.jobs.folder.batch_folder import BatchFolder
+    from studio.jobs.plan.estimates import estimate
 
     expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
     folder = BatchFolder.open(out, _options(storage)) if out else None
@@ -145,8 +145,8 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Try the units again that failed for good, and those that are missing."""
-    from studio.jobs.batch_folder import BatchFolder
     from studio.jobs.engines.engine import EngineChoice
+    from studio.jobs.folder.batch_folder import BatchFolder
 
     choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
     expanded = BatchFolder.open(out, _options(storage)).batch
@@ -156,8 +156,8 @@ def retry(
 @jobs.command("status")
 def status(out: Folder, storage: Storage = "", check: Check = "none", as_json: Json = False) -> None:
     """How a batch stands: done, missing, damaged, failed, and who is at work."""
-    from studio.jobs.batch_folder import BatchFolder
-    from studio.jobs.summary import standing_lines, standing_of
+    from studio.jobs.folder.batch_folder import BatchFolder
+    from studio.jobs.run.summary import standing_lines, standing_of
 
     found = standing_of(BatchFolder.open(out, _options(storage)), check=check)
     emit(found, as_json, "\n".join(standing_lines(found)))
@@ -168,7 +168,7 @@ def failures(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
     """Which units failed, how often and why."""
     from dataclasses import asdict
 
-    from studio.jobs.batch_folder import BatchFolder
+    from studio.jobs.folder.batch_folder import BatchFolder
 
     found = BatchFolder.open(out, _options(storage)).failures()
     lines = [f"{row.key[:12]}  {row.kind}, {row.attempts} attempts: {row.message}" for row in found]
@@ -178,8 +178,8 @@ def failures(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
 @jobs.command("index")
 def index(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
     """Write index.html and the contact sheets anew, as the batch stands now; a whole run does so at its end."""
-    from studio.jobs.batch_folder import BatchFolder
-    from studio.jobs.driver import show
+    from studio.jobs.folder.batch_folder import BatchFolder
+    from studio.jobs.run.driver import show
 
     show(BatchFolder.open(out, _options(storage)))
     emit({"index": f"{out}/index.html"}, as_json, f"{out}/index.html")
@@ -232,7 +232,7 @@ def score(
 ) -> None:
     """Scores of the whole batch against what followed in the recordings, with metric cards."""
     from studio.jobs.exports.selection import Selection
-    from studio.jobs.scores import score_batch
+    from studio.jobs.results.scores import score_batch
 
     found = score_batch(
         out,
@@ -259,8 +259,8 @@ def _expanded(
     storage: str,
     out: str,
 ) -> "Batch":
-    from studio.jobs.expansion import expand
-    from studio.jobs.job_file import read_job
+    from studio.jobs.plan.expansion import expand
+    from studio.jobs.plan.job_file import read_job
 
     return expand(
         read_job(file),
@@ -306,7 +306,7 @@ def _run(
     retry_failed: bool,
     as_json: bool,
 ) -> None:
-    from studio.jobs.driver import run_batch
+    from studio.jobs.run.driver import run_batch
     from studio.jobs.units import Shard
 
     summary = run_batch(

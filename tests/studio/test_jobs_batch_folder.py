@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from batch_folders import HASTY, QUICK, a_batch, content, failure_of, finish, output_of, record_of, unit_place
 
-from studio.jobs import disk
-from studio.jobs.batch_folder import BatchFolder
+from studio.jobs.folder import disk
+from studio.jobs.folder.batch_folder import BatchFolder
 from studio.jobs.units import Shard, UnitRequest
 from worldmodel.errors import BadDataset, BadRequest, DiskFull, OutputExists
 
@@ -21,7 +21,7 @@ from worldmodel.errors import BadDataset, BadRequest, DiskFull, OutputExists
 def quick(monkeypatch):
     """Neither git nor the disk is waited for."""
     monkeypatch.setattr("os.fsync", lambda number: None)
-    monkeypatch.setattr("studio.jobs.plan_files.made_with", lambda: {"versions": {}, "commit": "c0ffee"})
+    monkeypatch.setattr("studio.jobs.folder.plan_files.made_with", lambda: {"versions": {}, "commit": "c0ffee"})
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_checkpoint_goes_when_its_unit_is_stored(anywhere, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "step", ["os.rename", "os.fsync", "pathlib.Path.write_bytes", "studio.jobs.unit_folder.copied"]
+    "step", ["os.rename", "os.fsync", "pathlib.Path.write_bytes", "studio.jobs.folder.unit_folder.copied"]
 )
 def test_a_full_disk_leaves_no_unit(address, tmp_path, monkeypatch, step):
     batch = a_batch(2)
@@ -288,7 +288,7 @@ def test_shards_work_side_by_side_but_split_alike(anywhere, tmp_path):
 def test_a_killed_drivers_lock_is_free_at_once(address):
     batch = a_batch(2)
     folder = begin(address, batch)
-    code = "import sys, time; sys.path[:0] = sys.argv[2:]; from studio.jobs.batch_folder import BatchFolder\n"
+    code = "import sys, time; sys.path[:0] = sys.argv[2:]; from studio.jobs.folder.batch_folder import BatchFolder\n"
     code += "with BatchFolder.open(sys.argv[1]).lock(): print('held', flush=True); time.sleep(60)"
     root = str(Path(disk.__file__).parents[2])
     with subprocess.Popen([sys.executable, "-c", code, str(address), root], stdout=subprocess.PIPE) as driver:
@@ -324,7 +324,7 @@ def test_who_lost_his_lease_stops(tmp_path):
 
 
 def test_where_the_disk_has_no_locks_leases_are_used(address, monkeypatch):
-    monkeypatch.setattr("studio.jobs.locks._flock", _no_locks)
+    monkeypatch.setattr("studio.jobs.folder.locks._flock", _no_locks)
     folder = begin(address, a_batch(2))
     with folder.lock():
         assert folder.storage.names("locks") == ["all.lease"]
@@ -373,7 +373,7 @@ def test_a_damaged_plan_is_written_again(address, tmp_path, file):
 
 def test_an_interrupted_beginning_is_gone_on_with(address, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("studio.jobs.plan_files.write_facts", _killed)
+        patch.setattr("studio.jobs.folder.plan_files.write_facts", _killed)
         with pytest.raises(KeyboardInterrupt):
             begin(address, a_batch(2))
     assert begin(address, a_batch(3)).facts["units"] == 3
@@ -424,7 +424,7 @@ def test_a_read_only_folder_is_said(address, monkeypatch):
 
 def test_a_disk_that_is_full_from_the_start_is_said(address, monkeypatch):
     begin(address, a_batch(1))
-    monkeypatch.setattr("studio.jobs.leases.Holder.data", _full)
+    monkeypatch.setattr("studio.jobs.folder.leases.Holder.data", _full)
     with pytest.raises(DiskFull, match="is full"):
         begin(address, a_batch(1))
 

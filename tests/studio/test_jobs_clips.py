@@ -14,12 +14,12 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.implementations.memory import MemoryFile  # type: ignore[import-untyped]
 
-from studio.jobs import clips as clips_module
-from studio.jobs.clip_choice import chosen_moments
-from studio.jobs.clip_digests import ClipDigests
-from studio.jobs.clip_library import Chosen, Library, Problems
-from studio.jobs.clips import fetched, matching, options_for
-from studio.jobs.job_file import job_of
+from studio.jobs.plan import clips as clips_module
+from studio.jobs.plan.clip_choice import chosen_moments
+from studio.jobs.plan.clip_digests import ClipDigests
+from studio.jobs.plan.clip_library import Chosen, Library, Problems
+from studio.jobs.plan.clips import fetched, matching, options_for
+from studio.jobs.plan.job_file import job_of
 from studio.moments import Wish
 from worldmodel.errors import BadDataset, BadInput, BadRequest, BadVideo, DiskFull, Unreachable
 from worldmodel.io.lerobot import Dataset

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from fake_engine import Clock, FakeEngine, a_batch
 
-from studio.jobs.book import Book
-from studio.jobs.course import Before, Course
 from studio.jobs.engines.engine import Advanced
-from studio.jobs.events import EventLog, read_events
-from studio.jobs.limits import Limits, disk_full
-from studio.jobs.progress import Pace
-from studio.jobs.retrying import RetryPolicy, WorkQueue
-from studio.jobs.stops import Stops
-from studio.jobs.storage import Storage
-from studio.jobs.telling import Telling
+from studio.jobs.folder.storage import Storage
+from studio.jobs.run.book import Book
+from studio.jobs.run.course import Before, Course
+from studio.jobs.run.events import EventLog, read_events
+from studio.jobs.run.limits import Limits, disk_full
+from studio.jobs.run.progress import Pace
+from studio.jobs.run.retrying import RetryPolicy, WorkQueue
+from studio.jobs.run.stops import Stops
+from studio.jobs.run.telling import Telling
 from studio.jobs.units import Batch, FileFact, Outcome
 from worldmodel.errors import DetourError, OutputExists, Unreachable
 
@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_stops_before_it_is_full(
     done = ride(a_batch(20))
     done.course.disks = [tmp_path]
     free = iter([10**12] * 3 + [10**6] * 100)
-    monkeypatch.setattr("studio.jobs.limits.free_bytes", lambda folder: next(free))
+    monkeypatch.setattr("studio.jobs.run.limits.free_bytes", lambda folder: next(free))
     done.run()
     assert 0 < len(done.notes.noted) < 20
     assert set(done.notes.states().values()) == {"done"}

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from studio.jobs import samples
-from studio.jobs.costs import ModelShape, Sample, correction_of, cost_of, shape_of
 from studio.jobs.engines.engine import Ended, Lost, Ready
-from studio.jobs.estimate_words import amount
-from studio.jobs.estimates import estimate
-from studio.jobs.samples import short_of
+from studio.jobs.plan import samples
+from studio.jobs.plan.costs import ModelShape, Sample, correction_of, cost_of, shape_of
+from studio.jobs.plan.estimate_words import amount
+from studio.jobs.plan.estimates import estimate
+from studio.jobs.plan.samples import short_of
 from studio.jobs.units import Batch, ClipRef, EditChoice, Outcome, Setup, UnitRequest, Work, make_batch
 from worldmodel.errors import BadRequest
 from worldmodel.sampling import Sampling

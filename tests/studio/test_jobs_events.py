@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from fake_engine import Clock
 
-from studio.jobs import events as events_module
-from studio.jobs.events import EventLog, read_events
-from studio.jobs.storage import Storage
+from studio.jobs.folder.storage import Storage
+from studio.jobs.run import events as events_module
+from studio.jobs.run.events import EventLog, read_events
 from worldmodel.errors import OutputExists
 
 

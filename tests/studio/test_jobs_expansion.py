@@ -11,8 +11,8 @@ from typing import Any
 import fsspec  # type: ignore[import-untyped]
 import pytest
 
-from studio.jobs.expansion import expand
-from studio.jobs.job_file import Job, job_of, job_yaml, read_job
+from studio.jobs.plan.expansion import expand
+from studio.jobs.plan.job_file import Job, job_of, job_yaml, read_job
 from studio.jobs.units import Batch, UnitRequest
 from worldmodel.errors import BadCheckpoint, BadRequest, BadTable
 from worldmodel.io.lerobot import Dataset, write_dataset

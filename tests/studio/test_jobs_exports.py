@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from made_batches import NASTY, Made, finish, made_batch, pictures, shared_batch
 
-from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.exports import export_batch
 from studio.jobs.exports.selection import ScoreLimit, Selection
 from studio.jobs.exports.webdataset import member_endings
-from studio.jobs.manifest import place_of
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.manifest import place_of
 from worldmodel.errors import BadDataset, BadRequest, OutputExists, UnknownName
 from worldmodel.geometry import Rig
 from worldmodel.io.check import check_dataset
@@ -156,7 +156,7 @@ def test_an_export_refuses_what_makes_no_sense(made, tmp_path):
 
 def test_units_without_camera_films_cannot_become_a_lerobot_dataset(made, tmp_path):
     shutil.copytree(made.out, tmp_path / "out")
-    from studio.jobs.unit_folder import record_digest
+    from studio.jobs.folder.unit_folder import record_digest
 
     file = tmp_path / "out" / place_of(made.batch.units[0].key) / "unit.json"
     record = json.loads(file.read_text())
@@ -180,9 +180,9 @@ def test_exports_sheets_index_and_scores_come_whole_out_of_an_object_store_that_
 ):
     from flaky_s3 import BUCKET, flaky_s3, options_of
 
-    from studio.jobs.contact_sheets import write_sheets
-    from studio.jobs.index import write_index
-    from studio.jobs.scores import score_batch
+    from studio.jobs.results.contact_sheets import write_sheets
+    from studio.jobs.results.index import write_index
+    from studio.jobs.results.scores import score_batch
 
     with flaky_s3(seed=11) as server:
         address, options = f"s3://{BUCKET}/a batch", options_of(server)

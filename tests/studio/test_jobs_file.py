@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from studio.jobs.job_file import Job, job_from, job_of, job_schema, job_yaml, places_named, read_job
-from studio.jobs.job_sweep import Schedule
-from studio.jobs.job_values import Numbers
+from studio.jobs.plan.job_file import Job, job_from, job_of, job_schema, job_yaml, places_named, read_job
+from studio.jobs.plan.job_sweep import Schedule
+from studio.jobs.plan.job_values import Numbers
 from studio.yaml_files import MAX_BYTES, read_yaml, yaml_of
 from worldmodel.errors import BadTable
 
@@ -95,7 +95,7 @@ def test_the_schema_describes_every_field_that_needs_words() -> None:
 
 
 def test_a_horizon_may_be_as_long_as_the_model_allows() -> None:
-    from studio.jobs import job_sweep
+    from studio.jobs.plan import job_sweep
     from worldmodel import model
 
     assert model.MAX_SECONDS == job_sweep.MAX_SECONDS

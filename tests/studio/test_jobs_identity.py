@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.jobs.identity import (
+from studio.jobs.plan.identity import (
     PACKAGES,
     ROOT,
     library_versions,
@@ -73,10 +73,19 @@ def test_sources_are_those_that_a_worker_imports() -> None:
             "worldmodel/io/video.py",
             "worldmodel/__init__.py",
         ),
-        *("studio/stitch.py", "studio/jobs/working.py", "studio/jobs/streaming.py", "policy/learned.py"),
+        *("studio/stitch.py", "studio/jobs/work/working.py", "studio/jobs/work/streaming.py", "policy/learned.py"),
     ):
         assert path in found
-    for part in ("pages/", "live/", "training/", "commands/", "jobs/locks.py", "jobs/driver.py", "jobs/engines/"):
+    for part in (
+        "pages/",
+        "live/",
+        "training/",
+        "commands/",
+        "jobs/folder/",
+        "jobs/run/",
+        "jobs/engines/",
+        "jobs/results/",
+    ):
         assert not [path for path in found if part in path]
 
 
@@ -84,7 +93,7 @@ def test_sources_are_those_that_a_worker_imports() -> None:
 def test_nothing_that_a_worker_loads_is_missing_from_the_sources() -> None:
     """What Python itself has loaded after importing the worker must be in the closure, but for what carries results."""
     code = (
-        "import sys, studio.jobs.working; "
+        "import sys, studio.jobs.work.working; "
         f"print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in {PACKAGES} and m.__file__))"
     )
     ran = subprocess.run(
@@ -101,7 +110,7 @@ def test_nothing_that_a_worker_loads_is_missing_from_the_sources() -> None:
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from studio.jobs import identity
+    from studio.jobs.plan import identity
 
     package = tmp_path / "policy"
     package.mkdir()

@@ -7,11 +7,11 @@ import pytest
 from made_batches import NASTY, Made, shared_batch
 from PIL import Image
 
-from studio.jobs.contact_sheets import PER_SHEET, write_sheets
 from studio.jobs.exports.selection import ALL
-from studio.jobs.index import index_content, write_index
-from studio.jobs.index_page import Card, IndexContent, render_index
-from studio.jobs.manifest import place_of
+from studio.jobs.folder.manifest import place_of
+from studio.jobs.results.contact_sheets import PER_SHEET, write_sheets
+from studio.jobs.results.index import index_content, write_index
+from studio.jobs.results.index_page import Card, IndexContent, render_index
 from studio.jobs.unit_words import more_words, value_words
 from studio.jobs.units import ActionChoice
 from worldmodel.io.lerobot import Dataset
@@ -86,7 +86,7 @@ def test_an_index_of_many_units_stays_small(made):
 
 
 def test_what_the_page_cannot_list_is_said(made, monkeypatch):
-    monkeypatch.setattr("studio.jobs.index.MOST_LISTED", 3)
+    monkeypatch.setattr("studio.jobs.results.index.MOST_LISTED", 3)
     content = index_content(made.folder)
     assert len(content.cards) == 3
     assert content.lead.startswith("5 of 7 units are done")

@@ -6,8 +6,8 @@ import pytest
 from browsing import LOOKS, looks_right, marks, visit
 from made_batches import Made, shared_batch
 
-from studio.jobs.contact_sheets import write_sheets
-from studio.jobs.index import write_index
+from studio.jobs.results.contact_sheets import write_sheets
+from studio.jobs.results.index import write_index
 from worldmodel.io.lerobot import Dataset
 
 pytestmark = marks

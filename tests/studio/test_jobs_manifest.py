@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from batch_folders import QUICK, a_batch, failure_of, finish
 
-from studio.jobs import manifest
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.storage import Storage
+from studio.jobs.folder import manifest
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.storage import Storage
 from studio.jobs.units import Shard
 from worldmodel.errors import DiskFull
 
@@ -18,7 +18,7 @@ from worldmodel.errors import DiskFull
 def quick(monkeypatch):
     """Neither git nor the disk is waited for."""
     monkeypatch.setattr("os.fsync", lambda number: None)
-    monkeypatch.setattr("studio.jobs.plan_files.made_with", lambda: {"versions": {}, "commit": "c0ffee"})
+    monkeypatch.setattr("studio.jobs.folder.plan_files.made_with", lambda: {"versions": {}, "commit": "c0ffee"})
 
 
 @pytest.fixture
@@ -94,7 +94,9 @@ def test_parts_left_over_by_a_crash_do_not_double_rows(out, tmp_path):
 
 def test_it_is_written_now_and_then(out, tmp_path, monkeypatch):
     batch, written = a_batch(5), []
-    monkeypatch.setattr("studio.jobs.manifest.write_part", lambda storage, name, table: written.append(len(table)))
+    monkeypatch.setattr(
+        "studio.jobs.folder.manifest.write_part", lambda storage, name, table: written.append(len(table))
+    )
     folder = BatchFolder.begin(out, batch, pace=QUICK)
     with folder.lock():
         for unit in batch.units:
@@ -105,8 +107,8 @@ def test_it_is_written_now_and_then(out, tmp_path, monkeypatch):
 
 def test_a_slow_manifest_is_written_less_often(tmp_path, monkeypatch):
     storage = Storage.at(tmp_path)
-    monkeypatch.setattr("studio.jobs.manifest.PAUSE_S", 0.001)
-    monkeypatch.setattr("studio.jobs.manifest.write_part", lambda *args: time.sleep(0.02))
+    monkeypatch.setattr("studio.jobs.folder.manifest.PAUSE_S", 0.001)
+    monkeypatch.setattr("studio.jobs.folder.manifest.write_part", lambda *args: time.sleep(0.02))
     part = manifest.Part(storage, "all", {})
     part.flush()
     assert part._pause_s >= 20 * 0.02
@@ -114,7 +116,7 @@ def test_a_slow_manifest_is_written_less_often(tmp_path, monkeypatch):
 
 def test_what_a_full_disk_kept_out_is_written_later(out, tmp_path, monkeypatch):
     batch = a_batch(3)
-    monkeypatch.setattr("studio.jobs.manifest.PAUSE_S", 0.0)
+    monkeypatch.setattr("studio.jobs.folder.manifest.PAUSE_S", 0.0)
     folder = BatchFolder.begin(out, batch, pace=QUICK)
     with folder.lock():
         outcomes = [finish(folder, unit, tmp_path) for unit in batch.units[:2]]

@@ -13,13 +13,13 @@ from unit_work import asked, clip_of
 
 from policy.baselines import ConstantVelocityPlanner
 from studio.demo import frame_scores
-from studio.jobs.clip_reader import ClipReader, EditedMoment
-from studio.jobs.outputs import camera_files
-from studio.jobs.poster import IMAGINED, TILE_PX, Poster
-from studio.jobs.sinks import Piece, Sink
-from studio.jobs.unit_plans import KeptPlans, ask_planners
-from studio.jobs.unit_scores import PictureScores, missing_scores, path_scores
 from studio.jobs.units import EditChoice
+from studio.jobs.work.clip_reader import ClipReader, EditedMoment
+from studio.jobs.work.outputs import camera_files
+from studio.jobs.work.poster import IMAGINED, TILE_PX, Poster
+from studio.jobs.work.sinks import Piece, Sink
+from studio.jobs.work.unit_plans import KeptPlans, ask_planners
+from studio.jobs.work.unit_scores import PictureScores, missing_scores, path_scores
 from studio.moments import Wish, moment_of
 from studio.overlays import labelled
 from worldmodel.errors import BadRig

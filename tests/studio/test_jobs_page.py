@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from studio.jobs.job_file import job_of
+from studio.jobs.plan.job_file import job_of
 from studio.live.study import shown as study_shown
 from studio.live.tasks import batch_shown, batches, job_form
 from studio.live.tasks import shown as jobs_shown
@@ -327,7 +327,7 @@ def test_a_batch_is_stopped_once_to_finish_what_runs_and_twice_to_end_now(tmp_pa
 
 
 def test_the_progress_line_of_a_batch_is_understood() -> None:
-    from studio.jobs.progress import Progress
+    from studio.jobs.run.progress import Progress
 
     line = Progress(total=12, kept=2, done=1, running=1, workers=1, elapsed_s=9.0, left_s=35.0).line()
     assert Count.of(line) == Count(done=3, total=12, things="units", left_s=35.0)

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from fake_engine import Clock, FakeEngine, a_batch, storing
 
-from studio.jobs import driver, manifest
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.driver import run_batch
 from studio.jobs.engines.engine import EngineChoice, WorkerPlan
-from studio.jobs.events import read_events
-from studio.jobs.scratch import scratch_of
-from studio.jobs.stops import Stops
-from studio.jobs.storage import Storage
-from studio.jobs.summary import Summary, standing_lines, standing_of
+from studio.jobs.folder import manifest
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.storage import Storage
+from studio.jobs.run import driver
+from studio.jobs.run.driver import run_batch
+from studio.jobs.run.events import read_events
+from studio.jobs.run.scratch import scratch_of
+from studio.jobs.run.stops import Stops
+from studio.jobs.run.summary import Summary, standing_lines, standing_of
 from studio.jobs.units import Batch, Shard
 from worldmodel.errors import DiskFull, OutputExists
 

@@ -7,15 +7,15 @@ from batch_folders import a_batch, content, failure_of, finish
 from flaky_s3 import BUCKET, FAULTS, flaky_s3, options_of
 from unit_work import asked, same_threads
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.driver import run_batch
 from studio.jobs.engines.engine import Ended, EngineChoice
-from studio.jobs.events import read_events
-from studio.jobs.leases import Pace
-from studio.jobs.patience import Patience
-from studio.jobs.storage import Storage
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.leases import Pace
+from studio.jobs.folder.patience import Patience
+from studio.jobs.folder.storage import Storage
+from studio.jobs.run.driver import run_batch
+from studio.jobs.run.events import read_events
 from studio.jobs.units import Setup, make_batch
-from studio.jobs.working import Worker
+from studio.jobs.work.working import Worker
 from worldmodel.errors import BadRequest, OutputExists, Unreachable
 
 pytestmark = pytest.mark.slow
@@ -179,7 +179,7 @@ def test_a_dead_store_is_said(server):
 
 
 def test_a_driver_goes_on_while_the_store_is_away(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("studio.jobs.manifest.PAUSE_S", 0.0)
+    monkeypatch.setattr("studio.jobs.folder.manifest.PAUSE_S", 0.0)
     batch = a_batch(3)
     folder = folder_at(server, "away", batch)
     folder.storage.patience = Patience(attempts=2, first_s=0.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from made_batches import NASTY, Made, batch_of, finish, shared_batch
 
-from studio.jobs.batch_folder import BatchFolder
 from studio.jobs.exports.finished import Finished
 from studio.jobs.exports.selection import Selection
-from studio.jobs.manifest import place_of
-from studio.jobs.score_sides import Recordings
-from studio.jobs.scores import score_batch, sweeps_of
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.manifest import place_of
+from studio.jobs.results.score_sides import Recordings
+from studio.jobs.results.scores import score_batch, sweeps_of
 from studio.scoring import ScoreRequest, run_score
 from worldmodel.errors import BadDataset, BadRequest, UnknownName
 from worldmodel.io.lerobot import Dataset

@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from streams import CHUNKS, ONE, SELECTIVE, Reference, Stopped, Watching, begins_at, files_in, latents_in, run
 from tiny_wan import write_tiny_wan
 
-from studio.jobs import streaming as streaming_module
-from studio.jobs.patience import Patience
-from studio.jobs.segments import forget
-from studio.jobs.sinks import LatentsSink, camera_sink
-from studio.jobs.storage import Storage
-from studio.jobs.streaming import Streamed, stream
+from studio.jobs.folder.patience import Patience
+from studio.jobs.folder.storage import Storage
+from studio.jobs.work import streaming as streaming_module
+from studio.jobs.work.segments import forget
+from studio.jobs.work.sinks import LatentsSink, camera_sink
+from studio.jobs.work.streaming import Streamed, stream
 from worldmodel.errors import Diverged
 from worldmodel.geometry import Motion, Trajectory
 from worldmodel.guidance import ScheduleGuide
@@ -233,8 +233,8 @@ import os, signal, sys
 from pathlib import Path
 from makers import make_model
 from streams import run
-from studio.jobs import streaming
-from studio.jobs.storage import Storage
+from studio.jobs.work import streaming
+from studio.jobs.folder.storage import Storage
 out, partial, chunk = Path(sys.argv[1]), Storage.at(sys.argv[2]), int(sys.argv[3])
 real = streaming.chunk_by_chunk
 def until(*given):

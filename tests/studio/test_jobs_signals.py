@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from studio.jobs.batch_folder import BatchFolder
-from studio.jobs.events import read_events
-from studio.jobs.storage import Storage
+from studio.jobs.folder.batch_folder import BatchFolder
+from studio.jobs.folder.storage import Storage
+from studio.jobs.run.events import read_events
 
 pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parents[1]

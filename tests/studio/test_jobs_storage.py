@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from studio.jobs.disk import Disk
-from studio.jobs.patience import Patience, may_pass
-from studio.jobs.storage import Storage
+from studio.jobs.folder.disk import Disk
+from studio.jobs.folder.patience import Patience, may_pass
+from studio.jobs.folder.storage import Storage
 from worldmodel.errors import BadRequest, DiskFull, OutputExists, UnknownName, Unreachable
 
 HASTY = Patience(attempts=4, first_s=0.0)

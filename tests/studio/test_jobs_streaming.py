@@ -9,9 +9,9 @@ from makers import make_observation
 from safetensors.torch import load_file
 from streams import CHUNKS, FRAMES, ONE, Reference, Watching, run
 
-from studio.jobs.sinks import IMAGINED
-from studio.jobs.storage import Storage
-from studio.jobs.streaming import stream
+from studio.jobs.folder.storage import Storage
+from studio.jobs.work.sinks import IMAGINED
+from studio.jobs.work.streaming import stream
 from studio.overlays import mosaic
 from worldmodel.errors import BadRequest
 from worldmodel.guidance import ScheduleGuide

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from fake_engine import Clock, a_batch
 
-from studio.jobs.limits import Limits
-from studio.jobs.progress import Pace, Progress, duration
-from studio.jobs.prometheus import Metric, Sample, exposition, histogram, write_metrics
-from studio.jobs.retrying import RetryPolicy
-from studio.jobs.summary import RunFacts, summary_of
-from studio.jobs.tally import Tally
-from studio.jobs.telling import Telling, metrics_of
+from studio.jobs.run.limits import Limits
+from studio.jobs.run.progress import Pace, Progress, duration
+from studio.jobs.run.prometheus import Metric, Sample, exposition, histogram, write_metrics
+from studio.jobs.run.retrying import RetryPolicy
+from studio.jobs.run.summary import RunFacts, summary_of
+from studio.jobs.run.tally import Tally
+from studio.jobs.run.telling import Telling, metrics_of
 from studio.jobs.units import Batch, ClipRef, FileFact, Outcome, Setup, UnitRequest, make_batch
 from studio.live.tasks.processes import Count
 from worldmodel.errors import OutputExists

@@ -11,7 +11,7 @@ NO_UNITS: frozenset[str] = frozenset()
 
 
 class Does(Protocol):
-    """What does works, in the process or actor of a worker: `studio.jobs.working.Worker`, or a test's own."""
+    """What does works, in the process or actor of a worker: `studio.jobs.work.working.Worker`, or a test's own."""
 
     def do(self, work: Work, skip: frozenset[str] = NO_UNITS, on_chunk: OnChunk = ...) -> tuple[Outcome, ...]:
         """One outcome for each unit of the work whose key is not in `skip`."""
@@ -66,6 +66,6 @@ def open_worker(plan: WorkerPlan, name: str) -> Does:
     import av  # noqa: F401
     import pyarrow.dataset  # noqa: F401
 
-    from studio.jobs.working import Worker
+    from studio.jobs.work.working import Worker
 
     return Worker(plan, name)

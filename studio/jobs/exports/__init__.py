@@ -80,10 +80,10 @@ def export_batch(
         OutputExists: if `to` exists, lies in the batch, or cannot be written.
         BadDataset: if no unit is to be exported, one is damaged, or units do not go together; it is named.
     """
-    from studio.jobs.batch_folder import BatchFolder
     from studio.jobs.exports.finished import FinishedUnits
     from studio.jobs.exports.lerobot import write_lerobot
     from studio.jobs.exports.webdataset import write_index_file, write_shards
+    from studio.jobs.folder.batch_folder import BatchFolder
     from worldmodel.io.lerobot_writer import new_folder
 
     if format not in FORMATS:

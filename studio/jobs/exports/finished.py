@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.jobs.exports.selection import Selection
-from studio.jobs.manifest import place_of
-from studio.jobs.unit_folder import RECORD, facts_of, in_threads, read_record
+from studio.jobs.folder.manifest import place_of
+from studio.jobs.folder.unit_folder import RECORD, facts_of, in_threads, read_record
 from studio.jobs.units import FileFact, Unit, UnitRequest
 from worldmodel.errors import BadDataset
 
 if TYPE_CHECKING:
-    from studio.jobs.storage import Storage
+    from studio.jobs.folder.storage import Storage
     from worldmodel.geometry import Rig, Trajectory
 
 READ_AT_ONCE = 64  # records
@@ -116,7 +116,7 @@ class Finished:
     @cached_property
     def _cameras(self) -> dict[str, str]:
         """Files by camera, as a unit with the output 'cameras' has them."""
-        from studio.jobs.outputs import camera_files
+        from studio.jobs.work.outputs import camera_files
 
         return dict(zip(self.rig.names, camera_files(self.rig), strict=True))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.jobs.exports.finished import Finished
-from studio.jobs.unit_folder import PASSING
+from studio.jobs.folder.unit_folder import PASSING
 from studio.runs import write_json
 
 INDEX, SAMPLE_RECORD = "index.json", "json"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shlex
 import shutil
@@ -134,9 +135,14 @@ def study_order(config: StudyConfig, site: "Site", session: str, *, keep: str = 
     title = (
         f"Study of {config.scenes} {'stretches' if config.dataset else 'scenes'}, {count} planner{'s' * (count != 1)}"
     )
-    limit = {} if site.any_folder else {"limit_s": LONGEST_S}
     unit = Unit(label="study", words=words, out=out)
-    return Order(kind="study", title=title, units=(unit,), keeps=bool(keep.strip()), **limit)
+    return Order(
+        kind="study",
+        title=title,
+        units=(unit,),
+        keeps=bool(keep.strip()),
+        limit_s=math.inf if site.any_folder else LONGEST_S,
+    )
 
 
 def check_order(spec: str | None, site: "Site") -> Order:

@@ -14,8 +14,8 @@ from studio.yaml_files import yaml_of
 from worldmodel.errors import BadRequest, BadTable
 
 if TYPE_CHECKING:
-    from studio.jobs.estimates import Estimate
-    from studio.jobs.job_file import Job
+    from studio.jobs.plan.estimates import Estimate
+    from studio.jobs.plan.job_file import Job
     from studio.jobs.units import Batch, UnitRequest
     from studio.web.site import Site
 
@@ -46,8 +46,8 @@ def planned(text: str, site: "Site", session: str, workers: int = 1) -> Planned:
         BadTable: if it is no job file, or clips cannot be used; all that is wrong is named.
         BadDataset, UnknownName, BadRequest: as `guarded`.
     """
-    from studio.jobs.estimates import estimate
-    from studio.jobs.expansion import expand
+    from studio.jobs.plan.estimates import estimate
+    from studio.jobs.plan.expansion import expand
 
     content = yaml_of(text, HERE, "a job file").content
     if not isinstance(content, dict):
@@ -70,7 +70,7 @@ def _with_names(message: str, site: "Site", session: str) -> str:
 def _checked(text: str, ready: dict[str, object], site: "Site") -> "Job":
     """The job, whose problems are told with the lines of the page; where others can reach the studio nothing that it names is
     looked for before `guarded` has put paths in place of names."""
-    from studio.jobs.job_file import job_from, job_of
+    from studio.jobs.plan.job_file import job_from, job_of
 
     if site.any_folder:
         job_of(text, HERE)

@@ -30,7 +30,7 @@ def guarded(content: Mapping[str, Any], site: "Site", session: str) -> Content:
     """A job as it will run for this visitor: names made into paths, and refused where they are not open.
 
     It is called before anything else looks at the names, so that no answer tells what lies elsewhere on the machine. What is
-    no job at all is left to `studio.jobs.job_file.job_of` to say.
+    no job at all is left to `studio.jobs.plan.job_file.job_of` to say.
 
     Args:
         content: Of the job file, plain data of any shape.

@@ -1,0 +1,1 @@
+"""Doing units: one loaded model, clips read, futures streamed to files, planners asked."""
