@@ -74,7 +74,7 @@ def test_several_sweeps_over_clips_of_their_own() -> None:
 
 
 def test_the_schema_accepts_what_we_read_and_refuses_unknown_names() -> None:
-    jsonschema = pytest.importorskip("jsonschema", reason="comes with development tools")
+    import jsonschema
     validator = jsonschema.Draft202012Validator(job_schema())
     for text in (WHOLE, *(path.read_text() for path in sorted(EXAMPLES.glob("*.yaml")))):
         if "clips" in text:
