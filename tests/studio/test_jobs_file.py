@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from studio.jobs.plan.job_file import Job, job_from, job_of, job_schema, job_yaml, places_named, read_job
@@ -74,7 +75,6 @@ def test_several_sweeps_over_clips_of_their_own() -> None:
 
 
 def test_the_schema_accepts_what_we_read_and_refuses_unknown_names() -> None:
-    import jsonschema
     validator = jsonschema.Draft202012Validator(job_schema())
     for text in (WHOLE, *(path.read_text() for path in sorted(EXAMPLES.glob("*.yaml")))):
         if "clips" in text:
