@@ -50,12 +50,13 @@ def read_yaml(path: Path, what: str) -> YamlText:
         BadTable: if it cannot be read, is larger than MAX_BYTES, or as `yaml_of`.
     """
     try:
-        size = path.stat().st_size
-        text = "" if size > MAX_BYTES else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:  # what is no file has no size, and may never end
+            data = file.read(MAX_BYTES + 1)
+        text = "" if len(data) > MAX_BYTES else data.decode("utf-8")
+    except (OSError, ValueError) as error:
         raise BadTable(f"'{path}' cannot be read as YAML ({error}). Write {what} as text in UTF-8.") from error
-    if size > MAX_BYTES:
-        raise BadTable(f"'{path}' has {size} bytes; {what} has at most {MAX_BYTES}. Shorten it.")
+    if len(data) > MAX_BYTES:
+        raise BadTable(f"'{path}' has more than {MAX_BYTES} bytes, the most that {what} may have. Shorten it.")
     return yaml_of(text, str(path), what)
 
 

@@ -76,13 +76,15 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="Time the model here first, for a better estimate.")
     ] = False,
-    units: Annotated[int, typer.Option(help="How many units are listed.")] = 10,
+    units: Annotated[int, typer.Option(min=0, help="How many units are listed.")] = 10,
     as_json: Json = False,
 ) -> None:
     """What a job file expands to, and what it will cost in time, memory and bytes; nothing is run."""
+    from studio.jobs.engines.engine import EngineChoice
     from studio.jobs.folder.batch_folder import BatchFolder
     from studio.jobs.plan.estimates import estimate
 
+    workers = EngineChoice(workers=workers).workers  # as `run` takes them
     expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
     folder = BatchFolder.open(out, _options(storage)) if out else None
     found = estimate(expanded, workers, folder=folder, measure=measure)
@@ -285,7 +287,7 @@ def _options(storage: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(storage)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f'--storage is no JSON ({error}). Write an object, such as {{"anon": true}}.') from error
     if not isinstance(found, dict):
         raise BadRequest(f'--storage holds {type(found).__name__}; it must be a JSON object, such as {{"anon": true}}.')

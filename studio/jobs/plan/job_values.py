@@ -19,7 +19,7 @@ MAGIC = re.compile(r"[*?\[]")
 MAX_NAME_BYTES = 255
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
 _RANGE = re.compile(r"(\d{1,15})(?:\s*-\s*(\d{1,15}))?")
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B")
+_BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kMGT]?)B")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _Value = TypeVar("_Value")
 
