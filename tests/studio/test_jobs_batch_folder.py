@@ -360,12 +360,14 @@ def test_another_plan_waits_for_the_driver_at_work(anywhere):
             begin(anywhere, a_batch(3))
 
 
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"format": 1}', None])
 @pytest.mark.parametrize("file", ["batch.json", "units.parquet"])
-def test_a_damaged_plan_is_written_again(address, tmp_path, file):
+def test_a_damaged_plan_is_written_again(address, tmp_path, file, content):
     batch = a_batch(2)
     finish(begin(address, batch), batch.units[0], tmp_path)
-    (address / file).write_bytes(b"{")
-    with pytest.raises(BadDataset, match="Run the job file again"):
+    (address / file).unlink() if content is None else (address / file).write_bytes(content)
+    lost_facts = (file, content) == ("batch.json", None)
+    with pytest.raises(BadDataset, match="it has no batch.json" if lost_facts else "Run the job file again"):
         _ = reopen(address).batch
     assert len(begin(address, batch).look().done) == 1
     assert reopen(address).batch.digest == batch.digest

@@ -16,6 +16,7 @@ FORMAT = 1
 FACTS, JOB, UNITS = "batch.json", "job.yaml", "units.parquet"
 BEGUN = frozenset({"locks", JOB, UNITS})  # what a beginning that was interrupted leaves
 MAX_DRIVERS = 100  # in the history
+_KINDS = {"digest": str, "setup": dict, "job": dict, "drivers": list}  # what batch.json cannot do without
 
 
 def read_facts(storage: Storage) -> dict[str, Any]:
@@ -32,17 +33,23 @@ def read_facts(storage: Storage) -> dict[str, Any]:
             f"'{storage.address}' is not a batch's folder: it has no {FACTS}. Name the folder that "
             "`detour jobs run JOBS.yaml --out` was given."
         ) from error
-    except ValueError as error:
-        raise BadDataset(
-            f"'{storage.address}/{FACTS}' is damaged ({error}). Run the job file again; what is done is kept."
-        ) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        got = found.get("format") if isinstance(found, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(storage, str(error)) from error
+    if not isinstance(found, dict) or "format" not in found:
+        raise _damaged(storage, "it is not what was written")
+    if found["format"] != FORMAT:
         raise BadRequest(
-            f"'{storage.address}' is a batch of format {got!r}; this version reads format {FORMAT}. "
+            f"'{storage.address}' is a batch of format {found['format']!r:.40}; this version reads format {FORMAT}. "
             "Use the version of Detour that wrote it."
         )
+    lost = _KINDS.keys() - {name for name, kind in _KINDS.items() if isinstance(found.get(name), kind)}
+    if lost:
+        raise _damaged(storage, f"it lacks {', '.join(sorted(lost))}")
     return found
+
+
+def _damaged(storage: Storage, why: str) -> BadDataset:
+    return BadDataset(f"'{storage.address}/{FACTS}' is damaged ({why}). Run the job file again; what is done is kept.")
 
 
 def write_facts(storage: Storage, facts: Mapping[str, Any]) -> None:
@@ -124,7 +131,8 @@ def refuse_other_content(storage: Storage) -> None:
     if storage.local is not None and os.path.lexists(storage.local) and not storage.local.is_dir():
         raise OutputExists(f"'{storage.address}' is a file; a batch needs a folder. Choose another --out.")
     names = {name for name in storage.names() if not name.startswith(".")}
-    if FACTS not in names and not (names <= BEGUN and (not names or "locks" in names)):
+    begun = names <= BEGUN and (not names or "locks" in names)
+    if FACTS not in names and not begun and not names >= {JOB, UNITS}:  # a batch may have lost its facts alone
         raise OutputExists(
             f"'{storage.address}' holds other things ({', '.join(sorted(names)[:3])}), and no batch. "
             "A batch needs a folder of its own; choose another --out."
