@@ -83,6 +83,7 @@ def plan(
     from studio.jobs.engines.engine import EngineChoice
     from studio.jobs.folder.batch_folder import BatchFolder
     from studio.jobs.plan.estimates import estimate
+    from studio.jobs.run.progress import counted
 
     workers = EngineChoice(workers=workers).workers  # as `run` takes them
     expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
@@ -96,7 +97,7 @@ def plan(
         "estimate": found.to_json(),
         "listed": [_unit_row(unit) for unit in expanded.units[:units]],
     }
-    lines = [f"{len(expanded.units)} units in {len(expanded.works)} works", *found.lines()]
+    lines = [f"{counted(len(expanded.units), 'unit')} in {counted(len(expanded.works), 'work')}", *found.lines()]
     lines += [f"  {_unit_line(unit)}" for unit in expanded.units[:units]]
     if len(expanded.units) > units:
         lines.append(f"  ... and {len(expanded.units) - units} more; --units shows more of them.")
@@ -324,7 +325,8 @@ def _run(
         options=_options(storage),
         on_progress=say,
     )
-    emit(summary.to_json(), as_json, "\n".join(summary.lines()))
+    seen = [f"{out.rstrip('/')}/index.html shows the results."] if summary.exit_code == 0 and summary.shard == "all" else []
+    emit(summary.to_json(), as_json, "\n".join([*summary.lines(), *seen]))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
@@ -334,8 +336,6 @@ def _unit_row(unit: Any) -> dict[str, Any]:
 
 
 def _unit_line(unit: Any) -> str:
-    ask = unit.request
-    said = ask.schedule or ask.text or "as recorded"
-    edit = "" if ask.edit is None else f", {ask.edit.kind} {ask.edit.variant}"
-    moves = ask.actions.name or ask.actions.kind
-    return f"{unit.key[:12]}  {ask.clip.id} @ {ask.clip.at_s:g} s, seed {ask.seed}, {ask.seconds:g} s, {said}, {moves}{edit}"
+    from studio.jobs.unit_words import unit_words
+
+    return f"{unit.key[:12]}  {unit_words(unit.request)}"

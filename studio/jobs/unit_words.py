@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from studio.jobs.units import ActionChoice, UnitRequest
+from worldmodel.guidance import parse_schedule
 from worldmodel.sampling import Sampling
 
 BY = ("text", "actions", "edit", "memory", "guidance", "seconds", "steps")  # that units of a sweep may differ in
@@ -18,7 +19,17 @@ def clip_words(request: UnitRequest) -> str:
 
 def told_words(request: UnitRequest) -> str:
     """What the driver is told; '' for the recording's own instruction."""
-    return request.schedule or request.text or ""
+    if not request.schedule:
+        return request.text or ""
+    return "; ".join(f"{start_s:g} s: {text}" for start_s, text in parse_schedule(request.schedule).texts)
+
+
+def unit_words(request: UnitRequest) -> str:
+    """All of it in a line: 'clip @ 2.5 s · as recorded · seed 0 · 4 s · memory full'."""
+    told = told_words(request) or "as recorded"
+    length = f"{request.seconds:g} s" if request.seconds else "plans only"
+    parts = (clip_words(request), told, f"seed {request.seed}", length, more_words(request))
+    return " · ".join(part for part in parts if part)
 
 
 def value_words(request: UnitRequest, by: str) -> str:

@@ -12,7 +12,7 @@ from studio.jobs.folder.manifest import place_of
 from studio.jobs.results.contact_sheets import PER_SHEET, write_sheets
 from studio.jobs.results.index import index_content, write_index
 from studio.jobs.results.index_page import Card, IndexContent, render_index
-from studio.jobs.unit_words import more_words, value_words
+from studio.jobs.unit_words import more_words, unit_words, value_words
 from studio.jobs.units import ActionChoice
 from worldmodel.io.lerobot import Dataset
 from worldmodel.sampling import Sampling
@@ -121,4 +121,6 @@ def test_values_of_a_sweep_are_told_apart_in_words(made):
         actions=ActionChoice(kind="constant", speed_mps=3.0),
     )
     assert more_words(other) == "actions constant 3 m/s · memory selective, recent 4 · guidance text 2 · steps 4"
+    told = replace(other, text=None, schedule='[[0.0, "go on"], [2.0, "turn left"]]', seconds=0.0)
+    assert "0 s: go on; 2 s: turn left · seed 0 · plans only · actions constant" in unit_words(told)
     assert ALL.takes(made.batch.units[0], {})

@@ -39,7 +39,7 @@ class Estimate:
 
     Attributes:
         units, done, works: Of the batch; how many units are there already, and works that are not.
-        expansion: How many different values each thing takes, such as clips, texts and seeds.
+        expansion: How many different values each thing takes, such as moments, texts and seeds.
         frames, horizon_s: Imagined frames of all units to be done, and seconds of the longest.
         workers, together: Asked for, and how many really work at once on this machine.
         source: 'folder', 'measured' or 'reference': where the numbers come from; `basis` says so in words.
@@ -156,7 +156,7 @@ def expansion_of(units: Sequence[Unit]) -> dict[str, int]:
     """How many different values each thing takes, in the order of `UnitRequest`."""
     asks = [unit.request for unit in units]
     values: dict[str, set[object]] = {
-        "clips": {(ask.clip.digest, ask.clip.at_s) for ask in asks},
+        "moments": {(ask.clip.digest, ask.clip.at_s) for ask in asks},
         "texts": {(ask.text, ask.schedule) for ask in asks},
         "actions": {ask.actions for ask in asks},
         "edits": {ask.edit for ask in asks},

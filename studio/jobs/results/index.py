@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from studio.html_report import Block, Note, Section, Table
 from studio.jobs.results.contact_sheets import FOLDER as SHEETS
 from studio.jobs.results.index_page import Card, IndexContent, render_index
-from studio.jobs.unit_words import BY, clip_words, more_words, told_words, value_words
+from studio.jobs.unit_words import BY, unit_words, value_words
 from studio.jobs.units import Batch, Unit
 from studio.runs import commit, versions
 
@@ -88,7 +88,7 @@ def _failed(failures: "Sequence[Failure]", units: Mapping[str, Unit]) -> Iterato
     if not failures:
         return
     rows = [
-        (f"unit {row.number}: {_words(units[row.key])}", f"{row.attempts}", row.kind, row.message)
+        (f"unit {row.number}: {unit_words(units[row.key].request)}", f"{row.attempts}", row.kind, row.message)
         for row in failures[:MOST_FAILURES]
     ]
     blocks: list[Block] = [Table(head=("unit", "tries", "kind", "why it failed"), rows=rows)]
@@ -103,7 +103,7 @@ def _slowest(cards: Sequence[Card]) -> Iterator[Section]:
     if not some:
         return
     rows = [
-        (f"unit {card.unit.number}", f"{card.computed_s:.2f} s", _parts(card.timings_s), _words(card.unit))
+        (f"unit {card.unit.number}", f"{card.computed_s:.2f} s", _parts(card.timings_s), unit_words(card.unit.request))
         for card in some
     ]
     yield Section(heading="Slowest", blocks=[Table(head=("unit", "seconds", "of these", "asked for"), rows=rows)])
@@ -216,9 +216,3 @@ def _title(group: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _words(unit: Unit) -> str:
-    request = unit.request
-    parts = (clip_words(request), told_words(request) or "as recorded", f"seed {request.seed}", more_words(request))
-    return " · ".join(part for part in parts if part)
