@@ -325,7 +325,8 @@ def _run(
         options=_options(storage),
         on_progress=say,
     )
-    seen = [f"{out.rstrip('/')}/index.html shows the results."] if summary.exit_code == 0 and summary.shard == "all" else []
+    whole = summary.exit_code == 0 and summary.shard == "all"
+    seen = [f"{out.rstrip('/')}/index.html shows the results."] if whole else []
     emit(summary.to_json(), as_json, "\n".join([*summary.lines(), *seen]))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)

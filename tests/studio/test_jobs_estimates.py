@@ -73,7 +73,11 @@ def test_an_expansion_is_counted_by_what_varies() -> None:
     batch = batch_of([ask(n, seed=s, text=t) for n in range(3) for s in range(4) for t in (None, "turn left")])
     found = estimate(batch, 1)
     assert (found.units, found.works, found.frames) == (24, 24, 24 * 32)
-    assert {name: count for name, count in found.expansion.items() if count > 1} == {"moments": 3, "texts": 2, "seeds": 4}
+    assert {name: count for name, count in found.expansion.items() if count > 1} == {
+        "moments": 3,
+        "texts": 2,
+        "seeds": 4,
+    }
     assert "expansion: 3 moments x 2 texts x 4 seeds" in "\n".join(found.lines())
     assert json.loads(json.dumps(found.to_json()))["total_bytes"] == sum(found.bytes.values())
 

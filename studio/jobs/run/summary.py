@@ -103,7 +103,11 @@ class Summary:
             f"per s, {counted(self.workers, 'worker')}, {self.bytes / MB:.1f} MB written, {self.peak_bytes / MB:.0f} MB memory at most",
             f"  time of workers: {parts}",
         ]
-        return lines if self.overhead is None else [*lines, f"  {self.overhead:.1%} of it, loading aside, was not spent in the model"]
+        return (
+            lines
+            if self.overhead is None
+            else [*lines, f"  {self.overhead:.1%} of it, loading aside, was not spent in the model"]
+        )
 
     def _trouble(self) -> list[str]:
         lines = [f"  {count} failed: {kind}" for kind, count in self.kinds.items()]
