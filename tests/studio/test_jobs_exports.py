@@ -82,6 +82,7 @@ def test_webdataset_shards_are_read_as_webdataset_groups_them(made, tmp_path):
     key, sample = samples[0]
     assert set(sample) == {"json", "mp4", "jpg", "parquet", "front.mp4", "front_left.mp4", "front_right.mp4"}
     record = json.loads(sample["json"])
+    assert record["request"]["clip"]["dataset"] == made.dataset.path.name
     assert (record["key"], record["imagined"]) == (key, True)
     assert not {"timings_s", "peak_bytes", "made"} & set(record)
     assert sample["front.mp4"] == (made.out / place_of(key) / "cameras" / "front.mp4").read_bytes()

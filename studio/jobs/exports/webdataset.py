@@ -94,9 +94,16 @@ def _members(unit: Finished, scratch: Path) -> list[_Member]:
         for name, ending in endings.items()
     ]
     record = {name: value for name, value in unit.record.items() if name not in PASSING}
+    record["request"] = _request_without_folders(unit.record["request"])
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     found.append(_Member(name=f"{unit.key}.{SAMPLE_RECORD}", content=f"{text}\n".encode()))
     return sorted(found, key=lambda member: member.name)
+
+
+def _request_without_folders(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The same words wherever the recordings lie; where that is concerns nobody who is given the shards."""
+    clip = request["clip"]
+    return {**request, "clip": {**clip, "dataset": clip["dataset"].rstrip("/").rpartition("/")[2]}}
 
 
 def member_endings(names: Iterable[str]) -> dict[str, str]:
