@@ -1,5 +1,6 @@
 """What all pages share: the model, the visitors, the queue for the model, the films, the clips."""
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,7 @@ class Site:
             return self.shipped
         if text.startswith(MINE):
             return self._uploaded(session, text.removeprefix(MINE))
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))  # unlike Path, it leaves people alone that do not exist
         if self.any_folder or path.resolve() == self.clips.resolve():
             return Dataset.open(path)
         raise BadDataset(

@@ -129,6 +129,7 @@ def test_names_become_paths_and_the_model_is_the_studios(site: Site, drives: Dat
         ({"planners": ["process:rm -rf /"]}, "runs none"),
         ({"planners": ["policy.py:Mine"]}, "runs none"),
         ({"planners": ["/etc"]}, "unknown planner"),
+        ({"clips": [{"dataset": "~nobody-of-this-name/x"}]}, "not open here"),
         ({"jobs": [{"planners": ["python:os:system"]}]}, "runs none"),
         ({"sweep": {"actions": [{"file": "/etc/passwd"}]}}, "draw the path"),
         ({"jobs": [{"sweep": {"actions": [{"file": "x.csv"}]}}]}, "draw the path"),

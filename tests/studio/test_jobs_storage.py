@@ -130,6 +130,14 @@ def test_what_is_not_allowed_is_said_at_once(tmp_path, monkeypatch):
         storage.write("a", b"1")
 
 
+def test_a_file_where_a_folder_should_be_is_said(tmp_path):
+    (tmp_path / "sheets").write_bytes(b"")
+    storage = Storage.at(tmp_path, patience=HASTY)
+    for act in (storage.write, storage.create):
+        with pytest.raises(OutputExists, match="a file, not a folder"):
+            act("sheets/1.jpg", b"")
+
+
 def test_waits_grow_and_differ_between_processes():
     waits = list(Patience(attempts=8, first_s=1.0, longest_s=10.0, dice=random.Random(1)).waits_s())
     assert len(waits) == 7

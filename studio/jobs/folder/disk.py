@@ -101,7 +101,7 @@ class Disk(Storage):
     def move(self, name: str, to: str) -> None:
         """Move a file or folder to a name that is free."""
         new = self.path(to)
-        self._try("write", to, lambda: new.parent.mkdir(parents=True, exist_ok=True))
+        self._try("write", to, lambda: _make_folder(new.parent))
         self._try("write", to, lambda: os.rename(self.path(name), new))
 
     def digest(self, name: str) -> str:
@@ -177,7 +177,7 @@ def copied(source: Path, target: Path) -> None:
 
 def appear(place: Path, fill: Callable[[Path], object]) -> None:
     """Let a file appear with what `fill` writes, whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(place.parent)
     new = unfinished(place)
     try:
         fill(new)
@@ -188,9 +188,16 @@ def appear(place: Path, fill: Callable[[Path], object]) -> None:
         new.unlink(missing_ok=True)
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # not to be taken for what `_create` says
+        raise NotADirectoryError(errno.ENOTDIR, "a file, not a folder", str(path)) from error
+
+
 def _copy(source: Path, target: Path) -> None:
     """Whole or not at all, but not waited for: what is copied out can be copied again."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     new = unfinished(target)
     try:
         shutil.copyfile(source, new)
@@ -201,7 +208,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _create(place: Path, data: bytes) -> None:
     """A name of its own is given to a whole file in one step, or refused."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(place.parent)
     new = unfinished(place)
     try:
         new.write_bytes(data)

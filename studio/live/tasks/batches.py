@@ -1,5 +1,6 @@
 """Batches that visitors ask for: what a job file expands to and will take, and the command that does it."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +120,7 @@ def _kept(keep: str, site: "Site") -> Path:
             "a folder on the studio's machine is named, and this studio can be reached from other machines. Leave it empty and "
             "download the results."
         )
-    return Path(keep.strip()).expanduser().absolute()
+    return Path(os.path.expanduser(keep.strip())).absolute()
 
 
 def label_of(request: "UnitRequest") -> str:
