@@ -16,6 +16,8 @@ from studio.jobs.folder.batch_folder import BatchFolder
 from studio.jobs.units import Shard, UnitRequest
 from worldmodel.errors import BadDataset, BadRequest, DiskFull, OutputExists
 
+KINDS = ("Unreachable", "WorkerLost", "TimedOut", "Diverged")
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -61,7 +63,7 @@ def test_a_stored_unit_is_found(anywhere, tmp_path):
     files = finish(reopen(anywhere), unit, tmp_path).files
     assert [file.name for file in files] == ["cameras/front left.mp4", "poster.jpg"]
     standing = folder.look()
-    assert standing.done == {unit.key: sum(file.bytes for file in files)} == {unit.key: standing.bytes_of(unit.key)}
+    assert standing.done == {unit.key: sum(file.bytes for file in files)}
     assert standing.missing == (batch.units[0], batch.units[2])
     assert UnitRequest.of(folder.record(unit.key)["request"]) == unit.request
     assert [row["key"] for row in folder.rows()] == [unit.key]
@@ -84,6 +86,18 @@ def test_a_checkpoint_goes_when_its_unit_is_stored(anywhere, tmp_path):
         folder.partial(unit.key).write("segment/0", b"x")
     finish(folder, batch.units[0], tmp_path)
     assert folder.storage.names("partial") == [batch.units[1].key]
+
+
+def test_a_checkpoint_stays_only_where_another_try_goes_on_from_it(anywhere):
+    batch = a_batch(4)
+    folder = begin(anywhere, batch)
+    failures = [failure_of(unit, kind) for unit, kind in zip(batch.units, KINDS, strict=True)]
+    for unit in batch.units:
+        folder.partial(unit.key).write("segment/0", b"x")
+    with folder.lock():
+        for outcome in (replace(failures[0], again=True), *failures[1:]):
+            folder.note(outcome)
+    assert set(folder.storage.names("partial")) == {unit.key for unit in batch.units[:3]}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +156,7 @@ def test_a_failed_upload_leaves_no_unit(tmp_path, monkeypatch):
     assert not standing.done
     assert not standing.damaged
     finish(folder, unit, tmp_path)
-    assert folder.verify().done
+    assert folder.look().done
 
 
 def _flip(place):
@@ -178,7 +192,7 @@ def test_damage_is_found_moved_away_and_done_again(address, tmp_path, how, noted
                 folder.note(outcome)
     whole = content(folder)
     DAMAGE[how](unit_place(folder, unit))
-    assert list(folder.verify().damaged) == [unit.key]
+    assert list(folder.look().damaged) == [unit.key]
     assert unit_place(folder, unit).exists()  # looking alone changes nothing
     with folder.lock():
         standing = folder.look()
@@ -189,7 +203,7 @@ def test_damage_is_found_moved_away_and_done_again(address, tmp_path, how, noted
         folder.note(finish(folder, unit, tmp_path))
     assert content(folder) == whole
     assert [row["number"] for row in folder.rows()] == [0, 1, 2]
-    assert not folder.verify().damaged
+    assert not folder.look().damaged
 
 
 def test_the_size_check_finds_what_was_cut(address, tmp_path):
@@ -211,7 +225,7 @@ def test_a_worker_does_not_trust_a_damaged_unit(address, tmp_path):
     DAMAGE["cut"](unit_place(folder, unit))
     assert folder.stored(unit.key) is None
     finish(folder, unit, tmp_path)
-    assert not folder.verify().damaged
+    assert not folder.look().damaged
 
 
 def test_failures_are_kept_until_done_or_forgotten(anywhere, tmp_path):

@@ -103,7 +103,7 @@ def test_a_batch_is_complete_although_the_store_fails_at_random(server, tmp_path
         folder.note(failure_of(todo[0]))
         for outcome in _by_threads(workers, todo, tmp_path):
             folder.note(outcome)
-    standing, rows, failures = folder.verify(), list(folder.rows()), folder.failures()
+    standing, rows, failures = folder.look(), list(folder.rows()), folder.failures()
     faults = dict(server.faults)
     server.share = 0.0
     assert (len(standing.done), standing.damaged, failures) == (UNITS, {}, ())
@@ -167,7 +167,7 @@ def test_a_damaged_object_is_moved_away_and_done_again(server, tmp_path):
     with folder.lock():
         assert list(folder.look().damaged) == [unit.key]
         folder.note(finish(folder, unit, tmp_path))
-    assert len(folder.verify().done) == 3
+    assert len(folder.look().done) == 3
     assert folder.storage.names("damaged") == [f"{unit.key}-1"]
 
 

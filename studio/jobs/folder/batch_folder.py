@@ -150,10 +150,6 @@ class BatchFolder:
             self._seat.mend(standing)
         return standing
 
-    def verify(self) -> Standing:
-        """How all units stand, by all their bytes; nothing is changed."""
-        return self._look(None, "checksum")
-
     def stored(self, key: str) -> tuple[FileFact, ...] | None:
         """Files of a unit if it is there and looks whole; a damaged one is moved out of the way."""
         return stored_files(self.storage, key)

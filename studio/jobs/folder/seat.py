@@ -16,6 +16,7 @@ from studio.jobs.units import Outcome, Shard, Unit
 from worldmodel.errors import DiskFull, OutputExists, Unreachable
 
 SWEPT = (manifest.FOLDER, failed.FOLDER)
+GOES_ON = ("WorkerLost", "TimedOut")  # failures after which `detour jobs retry` goes on from the last checkpoint
 
 
 class Seat:
@@ -122,7 +123,10 @@ class Seat:
             self._flush_part()
         while self._lost:
             failed.add_failure(self._storage, self._lost[0])
-            self._failed.add(self._lost.pop(0).key)
+            outcome = self._lost.pop(0)
+            self._failed.add(outcome.key)
+            if not outcome.again and outcome.kind not in GOES_ON:
+                self._storage.remove(f"partial/{outcome.key}")
 
     def _flush_part(self) -> None:
         for row in in_threads(self._storage, self._row, self._done):

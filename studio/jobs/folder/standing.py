@@ -36,10 +36,6 @@ class Standing:
     stale: int = 0
     found: tuple[Mapping[str, Any], ...] = ()
 
-    def bytes_of(self, key: str) -> int:
-        """Of one finished unit."""
-        return self.done[key]
-
     @property
     def bytes(self) -> int:
         """Of all that is done."""
