@@ -131,7 +131,7 @@ class Crew:
             why = self._why
         if hopeless:
             raise DetourError(
-                f"no {self._title} worker can be started; the last one said: {why or 'nothing'}. Workers need the model, "
+                f"no {self._title} worker can be started; the last one said: {why.rstrip('. ') or 'nothing'}. Workers need the model, "
                 "the packages and enough memory. Mend that, or use fewer workers, and run the same command again."
             )
 

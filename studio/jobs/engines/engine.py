@@ -52,7 +52,7 @@ class WorkerPlan:
         setup: Model, batch shape, threads, device.
         out: Address of the batch's folder; workers store finished units there themselves.
         scratch: Local folder for what is not finished; '' for the system's.
-        cache: Local folder for clips that lie elsewhere; '' for a folder in `scratch`.
+        cache: Local folder for copies of clips that lie elsewhere; '' for the user's cache folder.
         options: Of the storage, such as `{"endpoint_url": ...}`; plain data.
     """
 

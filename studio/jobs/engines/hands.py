@@ -62,10 +62,7 @@ class Hand(Protocol):
 
 
 def open_worker(plan: WorkerPlan, name: str) -> Does:
-    """The worker that does real works: loads the model, and the libraries that reading and writing would load with the first unit."""
-    import av  # noqa: F401
-    import pyarrow.dataset  # noqa: F401
-
+    """The worker that does real works; loads the model."""
     from studio.jobs.work.working import Worker
 
     return Worker(plan, name)
