@@ -15,8 +15,6 @@ from worldmodel.io.lerobot_rows import episode_rows, instructions_of
 from worldmodel.io.rig_file import rig_content
 from worldmodel.io.video import probe
 
-_AT_ONCE = 1 << 20
-
 
 @dataclass(eq=False)
 class ClipDigests:
@@ -101,11 +99,8 @@ def _array_digest(values: np.ndarray) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            while block := stream.read(_AT_ONCE):
-                digest.update(block)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadDataset(f"'{path}' cannot be read ({error.strerror}). Copy the dataset again.") from error
-    return digest.hexdigest()

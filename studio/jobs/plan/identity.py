@@ -39,7 +39,6 @@ LIBRARIES = (  # that decide pixels, numbers or the bytes of outputs
     "highway-env",
 )
 _WEIGHTS = ("*.json", "*.safetensors", "*.model", "*.txt")
-_HASHED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,16 +144,13 @@ def file_digest(path: Path) -> str:
     Raises:
         BadCheckpoint: if it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            while block := stream.read(_HASHED_AT_ONCE):
-                digest.update(block)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadCheckpoint(
             f"'{path}' cannot be read ({error.strerror}). Copy it again, or check who may read it."
         ) from error
-    return digest.hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, mod
 from studio.demo import DEFAULT_MODEL
 from studio.jobs.plan.job_clips import Clips
 from studio.jobs.plan.job_limits import Execution, Limits, Retry
-from studio.jobs.plan.job_sweep import FileActions, Sweep
+from studio.jobs.plan.job_sweep import Sweep
 from studio.jobs.plan.job_values import Strict, absolute, checked, folder_of, place, wrong
 from studio.jobs.units import METRICS, OUTPUTS
 from studio.planners import PLANNERS, check_planner, shipped_names
@@ -223,16 +223,6 @@ def _describe(part: dict[str, Any]) -> None:
         for name in names.split(", "):
             if name in part.get("properties", {}):
                 part["properties"][name]["description"] = " ".join(text.split())
-
-
-def places_named(job: Job) -> tuple[str, ...]:
-    """Every folder, file, address and planner that the job would open, in order; for those who may not open everything."""
-    found = [job.model]
-    for part in job.parts():
-        found += [clips.dataset for clips in part.clips]
-        found += [actions.file for actions in part.sweep.actions if isinstance(actions, FileActions)]
-        found += part.planners
-    return tuple(dict.fromkeys(found))
 
 
 def _job(read: YamlText, where: str, folder: Path) -> Job:
