@@ -88,7 +88,7 @@ def test_the_summary_names_the_slowest_and_the_failed() -> None:
     assert summary.slowest[0].seconds == 60.0  # loading the model is not the unit's
     text = "\n".join(summary.lines())
     assert "13 of 15 units are done (11 in this run, 100 s)" in text
-    assert re.search(r"slow: \w+ +60.0 s +a drive @ 2 s, seed 3", text)
+    assert re.search(r"slow: \w+ +60.0 s +a drive @ 2 s · as recorded · seed 3", text)
     assert "1 failed: MissingMotion" in text
     assert "the clip has no motion." in text
     assert "1 failed in earlier runs" in text

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.jobs.unit_words import clip_words, more_words, told_words
+from studio.jobs.unit_words import unit_words
 from studio.jobs.units import Outcome, Unit
 
 MOST_NAMED = 10
@@ -94,16 +94,14 @@ def seconds_of(timings_s: Mapping[str, float]) -> float:
     return sum(value for part, value in timings_s.items() if part != "load")
 
 
-def what_is(unit: Unit) -> str:
-    """Which unit it is, for people."""
-    ask = unit.request
-    parts = [clip_words(ask), f"seed {ask.seed}", f"{ask.seconds:g} s", told_words(ask), more_words(ask)]
-    return ", ".join(part for part in parts if part)
-
-
 def _named(unit: Unit, seconds: float, kind: str = "", message: str = "") -> Named:
     return Named(
-        key=unit.key, number=unit.number, what=what_is(unit), seconds=round(seconds, 3), kind=kind, message=message
+        key=unit.key,
+        number=unit.number,
+        what=unit_words(unit.request),
+        seconds=round(seconds, 3),
+        kind=kind,
+        message=message,
     )
 
 
