@@ -1,18 +1,20 @@
 """Commands of batches: what a job file asks for, doing it, how it stands, and what to make of the results."""
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studio.commands.options import Json
+from studio.commands.options import Json, with_fields
 from studio.console import Commands, counter, emit, say
 from worldmodel.errors import BadRequest
 
 if TYPE_CHECKING:
     from studio.jobs.engines.engine import EngineChoice
-    from studio.jobs.units import Batch
+    from studio.jobs.run.summary import Summary
+    from studio.jobs.units import Batch, Unit
 
 jobs = typer.Typer(
     cls=Commands, name="jobs", help="Batches of rollouts: plan, run, watch, export.", no_args_is_help=True
@@ -37,7 +39,7 @@ Prometheus = Annotated[Path | None, typer.Option(help="Keep this text file for P
 Cache = Annotated[
     Path | None, typer.Option(help="Folder for clips that are fetched; default: the user's cache folder.")
 ]
-Scratch = Annotated[str, typer.Option(help="Folder for what is not finished; default: the system's.")]
+Scratch = Annotated[str, typer.Option(help="Folder for what is not finished; default: in OUT if that is on a disk.")]
 Storage = Annotated[
     str, typer.Option(help='JSON object of fsspec options for OUT and clips, e.g. \'{"endpoint_url": "..."}\'.')
 ]
@@ -62,17 +64,59 @@ def schema() -> None:
     typer.echo(json.dumps(job_schema(), indent=2))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What stands in for what a job file says; None keeps it."""
+
+    batch: Grouped = None
+    threads: Threads = None
+    device: Device = None
+    model: OtherModel = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where clips and outputs from elsewhere are found and kept."""
+
+    cache: Cache = None
+    storage: Storage = ""
+
+    @property
+    def options(self) -> dict[str, Any] | None:
+        """Of the storage."""
+        return _options(self.storage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driving:
+    """Who does the works of a batch, which of them, and what is told of it."""
+
+    engine: EngineName = "local"
+    workers: Workers = 1
+    address: Address = ""
+    gpus_per_worker: Gpus = 0.0
+    shard: Part = "1/1"
+    check: Check = "checksum"
+    prometheus: Prometheus = None
+    scratch: Scratch = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrivingAgain(Driving):
+    """The same where all that is there was checked by the run before."""
+
+    check: Check = "size"
+
+
 @jobs.command("plan")
+@with_fields("chosen", Chosen)
+@with_fields("places", Places)
 def plan(
     file: JobFile,
+    chosen: Chosen,
+    places: Places,
     out: Annotated[str, typer.Option(help="The batch's folder, if it was begun: what is done is not counted.")] = "",
     workers: Workers = 1,
-    batch: Grouped = None,
-    threads: Threads = None,
-    device: Device = None,
-    model: OtherModel = None,
-    cache: Cache = None,
-    storage: Storage = "",
     measure: Annotated[
         bool, typer.Option("--measure", help="Time the model here first, for a better estimate.")
     ] = False,
@@ -86,8 +130,8 @@ def plan(
     from studio.jobs.run.progress import counted
 
     workers = EngineChoice(workers=workers).workers  # as `run` takes them
-    expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
-    folder = BatchFolder.open(out, _options(storage)) if out else None
+    expanded = _expanded(file, chosen, places, out)
+    folder = BatchFolder.open(out, places.options) if out else None
     found = estimate(expanded, workers, folder=folder, measure=measure)
     content = {
         "units": len(expanded.units),
@@ -105,55 +149,26 @@ def plan(
 
 
 @jobs.command("run")
-def run(
-    file: JobFile,
-    out: Where,
-    engine: EngineName = "local",
-    workers: Workers = 1,
-    address: Address = "",
-    gpus_per_worker: Gpus = 0.0,
-    batch: Grouped = None,
-    threads: Threads = None,
-    device: Device = None,
-    model: OtherModel = None,
-    shard: Part = "1/1",
-    check: Check = "checksum",
-    prometheus: Prometheus = None,
-    cache: Cache = None,
-    scratch: Scratch = "",
-    storage: Storage = "",
-    as_json: Json = False,
-) -> None:
+@with_fields("driving", Driving)
+@with_fields("chosen", Chosen)
+@with_fields("places", Places)
+def run(file: JobFile, out: Where, driving: Driving, chosen: Chosen, places: Places, as_json: Json = False) -> None:
     """Do what a job file asks for. Interrupted, killed or changed, run it again: what is done is never done twice."""
-    from studio.jobs.engines.engine import EngineChoice
-
-    choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
-    expanded = _expanded(file, model, batch, threads, device, cache, storage, out)
-    _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=False, as_json=as_json)
+    choice = _choice(driving)
+    summary = _run(_expanded(file, chosen, places, out), out, choice, driving, places)
+    _end(summary, out, as_json)
 
 
 @jobs.command("retry")
-def retry(
-    out: Folder,
-    engine: EngineName = "local",
-    workers: Workers = 1,
-    address: Address = "",
-    gpus_per_worker: Gpus = 0.0,
-    shard: Part = "1/1",
-    check: Check = "size",
-    prometheus: Prometheus = None,
-    cache: Cache = None,
-    scratch: Scratch = "",
-    storage: Storage = "",
-    as_json: Json = False,
-) -> None:
+@with_fields("driving", DrivingAgain)
+@with_fields("places", Places)
+def retry(out: Folder, driving: DrivingAgain, places: Places, as_json: Json = False) -> None:
     """Try the units again that failed for good, and those that are missing."""
-    from studio.jobs.engines.engine import EngineChoice
     from studio.jobs.folder.batch_folder import BatchFolder
 
-    choice = EngineChoice(name=engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker)
-    expanded = BatchFolder.open(out, _options(storage)).batch
-    _run(expanded, out, choice, shard, check, prometheus, cache, scratch, storage, retry_failed=True, as_json=as_json)
+    choice = _choice(driving)
+    summary = _run(BatchFolder.open(out, places.options).batch, out, choice, driving, places, retry_failed=True)
+    _end(summary, out, as_json)
 
 
 @jobs.command("status")
@@ -169,8 +184,6 @@ def status(out: Folder, storage: Storage = "", check: Check = "none", as_json: J
 @jobs.command("failures")
 def failures(out: Folder, storage: Storage = "", as_json: Json = False) -> None:
     """Which units failed, how often and why."""
-    from dataclasses import asdict
-
     from studio.jobs.folder.batch_folder import BatchFolder
 
     found = BatchFolder.open(out, _options(storage)).failures()
@@ -252,27 +265,18 @@ def score(
     emit(found.to_json(), as_json, "\n".join(found.lines()))
 
 
-def _expanded(
-    file: Path,
-    model: str | None,
-    batch: int | None,
-    threads: int | None,
-    device: str | None,
-    cache: Path | None,
-    storage: str,
-    out: str,
-) -> "Batch":
+def _expanded(file: Path, chosen: Chosen, places: Places, out: str) -> "Batch":
     from studio.jobs.plan.expansion import expand
     from studio.jobs.plan.job_file import read_job
 
     return expand(
         read_job(file),
-        model=model,
-        batch=batch,
-        threads=threads,
-        device=device,
-        cache=cache,
-        options=_options(storage),
+        model=chosen.model,
+        batch=chosen.batch,
+        threads=chosen.threads,
+        device=chosen.device,
+        cache=places.cache,
+        options=places.options,
         out=out,
         on_clip=counter("recordings looked at"),
     )
@@ -295,36 +299,39 @@ def _options(storage: str) -> dict[str, Any] | None:
     return found
 
 
+def _choice(driving: Driving) -> "EngineChoice":
+    from studio.jobs.engines.engine import EngineChoice
+
+    return EngineChoice(
+        name=driving.engine,
+        workers=driving.workers,
+        address=driving.address,
+        gpus_per_worker=driving.gpus_per_worker,
+    )
+
+
 def _run(
-    expanded: "Batch",
-    out: str,
-    choice: "EngineChoice",
-    shard: str,
-    check: str,
-    prometheus: Path | None,
-    cache: Path | None,
-    scratch: str,
-    storage: str,
-    *,
-    retry_failed: bool,
-    as_json: bool,
-) -> None:
+    batch: "Batch", out: str, choice: "EngineChoice", driving: Driving, places: Places, *, retry_failed: bool = False
+) -> "Summary":
     from studio.jobs.run.driver import run_batch
     from studio.jobs.units import Shard
 
-    summary = run_batch(
-        expanded,
+    return run_batch(
+        batch,
         out,
         choice,
-        shard=Shard.parse(shard),
-        check=check,
+        shard=Shard.parse(driving.shard),
+        check=driving.check,
         retry_failed=retry_failed,
-        prometheus=prometheus,
-        scratch=scratch,
-        cache=None if cache is None else str(cache),
-        options=_options(storage),
+        prometheus=driving.prometheus,
+        scratch=driving.scratch,
+        cache=None if places.cache is None else str(places.cache),
+        options=places.options,
         on_progress=say,
     )
+
+
+def _end(summary: "Summary", out: str, as_json: bool) -> None:
     whole = summary.exit_code == 0 and summary.shard == "all"
     seen = [f"{out.rstrip('/')}/index.html shows the results."] if whole else []
     emit(summary.to_json(), as_json, "\n".join([*summary.lines(), *seen]))
@@ -332,11 +339,11 @@ def _run(
         raise typer.Exit(summary.exit_code)
 
 
-def _unit_row(unit: Any) -> dict[str, Any]:
+def _unit_row(unit: "Unit") -> dict[str, Any]:
     return {"number": unit.number, "key": unit.key, "request": unit.request.to_json()}
 
 
-def _unit_line(unit: Any) -> str:
+def _unit_line(unit: "Unit") -> str:
     from studio.jobs.unit_words import unit_words
 
     return f"{unit.key[:12]}  {unit_words(unit.request)}"

@@ -3,9 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -22,27 +22,35 @@ Samples = Annotated[int, typer.Option(help="Plans the joint planner draws per an
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
     """The command with one option for every field of `Sampling`, in the place of its parameter `sampling`."""
-    options = {
-        item.name: _option_of(item.name, item.type, item.default, item.metadata["help"]) for item in fields(Sampling)
-    }
-
-    @functools.wraps(command)
-    def called(**given: Any) -> None:
-        asked = {name: given.pop(name) for name in options}
-        command(**given, sampling=Sampling(**asked))
-
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-        parameters += options.values() if parameter.name == "sampling" else own
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return called
+    return with_fields("sampling", Sampling)(command)
 
 
-def _option_of(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
-    option = Annotated[kind, typer.Option(help=text)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
+def with_fields(name: str, kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command one option for every field of a dataclass, in the place of its parameter of this name."""
+    types = get_type_hints(kind, include_extras=True)
+    options = {item.name: _option_of(item, types[item.name]) for item in fields(kind)}
+
+    def changed(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            asked = {option: given.pop(option) for option in options}
+            command(**given, **{name: kind(**asked)})
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            parameters += options.values() if parameter.name == name else own
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return changed
+
+
+def _option_of(item: Field[Any], kind: Any) -> inspect.Parameter:
+    """Of a field whose type says how it is asked for, or whose metadata has a `help`."""
+    option = Annotated[kind, typer.Option(help=item.metadata["help"])] if "help" in item.metadata else kind
+    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=option)
 
 
 def default_model() -> str:
