@@ -69,11 +69,6 @@ def _state(unit: Followed, view: TaskView) -> str:
     return f"running, {unit.share:.0%}" if unit.state == "running" and unit.share else unit.state
 
 
-def done_in(view: TaskView) -> int:
-    """How many units of a batch are done."""
-    return sum(unit.state == "done" for _, unit in units_of(view))
-
-
 def posters_of(view: TaskView) -> str:
     """Posters of the newest finished units, side by side."""
     out = folder_of(view)

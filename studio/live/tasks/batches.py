@@ -17,7 +17,7 @@ from worldmodel.errors import BadRequest, BadTable
 if TYPE_CHECKING:
     from studio.jobs.plan.estimates import Estimate
     from studio.jobs.plan.job_file import Job
-    from studio.jobs.units import Batch, UnitRequest
+    from studio.jobs.units import Batch
     from studio.web.site import Site
 
 BATCH = "jobs"  # kind of an order
@@ -93,6 +93,8 @@ def batch_order(
     Raises:
         As `planned`; BadRequest if `keep` is not open to the visitor.
     """
+    from studio.jobs.unit_words import unit_words
+
     ready = plan or planned(text, site, session, workers)
     place = new_place(site.visitors.folder(session) / "runs")
     out = _kept(keep, site) if keep.strip() else place / "batch"
@@ -109,7 +111,7 @@ def batch_order(
         units=(Unit(label="batch", words=words, out=out),),
         keeps=bool(keep.strip()),
         gentle=True,
-        parts={unit.key: label_of(unit.request) for unit in ready.batch.units},
+        parts={unit.key: unit_words(unit.request) for unit in ready.batch.units},
     )
     return order if site.any_folder else replace(order, limit_s=LONGEST_S)
 
@@ -121,20 +123,6 @@ def _kept(keep: str, site: "Site") -> Path:
             "download the results."
         )
     return Path(os.path.expanduser(keep.strip())).absolute()
-
-
-def label_of(request: "UnitRequest") -> str:
-    """What tells a unit from the others."""
-    from studio.jobs.unit_words import clip_words, more_words, told_words
-
-    parts = (
-        clip_words(request),
-        f"seed {request.seed}",
-        f"{request.seconds:g} s",
-        told_words(request),
-        more_words(request),
-    )
-    return ", ".join(part for part in parts if part)
 
 
 def score_order(view: TaskView) -> Order:
@@ -169,6 +157,11 @@ def units_of(view: TaskView) -> list[tuple[str, Followed]]:
             unit = replace(unit, state="done")
         found.append((label, unit))
     return found
+
+
+def done_in(view: TaskView) -> int:
+    """How many units of a batch are done."""
+    return sum(unit.state == "done" for _, unit in units_of(view))
 
 
 def _is_there(out: Path, key: str) -> bool:

@@ -9,8 +9,7 @@ from studio.commands.options import default_model
 from studio.html_report import Table
 from studio.live.study.shown import clock, framed, html_of
 from studio.live.study.studies import MOST_BYTES, ROOT
-from studio.live.tasks.batches import BATCH, JOB_FILE
-from studio.live.tasks.batches import units_of as units_of_batch
+from studio.live.tasks.batches import BATCH, JOB_FILE, done_in
 from studio.live.tasks.orders import TaskView, Unit, UnitView
 from studio.web import shown
 
@@ -31,7 +30,7 @@ def list_of(views: Sequence[TaskView]) -> str:
 def _done(view: TaskView) -> str:
     """How many of how many; of a batch, its units."""
     if view.order.kind == BATCH:
-        return f"{sum(unit.state == 'done' for _, unit in units_of_batch(view))} of {len(view.order.parts)}"
+        return f"{done_in(view)} of {len(view.order.parts)}"
     return f"{view.done} of {len(view.units)}"
 
 

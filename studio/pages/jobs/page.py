@@ -143,7 +143,7 @@ def _posters(view: TaskView, watch: Parts, seen: str) -> Parts:
     """Pictures of what is done; nothing while they stay the same."""
     if view.order.kind != BATCH:
         return {watch["posters"]: "", watch["seen"]: ""}
-    now = f"{view.id}: {batch_shown.done_in(view)}"
+    now = f"{view.id}: {batches.done_in(view)}"
     return {} if now == seen else {watch["posters"]: batch_shown.posters_of(view), watch["seen"]: now}
 
 
