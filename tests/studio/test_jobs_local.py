@@ -91,7 +91,7 @@ def test_a_worker_that_died_idle_takes_no_work_with_it(start):
     engine.give(a_work(0))
     *_, end = until(engine, ended)
     os.kill(int(end.outcomes[0].message), signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(int(end.outcomes[0].message))], timeout=0.2)
+    psutil.wait_procs([psutil.Process(int(end.outcomes[0].message))], timeout=PATIENCE_S)
     engine.give(a_work(1))
     lost, *_, end = until(engine, ended)
     assert isinstance(lost, Lost)
