@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import studio.live.polite as live_polite
 from eval_fid_fvd.presets import PRESETS
 from eval_fid_fvd.results import Scores
 from studio.live.polite import PoliteModel, Relay, Stopped, polite
@@ -96,7 +95,7 @@ def test_a_stop_ends_the_work_and_says_so(site, wish):
 
 
 def test_a_closed_tab_ends_the_work(site, wish, monkeypatch):
-    monkeypatch.setattr(live_polite, "WAIT_S", 0.01)
+    monkeypatch.setattr("studio.web.turns.WAIT_S", 0.01)
     queue = Turns()
     with queue.turn("another"):
         views = scoring(site, ME, wish, queue)
@@ -299,7 +298,7 @@ def test_a_polite_model_lets_others_in_between_chunks():
 
 
 def test_whoever_is_stopped_leaves_the_queue(monkeypatch):
-    monkeypatch.setattr(live_polite, "WAIT_S", 0.01)
+    monkeypatch.setattr("studio.web.turns.WAIT_S", 0.01)
     turns = Turns()
     stop = threading.Event()
     with turns.turn("another"), pytest.raises(Stopped), Relay(turns, ME, stop.is_set, lambda _: stop.set()):
