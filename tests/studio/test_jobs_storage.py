@@ -168,6 +168,14 @@ def test_which_failures_pass():
     assert not may_pass(_answered("NoSuchBucket"))
 
 
+@pytest.mark.parametrize(
+    "name", ["ReadTimeoutError", "ConnectTimeoutError", "EndpointConnectionError", "ConnectionClosedError"]
+)
+def test_a_store_that_does_not_answer_may_answer_later(name):
+    kind = getattr(pytest.importorskip("botocore.exceptions"), name)
+    assert may_pass(kind(endpoint_url="https://store", error=None, request=None))
+
+
 def test_a_truncated_copy_is_not_taken(tmp_path, monkeypatch):
     storage = Storage.at(f"memory://{tmp_path.name}", patience=HASTY)
     storage.write("a", b"12345")

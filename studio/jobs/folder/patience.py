@@ -89,10 +89,17 @@ def may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, FileNotFoundError | FileExistsError | PermissionError):
         return False
+    if isinstance(error, OSError) and error.errno is None and _is_of_network(error):
+        return True
     if isinstance(error, OSError):
         return error.errno in PASSING_ERRORS or _code(error.__cause__) in PASSING_CODES
     code = _code(error)
     return code in PASSING_CODES if code else type(error).__name__ not in NEVER
+
+
+def _is_of_network(error: OSError) -> bool:
+    """Whether a network library's own error, which has no number, speaks of a timeout or a lost connection."""
+    return any(word in kind.__name__ for kind in type(error).__mro__ for word in ("Timeout", "Connection"))
 
 
 def _code(error: BaseException | None) -> str:
