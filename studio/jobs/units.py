@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import BadRequest
@@ -205,6 +206,11 @@ class FileFact:
     bytes: int
     sha256: str
 
+    @staticmethod
+    def of(file: Path, name: str) -> "FileFact":
+        """The facts of a file that is to have this name."""
+        return FileFact(name=name, bytes=file.stat().st_size, sha256=file_digest(file))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -307,6 +313,12 @@ def digest_of(value: object) -> str:
     """A short hash of plain data, the same on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_batch(setup: Setup, requests: Sequence[UnitRequest], job: Mapping[str, Any]) -> Batch:

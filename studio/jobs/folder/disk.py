@@ -1,7 +1,6 @@
 """A folder on a disk: files appear by renaming, and are on the disk before they appear."""
 
 import errno
-import hashlib
 import itertools
 import os
 import platform
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from studio.jobs.folder.patience import Patience
 from studio.jobs.folder.storage import Storage, safe_name
+from studio.jobs.units import file_digest
 from worldmodel.errors import DetourError, DiskFull, OutputExists
 
 T = TypeVar("T")
@@ -142,12 +142,6 @@ def abandoned(path: Path) -> bool:
     except OSError:  # somebody else's
         return False
     return False
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from studio.jobs.folder.disk import Disk, copied, file_digest, flush, flush_all, unfinished
+from studio.jobs.folder.disk import Disk, copied, flush, flush_all, unfinished
 from studio.jobs.folder.manifest import place_of
 from studio.jobs.folder.storage import Storage
 from studio.jobs.units import FileFact, Unit, digest_of
@@ -100,9 +100,7 @@ def store_unit(storage: Storage, unit: Unit, folder: Path, record: Mapping[str, 
         return present
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     names = [name for name in names if name != RECORD]
-    files = tuple(
-        FileFact(name=name, bytes=(folder / name).stat().st_size, sha256=file_digest(folder / name)) for name in names
-    )
+    files = tuple(FileFact.of(folder / name, name) for name in names)
     whole = json.loads(
         json.dumps({**record, **_named(unit), "files": [asdict(file) for file in files]}, allow_nan=False)
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.jobs.units import digest_of
+from studio.jobs.units import digest_of, file_digest
 from worldmodel.errors import BadDataset
 from worldmodel.io.lerobot import Dataset
 from worldmodel.io.lerobot_rows import episode_rows, instructions_of
@@ -65,7 +65,7 @@ class ClipDigests:
                 f"{offset + record.length} of {rig.width_px}x{rig.height_px}. Run `detour check`, then import again."
             )
         if path not in self._files:
-            self._files[path] = _file_digest(path)
+            self._files[path] = _video_digest(path)
         return self._files[path]
 
     def _box_digest(self, episode: int) -> str:
@@ -98,9 +98,8 @@ def _array_digest(values: np.ndarray) -> str:
     ).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def _video_digest(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise BadDataset(f"'{path}' cannot be read ({error.strerror}). Copy the dataset again.") from error

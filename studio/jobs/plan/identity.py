@@ -10,7 +10,7 @@ from pathlib import Path
 from platform import python_version_tuple
 from typing import TYPE_CHECKING
 
-from studio.jobs.units import KEY_LETTERS, Setup, digest_of
+from studio.jobs.units import KEY_LETTERS, Setup, digest_of, file_digest
 from worldmodel.errors import BadCheckpoint
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def planner_digest(name: str) -> str:
     if folder is not None:
         return _files_digest(folder)
     file = Path(name.rpartition(":")[0] if ".py:" in name else name)
-    return digest_of([name, file_digest(file)]) if file.is_file() else ""
+    return digest_of([name, _weights_digest(file)]) if file.is_file() else ""
 
 
 def _files_digest(folder: Path, *, deep: bool = False) -> str:
@@ -135,18 +135,17 @@ def _files_digest(folder: Path, *, deep: bool = False) -> str:
     files = sorted({path for kind in _WEIGHTS for path in folder.glob(f"{below}{kind}") if path.is_file()})
     if not files:
         raise BadCheckpoint(f"'{folder}' holds no weights. A checkpoint folder is needed. Check the path.")
-    return digest_of([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+    return digest_of([[path.relative_to(folder).as_posix(), _weights_digest(path)] for path in files])
 
 
-def file_digest(path: Path) -> str:
+def _weights_digest(path: Path) -> str:
     """SHA-256 of a file's bytes.
 
     Raises:
         BadCheckpoint: if it cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise BadCheckpoint(
             f"'{path}' cannot be read ({error.strerror}). Copy it again, or check who may read it."

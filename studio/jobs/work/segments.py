@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +167,7 @@ def write_past(past: Past, number: int, scratch: Path, model: LoadedModel) -> tu
     """The past at the end of a segment as a file, and its facts under the name that it gets."""
     file = scratch / "past.safetensors"
     save_past(past, file, model)
-    return file, fact_of(file, f"past-{number:05d}.safetensors")
-
-
-def fact_of(file: Path, name: str) -> FileFact:
-    """Name, bytes and SHA-256 of a file."""
-    with file.open("rb") as opened:
-        digest = file_digest(opened, "sha256").hexdigest()
-    return FileFact(name=name, bytes=file.stat().st_size, sha256=digest)
+    return file, FileFact.of(file, f"past-{number:05d}.safetensors")
 
 
 def _folder(number: int) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from studio.jobs.folder.storage import Storage
-from studio.jobs.work.segments import Segment, Segments, Telemetry, fact_of, what_of, write_past
+from studio.jobs.units import FileFact
+from studio.jobs.work.segments import Segment, Segments, Telemetry, what_of, write_past
 from studio.jobs.work.sinks import Piece, Sink
 from worldmodel.errors import BadRequest
 from worldmodel.geometry import Rig, Trajectory
@@ -257,7 +258,7 @@ class _Stream:
             number=number,
             what=self.segments.what,
             telemetry=telemetry,
-            files=tuple(fact_of(file, name) for name, file in files.items()),
+            files=tuple(FileFact.of(file, name) for name, file in files.items()),
             past=fact,
         )
         self.segments.keep(segment, files, saved)
